@@ -1,0 +1,23 @@
+"""Errors that are the user's to mend.
+
+Each message is one line: what was wrong, what was received, what to do next. The command line
+prints it to stderr and exits with :attr:`EdgesrError.exit_code`; nothing else is caught there.
+"""
+
+
+class EdgesrError(Exception):
+    """Base of every error that the user can mend."""
+
+    exit_code = 2
+
+
+class DataError(EdgesrError):
+    """A cube, a scene or a file of data cannot be used."""
+
+
+class ModelError(EdgesrError):
+    """A network or its weights cannot be used."""
+
+
+class OptionError(EdgesrError):
+    """An option has a value outside its range, or two options contradict each other."""

@@ -1,0 +1,1 @@
+"""From a module to a file that a runtime executes. Knows nothing of edgesr."""
