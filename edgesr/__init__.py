@@ -1,3 +1,3 @@
-"""edgesr: compress hyperspectral super-resolution networks for the edge, and prove that they run there."""
+"""edgesr compresses hyperspectral super-resolution networks for the edge, and proves it."""
 
 __version__ = "0.1.0"

@@ -6,6 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
+
+torch.set_num_threads(1)  # small tensors; more threads only wait for each other
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

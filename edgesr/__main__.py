@@ -1,0 +1,7 @@
+"""``python -m edgesr`` is the command line; so torchrun can start it."""
+
+import sys
+
+from edgesr.cli import main
+
+sys.exit(main())

@@ -1,0 +1,295 @@
+"""The command line: it fills in a recipe and calls the library; it decides nothing itself.
+
+Nothing heavy is imported before a command runs, so that help answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import Field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from edgesr import __version__
+from edgesr.errors import DataError, EdgesrError, OptionError
+from edgesr.recipe import (
+    AnalyzeRecipe,
+    CompressRecipe,
+    Recipe,
+    TrainRecipe,
+    WeightsRecipe,
+    field_type,
+    option_name,
+    read_toml,
+)
+
+INTERRUPTED = 130
+R = TypeVar("R", bound=Recipe)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code: 0, 2 for what the user can mend, 130 for Ctrl-C."""
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    try:
+        options.run(options)
+    except KeyboardInterrupt:
+        print(f"{parser.prog}: interrupted{options.after_interrupt}", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except MemoryError:
+        return _fail(parser.prog, "not enough memory; choose a smaller --patch or --batch")
+    except Exception as error:
+        code = getattr(error, "exit_code", None)
+        if code is None:
+            raise
+        return _fail(parser.prog, str(error), code)
+    return 0
+
+
+def _fail(program: str, message: str, code: int = EdgesrError.exit_code) -> int:
+    print(f"{program}: error: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands; options of a command come from its recipe."""
+    parser = _Parser(
+        prog="edgesr",
+        description="Compress hyperspectral super-resolution networks for the edge,"
+        " and prove that they run there.",
+        epilog="Example: edgesr compress --rank-target 0.9 --output runs/first",
+    )
+    parser.add_argument("--version", action="version", version=f"edgesr {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    compress = _command(
+        commands,
+        "compress",
+        "replace a network's upsampler by a smaller one and write a run folder",
+        "edgesr compress --data scene.mat:cube --weights net.safetensors --max-psnr-drop 0.1",
+        run_compress,
+        CompressRecipe,
+        after_interrupt="; finish it with the same command and --resume",
+    )
+    _output(compress, "DIR", "run folder (default: runs/<date>-<time>)")
+    compress.add_argument("--resume", action="store_true", help="finish an interrupted run")
+    compress.add_argument(
+        "--recipe", type=Path, metavar="FILE", help="take options from a recipe.toml first"
+    )
+
+    analyze = _command(
+        commands,
+        "analyze",
+        "show a network's upsamplers, their share and their spectrum",
+        "edgesr analyze --weights net.safetensors --output figures",
+        run_analyze,
+        AnalyzeRecipe,
+    )
+    _output(analyze, "DIR", "folder for the two figures (default: none are drawn)")
+    _json(analyze)
+
+    train = _command(
+        commands,
+        "train",
+        "train a network on one or more cubes",
+        "edgesr train --data reno.npy --epochs 40 --output reno.safetensors",
+        run_train,
+        TrainRecipe,
+        after_interrupt="; continue with the same command and --resume",
+    )
+    _output(train, "FILE", "trained weights, .safetensors", required=True)
+    train.add_argument("--resume", action="store_true", help="continue from FILE's checkpoint")
+    train.add_argument("--half", action="store_true", help="store the weights in half precision")
+    train.add_argument(
+        "--recipe", type=Path, metavar="FILE", help="take options from a recipe.toml first"
+    )
+
+    evaluate = _command(
+        commands,
+        "evaluate",
+        "print a network's six metrics beside bicubic",
+        "edgesr evaluate --data reno.npy --weights reno.safetensors",
+        run_evaluate,
+        WeightsRecipe,
+    )
+    evaluate.add_argument(
+        "--split", choices=("test", "validation"), default="test", help="(default: test)"
+    )
+    _json(evaluate)
+
+    upscale = _command(
+        commands,
+        "upscale",
+        "super-resolve a whole cube, keeping its units and georeference",
+        "edgesr upscale low.tif high.tif --weights runs/first/student.safetensors",
+        run_upscale,
+        arguments="IN OUT --weights FILE [options]",
+    )
+    upscale.add_argument("input", metavar="IN", help="LR cube, in the units of the training scene")
+    upscale.add_argument("output", type=Path, metavar="OUT", help="SR cube: .tif, .hdr, .npz, .npy")
+    upscale.add_argument("--weights", required=True, metavar="FILE", help="weights, .safetensors")
+    upscale.add_argument(
+        "--tile", type=int, default=64, metavar="PIXELS", help="LR tile side (default: 64)"
+    )
+    upscale.add_argument("--overwrite", action="store_true", help="replace OUT")
+
+    info = _command(
+        commands,
+        "info",
+        "print what is understood of a cube",
+        "edgesr info scene.hdr",
+        run_info,
+        arguments="FILE [--json]",
+    )
+    info.add_argument("file", metavar="FILE", help="cube: a file, file.mat:variable, file.h5:/path")
+    _json(info)
+    return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors fit one line, as all of the project's do."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(
+            formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(
+                prog, max_help_position=30
+            ),
+            allow_abbrev=False,
+            **settings,
+        )
+
+    def error(self, message: str) -> Any:
+        self.exit(EdgesrError.exit_code, f"{self.prog}: error: {message}; see {self.prog} --help\n")
+
+
+def _command(
+    commands: Any,
+    name: str,
+    summary: str,
+    example: str,
+    run: Callable[[argparse.Namespace], None],
+    recipe: type[Recipe] | None = None,
+    after_interrupt: str = "",
+    arguments: str = "[options]",
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        usage=f"edgesr {name} {arguments}".rstrip(),
+        epilog=f"Example: {example}",
+    )
+    parser.set_defaults(run=run, after_interrupt=after_interrupt)
+    groups: dict[str, Any] = {}
+    if recipe is None:
+        return parser
+    for item in fields(recipe):
+        title = item.metadata["group"]
+        if title not in groups:
+            groups[title] = parser.add_argument_group(title)
+        _add_option(groups[title], field_type(recipe, item.name), item)
+    return parser
+
+
+def _add_option(group: Any, kind: type, item: Field[Any]) -> None:
+    text = item.metadata["help"].replace("%", "%%")
+    settings: dict[str, Any] = {"dest": item.name, "default": argparse.SUPPRESS}
+    if kind is bool:
+        group.add_argument(option_name(item.name), action="store_true", help=text, **settings)
+        return
+    if item.default not in (None, ""):
+        text += f" (default: {item.default})"
+    metavar = item.metadata["metavar"] or {int: "N", float: "X", str: item.name.upper()}[kind]
+    group.add_argument(option_name(item.name), type=kind, metavar=metavar, help=text, **settings)
+
+
+def _output(
+    parser: argparse.ArgumentParser, metavar: str, text: str, required: bool = False
+) -> None:
+    parser.add_argument("--output", type=Path, metavar=metavar, help=text, required=required)
+    parser.add_argument("--overwrite", action="store_true", help=f"replace an existing {metavar}")
+
+
+def _json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+
+
+def _recipe(kind: type[R], options: argparse.Namespace) -> R:
+    """Build a recipe from an optional recipe file, overridden by the options given."""
+    values: dict[str, Any] = {}
+    if getattr(options, "recipe", None) is not None:
+        values.update(read_toml(options.recipe))
+    given = vars(options)
+    values.update({item.name: given[item.name] for item in fields(kind) if item.name in given})
+    return kind.from_mapping(values)
+
+
+def run_compress(options: argparse.Namespace) -> None:
+    """Compress a network into a run folder and print the summary of its report."""
+    recipe = _recipe(CompressRecipe, options)
+    from edgesr.compress import compress
+    from edgesr.report import render
+
+    render(compress(recipe, options.output, overwrite=options.overwrite, resume=options.resume))
+
+
+def run_analyze(options: argparse.Namespace) -> None:
+    """Print a network's upsamplers and spectra; draw the two figures when a folder is given."""
+    recipe = _recipe(AnalyzeRecipe, options)
+    from edgesr.analyze import analyze, draw, render
+
+    analysis = analyze(recipe)
+    if options.output is not None:
+        draw(analysis, options.output, overwrite=options.overwrite)
+    print(json.dumps(analysis.to_dict(), indent=2) if options.json else render(analysis))
+
+
+def run_train(options: argparse.Namespace) -> None:
+    """Train a network; the weights file appears when the training ends."""
+    recipe = _recipe(TrainRecipe, options)
+    from edgesr.training import train_network
+
+    summary = train_network(
+        recipe,
+        options.output,
+        overwrite=options.overwrite,
+        resume=options.resume,
+        half=options.half,
+    )
+    if summary:
+        print(summary)
+
+
+def run_evaluate(options: argparse.Namespace) -> None:
+    """Print the six metrics of a network beside bicubic."""
+    recipe = _recipe(WeightsRecipe, options)
+    from edgesr.compare import compare, render
+
+    comparison = compare(recipe, options.split)
+    print(json.dumps(comparison, indent=2) if options.json else render(comparison))
+
+
+def run_upscale(options: argparse.Namespace) -> None:
+    """Super-resolve a whole cube and write it with its metadata."""
+    if options.output.exists() and not options.overwrite:
+        raise DataError(f"{options.output} exists; pass --overwrite or another name")
+    if options.tile < 1:
+        raise OptionError(f"--tile must be at least 1, not {options.tile}")
+    from edgesr.upscale import upscale_file
+
+    upscale_file(options.input, options.output, options.weights, options.tile)
+
+
+def run_info(options: argparse.Namespace) -> None:
+    """Print what was understood of a cube."""
+    from edgesr.cube import read_cube
+    from edgesr.cube.info import describe_cube, render_info
+
+    description = describe_cube(read_cube(options.file))
+    print(json.dumps(description, indent=2) if options.json else render_info(description))

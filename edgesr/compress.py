@@ -1,0 +1,45 @@
+"""Compress a network: one call from Python, or ``python -m edgesr.compress``.
+
+The work is in :mod:`edgesr.pipeline`, imported when it starts, so that help answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from edgesr.recipe import CompressRecipe
+
+
+def compress(
+    recipe: CompressRecipe | None = None,
+    output: Path | None = None,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+) -> dict[str, Any]:
+    """Replace a network's upsampler by a smaller one, measure everything, write a run folder.
+
+    Args:
+        recipe: what to compress and how far; None is the embedded default.
+        output: folder for ``student.safetensors``, ``model.onnx``, ``recipe.toml`` and
+            ``report.json``; None is ``runs/<date>-<time>``.
+        overwrite: replace an earlier run in that folder.
+        resume: finish the interrupted run in that folder.
+
+    Returns:
+        The content of ``report.json``; its keys are described in ``edgesr/report/schema.json``.
+
+    Raises:
+        EdgesrError: whatever the user can mend; nothing is written then.
+    """
+    from edgesr.pipeline import run
+
+    return run(recipe or CompressRecipe(), output, overwrite=overwrite, resume=resume)
+
+
+if __name__ == "__main__":
+    from edgesr.cli import main
+
+    sys.exit(main(["compress", *sys.argv[1:]]))

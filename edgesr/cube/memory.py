@@ -1,0 +1,36 @@
+"""Refusing what would not fit, before the machine starts to swap."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgesr.cube.cube import Cube
+from edgesr.errors import DataError
+
+
+def free_memory() -> int:
+    """Bytes that a new allocation can have without swapping."""
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
+def require_memory(needed: int, what: str, advice: str) -> None:
+    """Raise DataError when ``what`` needs more bytes than are free; ``advice`` says what to do."""
+    free = free_memory()
+    if needed > free:
+        raise DataError(
+            f"{what} needs about {needed / 1e9:.1f} GB of memory, but {free / 1e9:.1f} GB are "
+            f"free; {advice}"
+        )
+
+
+def require_memory_to_select(cube: Cube, indices: np.ndarray) -> None:
+    """Refuse a band selection that copies more than fits; evenly spaced bands are not copied."""
+    if np.unique(np.diff(indices)).size > 1:
+        height, width, _ = cube.shape
+        require_memory(
+            height * width * indices.size * cube.data.dtype.itemsize,
+            f"{cube.name}: picking {indices.size} separate bands",
+            "name one contiguous range, such as --bands 4-32, or take --bands all",
+        )

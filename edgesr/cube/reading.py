@@ -1,0 +1,117 @@
+"""What all readers share: clear errors, the choice of a variable, the nodata mask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from edgesr.cube.cube import Cube, invalid_values
+from edgesr.cube.memory import require_memory
+from edgesr.errors import DataError, EdgesrError
+
+_MASKED_AT_ONCE = 1 << 29  # bytes; a larger memory-mapped cube is looked at only where it is used
+
+
+@dataclass(frozen=True)
+class Variable:
+    """An array in a file that holds several."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype | str
+
+    def __str__(self) -> str:
+        return f"{' x '.join(map(str, self.shape))} {self.dtype}"
+
+
+@contextmanager
+def reading(path: Path, kind: str) -> Iterator[None]:
+    """Turn whatever a library raises on a damaged file into one line that names the file."""
+    try:
+        yield
+    except EdgesrError:
+        raise
+    except MemoryError as error:
+        raise DataError(f"{path}: too little memory to read it; convert it to .npy") from error
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DataError(
+            f"{path}: cannot be read as {kind} ({reason}); it may be truncated or of another "
+            "format: copy it again, or check it with the program that wrote it"
+        ) from error
+
+
+def choose_variable(variables: Mapping[str, Variable], wanted: str | None, path: Path) -> str:
+    """Name of the cube among the arrays of a file.
+
+    Raises:
+        DataError: ``wanted`` is not there or has not three axes; or nothing is wanted and not
+            exactly one array has three axes. The message lists what is there.
+    """
+    listing = "; ".join(f"{name} ({variable})" for name, variable in variables.items())
+    if wanted is not None:
+        name = next((name for name in variables if name.strip("/") == wanted.strip("/")), None)
+        if name is None:
+            raise DataError(f"{path}: has no variable {wanted!r}; it holds {listing or 'none'}")
+        if len(variables[name].shape) != 3:
+            raise DataError(
+                f"{path}: {name} has {len(variables[name].shape)} axes ({variables[name]}), but a "
+                f"cube has three, [height, width, bands]; the file holds {listing}"
+            )
+        return name
+    cubes = [name for name, variable in variables.items() if len(variable.shape) == 3]
+    if len(cubes) == 1:
+        return cubes[0]
+    if cubes:
+        raise DataError(
+            f"{path}: several arrays have three axes; name one, such as {path}:{cubes[0]}; the "
+            f"file holds {listing}"
+        )
+    raise DataError(
+        f"{path}: no array has three axes, [height, width, bands]; reshape the cube and save it "
+        f"again; the file holds {listing or 'no numeric array'}"
+    )
+
+
+def bands_last(data: np.ndarray, vectors: Mapping[str, np.ndarray]) -> np.ndarray:
+    """``data`` with the band axis at the end, as a view.
+
+    The band axis is the last one, unless every wavelength vector has the length of one other axis
+    alone.
+    """
+    lengths = {vector.size for vector in vectors.values()}
+    matching = [axis for axis, length in enumerate(data.shape) if length in lengths]
+    return np.moveaxis(data, matching[0], -1) if len(matching) == 1 else data
+
+
+def require_memory_to_read(shape: tuple[int, ...], dtype: np.dtype, path: Path) -> None:
+    """Refuse an array that does not fit into free memory."""
+    require_memory(
+        int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize,
+        f"{path}: reading {' x '.join(map(str, shape))} values",
+        "convert the cube to .npy, which is read piece by piece, or cut a part out of it",
+    )
+
+
+def with_nodata_mask(cube: Cube) -> Cube:
+    """The cube with its mask, and with the bands that hold no value at all marked bad.
+
+    A pixel is masked when one of its other bands is nodata or not finite. A memory-mapped cube of
+    more than 0.5 GB is returned as it is: :meth:`Cube.invalid` looks at the pixels in use.
+    """
+    lazy = isinstance(cube.data, np.memmap) and cube.data.nbytes > _MASKED_AT_ONCE
+    if lazy or not cube.may_hold_nodata:
+        return cube
+    missing = np.ones(cube.bands, dtype=bool)
+    for rows in cube.row_blocks():
+        missing &= invalid_values(cube.data[rows], cube.nodata).all(axis=(0, 1))
+    if missing.all():
+        return replace(cube, mask=np.ones(cube.data.shape[:2], dtype=bool))
+    invalid = cube.invalid(np.flatnonzero(~missing))
+    bad = cube.bad_bands
+    if missing.any():
+        bad = missing if bad is None else bad | missing
+    return replace(cube, mask=invalid if invalid.any() else None, bad_bands=bad)

@@ -1,0 +1,69 @@
+"""Band metadata as files write it: units of wavelength, lists in braces, names of variables."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+_PER_UNIT = {
+    "nm": 1.0, "nanometers": 1.0, "nanometres": 1.0, "nanometer": 1.0, "nanometre": 1.0,
+    "um": 1e3, "µm": 1e3, "μm": 1e3, "micrometers": 1e3, "micrometres": 1e3, "micrometer": 1e3,
+    "micrometre": 1e3, "microns": 1e3, "micron": 1e3,
+    "mm": 1e6, "millimeters": 1e6, "m": 1e9, "meters": 1e9, "angstroms": 0.1,
+}  # fmt: skip
+_LARGEST_MICROMETRES = 100.0  # an optical wavelength without a unit: above it, nanometres
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+_DESCRIBED = re.compile(r"(\d+(?:\.\d+)?)\s*(nanomet|nm|micromet|micron|um\b|µm)", re.IGNORECASE)
+
+
+def nanometres(values: np.ndarray | None, unit: str | None) -> np.ndarray | None:
+    """Wavelengths or widths in nanometres, float64; None when the unit is not a length.
+
+    Without a unit, values up to 100 are taken for micrometres.
+    """
+    if values is None:
+        return None
+    numbers = np.asarray(values, dtype=np.float64).ravel()
+    factor = unit_factor(numbers, unit)
+    return None if factor is None else numbers * factor
+
+
+def unit_factor(wavelengths: np.ndarray, unit: str | None) -> float | None:
+    """Nanometres per unit; None when the unit is not a length."""
+    text = (unit or "").strip().lower()
+    if text in ("", "unknown", "none"):
+        return 1e3 if np.nanmax(wavelengths, initial=0.0) <= _LARGEST_MICROMETRES else 1.0
+    return _PER_UNIT.get(text)
+
+
+def numbers(text: str | None) -> np.ndarray | None:
+    """The numbers of a list such as ``{0.4, 0.5}``: float64, or None when there are none."""
+    found = _NUMBER.findall(text or "")
+    return np.array(found, dtype=np.float64) if found else None
+
+
+def described_wavelength(description: str | None) -> float | None:
+    """Nanometres in a band description such as ``band 1 (418.24 Nanometers)``, or None."""
+    match = _DESCRIBED.search(description or "")
+    if match is None:
+        return None
+    return float(match[1]) * (1.0 if match[2].lower().startswith("n") else 1e3)
+
+
+def is_wavelength_name(name: str) -> bool:
+    """Whether a variable's name says that it holds band centres."""
+    last = re.split(r"[./]", name)[-1].lower()
+    return last.startswith(("wavelength", "wave_length", "wvl", "lambda")) or last in (
+        "wl", "waves", "wavs", "bandcenters", "band_centers", "centers",
+    )  # fmt: skip
+
+
+def is_fwhm_name(name: str) -> bool:
+    """Whether a variable's name says that it holds full widths at half maximum."""
+    return "fwhm" in re.split(r"[./]", name)[-1].lower()
+
+
+def is_bad_band_name(name: str) -> bool:
+    """Whether a variable's name says that it holds a list of good (1) and bad (0) bands."""
+    return re.split(r"[./]", name)[-1].lower() in ("bbl", "bad_band_list", "good_bands")

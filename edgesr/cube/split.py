@@ -1,0 +1,140 @@
+"""From the regions of a protocol to the windows that are trained, validated and tested on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgesr.cube.cube import Window
+from edgesr.cube.protocols import MIN_LR_SIDE, Regions, minimum_side
+from edgesr.errors import DataError
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Windows without nodata, for each use."""
+
+    train: tuple[Window, ...]
+    validation: tuple[Window, ...]
+    test: tuple[Window, ...]
+
+
+def divide(
+    regions: Regions,
+    *,
+    invalid: np.ndarray,
+    patch: int,
+    stride: int,
+    scale: int,
+    share: float,
+    seed: int,
+    cover: bool,
+    leaks: bool,
+    name: str,
+) -> Parts:
+    """Cut patches, leave out what is held out or invalid, and draw validation patches.
+
+    A patch that intersects a validation window, or (unless ``leaks``) a test window, or that
+    holds one invalid pixel is not trained on. A test or validation window with invalid pixels is
+    cut into tiles as large as ``patch``, or the largest halves of it that help; valid tiles stay.
+
+    Args:
+        regions: of the protocol.
+        invalid: bool [H, W] of the crop, True = nodata or NaN.
+        patch: side of a training patch.
+        stride: distance of neighbouring patches.
+        scale: divides every window.
+        share: of the patches, validates when the regions have no validation window; 0: none does.
+        seed: draws that share.
+        cover: let patches also end at the far edges of a region.
+        leaks: keep training patches that intersect a test window.
+        name: of the cube, for messages.
+
+    Raises:
+        DataError: nothing is left for one of the uses.
+    """
+    if invalid.all():
+        raise DataError(
+            f"{name}: every pixel is nodata, NaN or infinite; bring another cube, or correct its "
+            "nodata value"
+        )
+    held_out = (*(() if leaks else regions.test), *regions.validation)
+    candidates = dict.fromkeys(
+        window for region in regions.train for window in region.tiles(patch, stride, cover=cover)
+    )
+    train = [
+        window
+        for window in candidates
+        if not any(window.intersects(other) for other in held_out) and _is_valid(window, invalid)
+    ]
+    test = _valid_parts(regions.test, invalid, patch, scale)
+    if regions.validation:
+        validation = _valid_parts(regions.validation, invalid, patch, scale)
+    else:
+        train, validation = _draw(train, share, seed)
+    needed = {"training": train}
+    if share or regions.validation:
+        needed["validation"] = validation
+    if regions.test:
+        needed["test"] = test
+    for use, windows in needed.items():
+        if not windows:
+            raise DataError(
+                f"{name}: no {use} window is free of nodata and NaN with patches of {patch} "
+                f"pixels; choose a smaller --patch, at least {MIN_LR_SIDE * scale}, or another cube"
+            )
+    return Parts(tuple(train), tuple(validation), tuple(test))
+
+
+def check_divisible(windows: Sequence[Window], scale: int) -> None:
+    """DataError unless the scale divides the sides of every window."""
+    for window in windows:
+        if window.height % scale or window.width % scale:
+            raise DataError(
+                f"scale {scale} does not divide the test region of {window.height} x "
+                f"{window.width} pixels; choose a scale that does, such as 2 or 4, or "
+                "--protocol auto"
+            )
+
+
+def check_patch_fits(regions: Sequence[Window], patch: int, scale: int) -> None:
+    """DataError unless a training region holds at least one patch."""
+    side = max(min(region.height, region.width) for region in regions)
+    if side < patch:
+        raise DataError(
+            f"the cube is smaller than one patch: no training region holds {patch} x {patch} "
+            f"pixels; choose --patch {side // scale * scale} or smaller, or bring a larger cube"
+        )
+
+
+def _is_valid(window: Window, invalid: np.ndarray) -> bool:
+    return not invalid[window.slices].any()
+
+
+def _valid_parts(
+    windows: Sequence[Window], invalid: np.ndarray, patch: int, scale: int
+) -> list[Window]:
+    found: list[Window] = []
+    for window in windows:
+        if _is_valid(window, invalid):
+            found.append(window)
+            continue
+        side = min(patch, window.height, window.width) // scale * scale
+        while side >= minimum_side(scale):
+            tiles = [tile for tile in window.tiles(side, side) if _is_valid(tile, invalid)]
+            if tiles:
+                found += tiles
+                break
+            side = side // 2 // scale * scale
+    return found
+
+
+def _draw(patches: list[Window], share: float, seed: int) -> tuple[list[Window], list[Window]]:
+    """Patches that train, and the share of them that validates: at least one of each, if any."""
+    count = min(max(1, round(share * len(patches))), len(patches) - 1) if share else 0
+    order = np.random.default_rng(seed).permutation(len(patches))
+    drawn = set(order[: max(count, 0)].tolist())
+    train = [window for index, window in enumerate(patches) if index not in drawn]
+    return train, [window for index, window in enumerate(patches) if index in drawn]

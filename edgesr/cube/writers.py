@@ -1,0 +1,174 @@
+"""Writing a cube so that nothing that is known about it gets lost."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgesr.cube.cube import Cube, without_masked
+from edgesr.errors import DataError
+from edgesr.files import atomic_path
+
+_ENVI = (".hdr", ".img")
+
+
+def write_cube(cube: Cube, path: Path) -> None:
+    """Write ``.npz`` (everything), ``.tif`` (GeoTIFF), ``.hdr``/``.img`` (ENVI) or ``.npy``.
+
+    ``.npy`` holds the array alone; what is lost is named on stderr. Files appear complete or not
+    at all.
+
+    Raises:
+        DataError: another suffix, or the folder cannot be written.
+    """
+    writers: dict[str, Callable[[Cube, Path], None]] = {
+        ".npz": _write_npz, ".npy": _write_npy, ".tif": _write_geotiff, ".tiff": _write_geotiff,
+        ".hdr": _write_envi, ".img": _write_envi,
+    }  # fmt: skip
+    try:
+        write = writers[path.suffix.lower()]
+    except KeyError:
+        raise DataError(
+            f"{path}: cannot write {path.suffix or 'a file without suffix'}; choose one of "
+            f"{', '.join(writers)}"
+        ) from None
+    from rasterio.errors import RasterioError
+
+    try:
+        if write is _write_envi:
+            write(cube, path)
+        else:
+            with atomic_path(path) as temporary:
+                write(cube, temporary)
+    except (OSError, RasterioError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{path}: cannot be written ({reason}); choose another folder") from error
+
+
+def _write_npz(cube: Cube, path: Path) -> None:
+    fields = {
+        "edgesr_cube": 1, "data": cube.data, "name": cube.name, "wavelengths": cube.wavelengths,
+        "fwhm": cube.fwhm, "bad_bands": cube.bad_bands, "nodata": cube.nodata, "mask": cube.mask,
+        "crs": cube.crs, "transform": cube.transform, "source": cube.source, "gain": cube.gain,
+    }  # fmt: skip
+    known: dict[str, Any] = {key: value for key, value in fields.items() if value is not None}
+    np.savez_compressed(path, **known)
+
+
+def _write_npy(cube: Cube, path: Path) -> None:
+    lost = [
+        what
+        for what in (
+            "wavelengths",
+            "fwhm",
+            "bad_bands",
+            "nodata",
+            "mask",
+            "crs",
+            "transform",
+            "gain",
+        )
+        if getattr(cube, what) is not None
+    ]
+    if lost:
+        print(
+            f"warning: .npy holds numbers only; {', '.join(lost)} of {cube.name} are not saved "
+            "(.npz or .tif keeps them)",
+            file=sys.stderr,
+        )
+    np.save(path, cube.data)
+
+
+def _write_geotiff(cube: Cube, path: Path) -> None:
+    _write_raster(cube, path, "GTiff", compress="deflate", BIGTIFF="IF_SAFER")
+
+
+def _write_envi(cube: Cube, path: Path) -> None:
+    """Both files are written in a folder beside the target, then moved: pixels, then header."""
+    header = {"wavelength": cube.wavelengths, "fwhm": cube.fwhm}
+    tags = {key: _braced(values) for key, values in header.items() if values is not None}
+    if cube.wavelengths is not None:
+        tags["wavelength_units"] = "Nanometers"
+    if cube.bad_bands is not None:
+        tags["bbl"] = _braced((~cube.bad_bands).astype(int))
+    if _needs_stored_mask(cube):
+        print(
+            f"warning: ENVI keeps the nodata mask of {cube.name} only with a nodata number; it is "
+            "not saved (.npz or .tif keeps it)",
+            file=sys.stderr,
+        )
+    with tempfile.TemporaryDirectory(prefix=f".{path.stem}.", dir=path.parent) as folder:
+        pixels = Path(folder) / f"{path.stem}.img"
+        _write_raster(cube, pixels, "ENVI", tags)
+        written = pixels.with_suffix(".hdr")  # GDAL describes the cube by its temporary path
+        described = written.read_text().replace(f"{{\n{pixels}}}", f"{{{cube.name}}}")
+        written.write_text(described)
+        pixels.replace(path.with_suffix(".img"))
+        written.replace(path.with_suffix(".hdr"))
+
+
+def _braced(values: np.ndarray) -> str:
+    return "{" + ", ".join(f"{value:.10g}" for value in values) + "}"
+
+
+def _write_raster(
+    cube: Cube, path: Path, driver: str, header: dict[str, str] | None = None, **options: Any
+) -> None:
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning
+
+    cube = _with_mask_in_pixels(cube)
+    height, width, bands = cube.shape
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(
+            path, "w", driver=driver, height=height, width=width, count=bands,
+            dtype=cube.data.dtype.name, nodata=cube.nodata, crs=cube.crs,
+            transform=None if cube.transform is None else rasterio.Affine(*cube.transform),
+            **options,
+        ) as target:  # fmt: skip
+            if header is not None:
+                target.update_tags(ns="ENVI", **header)
+            else:
+                _tag_bands(cube, target)
+            if cube.gain is not None:
+                target.scales = (cube.gain,) * bands
+            for band in range(bands):
+                target.write(np.ascontiguousarray(cube.data[:, :, band]), band + 1)
+            if header is None and _needs_stored_mask(cube):
+                target.write_mask(~np.asarray(cube.mask))
+
+
+def _needs_stored_mask(cube: Cube) -> bool:
+    """Whether no pixel value can say nodata: integers without a nodata number."""
+    return cube.mask is not None and cube.nodata is None and cube.data.dtype.kind != "f"
+
+
+def _tag_bands(cube: Cube, target: Any) -> None:
+    for band in range(cube.bands):
+        tags: dict[str, str] = {}
+        if cube.wavelengths is not None:
+            tags["wavelength"] = f"{cube.wavelengths[band]:.10g}"
+            tags["wavelength_units"] = "Nanometers"
+            target.set_band_description(band + 1, f"{cube.wavelengths[band]:.10g} nm")
+        if cube.fwhm is not None:
+            tags["fwhm"] = f"{cube.fwhm[band]:.10g}"
+        if cube.bad_bands is not None:
+            tags["bbl"] = str(int(not cube.bad_bands[band]))
+        target.update_tags(band + 1, **tags)
+
+
+def _with_mask_in_pixels(cube: Cube) -> Cube:
+    """Type that rasters can hold, native byte order, and masked pixels that say so themselves."""
+    dtype = np.dtype(np.float32) if cube.data.dtype == np.float16 else cube.data.dtype
+    data = np.asarray(cube.data, dtype=dtype.newbyteorder("="))
+    if cube.mask is not None:
+        data = without_masked(data, cube.mask, cube.nodata)
+    return replace(cube, data=data)

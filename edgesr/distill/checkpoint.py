@@ -1,0 +1,47 @@
+"""The state of a training, saved after every epoch so that it can be continued."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from edgesr.errors import ModelError, OptionError
+from edgesr.files import atomic_path
+
+FORMAT = 1
+
+
+def save(path: Path, run: dict[str, Any], state: dict[str, Any]) -> None:
+    """Write ``state`` with a description of the run that it belongs to; never half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        torch.save({"format": FORMAT, "run": run, "state": state}, temporary)
+
+
+def load(path: Path, run: dict[str, Any]) -> dict[str, Any]:
+    """Read the state of the same run.
+
+    Raises:
+        ModelError: the file is no checkpoint, is damaged or contains code.
+        OptionError: it belongs to a run with other options, data or network.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # what a damaged or foreign file raises is not documented
+        reason = (str(error).splitlines() or [""])[0][:100] or type(error).__name__
+        raise ModelError(
+            f"{path} is not a readable checkpoint ({reason}); delete it or train without --resume"
+        ) from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ModelError(f"{path} is not a checkpoint of edgesr; train without --resume")
+    saved = content["run"]
+    changed = sorted(name for name in run.keys() | saved if run.get(name) != saved.get(name))
+    if changed:
+        name = changed[0]
+        raise OptionError(
+            f"{path} belongs to another training: {name} was {saved.get(name)!r}, now "
+            f"{run.get(name)!r}; repeat the options of the first run or train without --resume"
+        )
+    return content["state"]

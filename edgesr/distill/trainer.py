@@ -1,0 +1,342 @@
+"""One loop for training a network and for distilling it from a teacher."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from edgesr.distill import checkpoint as checkpoints
+from edgesr.distill.average import WeightAverage
+from edgesr.distill.config import TrainConfig
+from edgesr.distill.features import SiteFeatures
+from edgesr.distill.losses import dacn_loss, hh_loss, kd_loss
+from edgesr.distill.parallel import Workers, workers
+from edgesr.distill.progress import Report, reporting
+from edgesr.distill.sampling import Patch, PatchSampler
+from edgesr.distill.schedule import decay, learning_rate
+from edgesr.distill.validation import Validation
+from edgesr.errors import ModelError, OptionError
+from edgesr.evaluate import inference
+
+if TYPE_CHECKING:
+    from edgesr.cube.scene import Scene
+    from edgesr.surgery.sites import Site
+
+__all__ = ["TrainConfig", "TrainResult", "train"]
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A trained network and how it came about.
+
+    Attributes:
+        model: the network that was given, now with the weights that did best on validation.
+        history: one entry an epoch: epoch (from 1), train_loss, val_mpsnr (dB), val_sam (degrees),
+            weights ("own" or "average": which the two figures belong to), lr, seconds.
+        best: epoch (0 for the initial weights), val_mpsnr, val_sam and weights of what was kept.
+    """
+
+    model: nn.Module
+    history: list[dict[str, Any]]
+    best: dict[str, Any]
+
+
+def train(
+    model: nn.Module,
+    scenes: Sequence[Scene],
+    config: TrainConfig,
+    *,
+    teacher: nn.Module | None = None,
+    sites: Sequence[Site] = (),
+    checkpoint: Path | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> TrainResult:
+    """Train ``model`` in place on the training windows of ``scenes``.
+
+    The weights that reach the best MPSNR on the validation windows of ``scenes[0]`` are kept; the
+    initial ones count, so training never makes validation worse. With a ``teacher``, the loss is
+    ``D * alpha * KD + HH`` (LKCA-Net): KD compares what the layers of ``sites`` put out in both
+    networks, and fades by :func:`edgesr.distill.schedule.decay`.
+
+    Under ``torchrun`` every process trains on its share of each batch; the result is that of one
+    process with the same batch within rounding. (Batch normalisation is the exception: its
+    statistics are those of a share.)
+
+    Args:
+        model: network from [N, B, h, w] to [N, B, H, W]; a :class:`edgesr.models.dacn.BandGroups`
+            trains its core on the single groups of bands.
+        scenes: the first is the target; the others are mixed in until the last epochs.
+        config: the options.
+        teacher: frozen network for the same bands and scale.
+        sites: the upsampling layers to compare, by module path in both networks.
+        checkpoint: file that is replaced after every epoch.
+        resume: continue from ``checkpoint`` if it exists, on CPU to the same bits.
+        progress: report on stderr.
+
+    Raises:
+        DataError: the scenes differ in bands, scale or patch size, or lack windows.
+        OptionError: options contradict each other, the machine or the checkpoint.
+        ModelError: the loss is no longer finite, or the networks do not fit the scenes or sites.
+    """
+    if teacher is not None and not sites:
+        raise OptionError("distillation needs the upsampling sites to compare, received none")
+    with workers(config.device) as group:
+        cuda = [group.device] if group.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=cuda):
+            trainer = _Trainer(model, scenes, config, teacher, sites, group)
+            try:
+                return trainer.run(checkpoint, resume, progress and group.first)
+            finally:
+                trainer.close()
+
+
+class _Trainer:
+    """The loop with everything that it carries from step to step."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        scenes: Sequence[Scene],
+        config: TrainConfig,
+        teacher: nn.Module | None,
+        sites: Sequence[Site],
+        group: Workers,
+    ) -> None:
+        self.config, self.group = config, group
+        self.device = group.device
+        self.scenes = scenes
+        self.share = group.share(config.batch)
+        self.sampler = PatchSampler(scenes, self.device, jitter=config.jitter)
+        self.validation = Validation(scenes[0], self.device, config.batch)
+        self.steps = config.steps_per_epoch or math.ceil(self.sampler.windows / config.batch)
+
+        self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.core = _core(model)
+        self.weights = [weight for weight in model.parameters() if weight.requires_grad]
+        if not self.weights:
+            raise ModelError("the model has no weights to train")
+        self.forward: nn.Module = self.core
+        if group.count > 1:
+            ids = [self.device.index] if self.device.type == "cuda" else None
+            self.forward = DistributedDataParallel(self.core, device_ids=ids, static_graph=True)
+        self.optimizer = torch.optim.Adam(self.weights, lr=config.learning_rate)
+        self.average = WeightAverage(model, config.ema) if config.ema else None
+        self.teacher = teacher
+        self.listeners: tuple[SiteFeatures, ...] = ()
+        if teacher is not None:
+            teacher.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.listeners = (SiteFeatures(model, sites), SiteFeatures(teacher, sites))
+        if config.amp == "fp16" and self.device.type != "cuda":
+            raise OptionError("amp fp16 needs a CUDA device; use bf16 or off on the CPU")
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.amp == "fp16")
+
+        self.epoch = 0
+        self.history: list[dict[str, Any]] = []
+        self.best: dict[str, Any] = {}
+        self.best_weights: dict[str, Tensor] = {}
+
+    def close(self) -> None:
+        """Leave both networks as they came, but for the weights."""
+        self.optimizer.zero_grad(set_to_none=True)
+        for listener in self.listeners:
+            listener.close()
+        for network in (self.model, self.teacher):
+            if network is not None:
+                network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+
+    def run(self, path: Path | None, resume: bool, shown: bool) -> TrainResult:
+        """Train to the end, or to the end of patience."""
+        run = self._description()
+        if path is not None and resume and path.exists():
+            self._restore(checkpoints.load(path, run))
+        else:
+            self._consider(0)
+        with reporting(shown, self.config.epochs, self.epoch, self.best) as report:
+            while self.epoch < self.config.epochs and not self._exhausted():
+                self._epoch(report)
+                if path is not None and self.group.first:
+                    checkpoints.save(path, run, self._state())
+        self.model.load_state_dict(self.best_weights)
+        return TrainResult(self.model.eval(), self.history, self.best)
+
+    def _exhausted(self) -> bool:
+        patience = self.config.patience
+        return patience is not None and self.epoch - self.best["epoch"] >= patience
+
+    def _epoch(self, report: Report) -> None:
+        started = time.perf_counter()
+        config, epoch = self.config, self.epoch
+        torch.manual_seed(_seed(config.seed, epoch, self.group.rank))
+        focused = epoch >= (1 - config.focus) * config.epochs
+        plan = self.sampler.plan(
+            config.seed, epoch, self.steps, config.batch, others=0.0 if focused else config.mix
+        )
+        self.model.train()
+        total = torch.zeros((), device=self.device)
+        rate = config.learning_rate
+        for step, patches in enumerate(plan):
+            rate = learning_rate(
+                epoch * self.steps + step,
+                config.epochs * self.steps,
+                initial=config.learning_rate,
+                final=config.final_learning_rate,
+                warmup=config.warmup_steps,
+            )
+            total += self._step(patches[self.share], rate)
+            report.step(step + 1, self.steps)
+        loss = self.group.mean(float(total) / self.steps)
+        if not math.isfinite(loss):
+            raise ModelError(
+                f"training diverged in epoch {epoch + 1}: the loss is {loss}; "
+                f"use a learning rate below {config.learning_rate:g} or a warm-up"
+            )
+        self.epoch += 1
+        figures = self._consider(self.epoch)
+        seconds = time.perf_counter() - started
+        entry = {"epoch": self.epoch, "train_loss": loss, **figures, "lr": rate, "seconds": seconds}
+        self.history.append(entry)
+        report.epoch(entry, self.best)
+
+    def _step(self, patches: Sequence[Patch], rate: float) -> Tensor:
+        lr, hr = self.sampler.load(patches)
+        if self.core is not self.model:
+            lr, hr = self.model.split(lr), self.model.split(hr)
+        with self._autocast():
+            sr = self.forward(lr)
+            if self.teacher is not None:
+                with inference(self.teacher):
+                    _core(self.teacher)(lr)
+        # differences along pixels are quicker on planes than on channels-last images
+        loss = self._loss(sr.float().contiguous(), hr.contiguous())
+        for settings in self.optimizer.param_groups:
+            settings["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        if self.config.clip is not None:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.weights, self.config.clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.average is not None:
+            self.average.update(self.model)
+        return loss.detach()
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        if self.config.amp == "off":
+            return nullcontext()
+        dtype = torch.bfloat16 if self.config.amp == "bf16" else torch.float16
+        return torch.autocast(self.device.type, dtype)
+
+    def _loss(self, sr: Tensor, hr: Tensor) -> Tensor:
+        config = self.config
+        if config.loss == "hh":
+            loss = hh_loss(sr, hr)
+        else:
+            loss = dacn_loss(
+                sr, hr, self.weights, "paper" if config.loss == "dacn" else "published"
+            )
+        if self.listeners:
+            student, teacher = (listener.collect() for listener in self.listeners)
+            if [f.shape for f in student] != [f.shape for f in teacher]:
+                raise ModelError(
+                    f"cannot distil: the student's upsampler puts out {list(student[0].shape)}, "
+                    f"the teacher's {list(teacher[0].shape)}; give a teacher for the same bands"
+                )
+            weight = config.alpha * decay(self.epoch, config.decay, config.decay_every)
+            loss = loss + weight * kd_loss(student, teacher)
+        return loss
+
+    def _consider(self, epoch: int) -> dict[str, Any]:
+        """Validate the weights and their average; keep the better one if it is the best so far."""
+        own, averaged = [0.0, 0.0], [-math.inf, 0.0]
+        if self.group.first:
+            own = self.validation.measure(self.model, self._autocast)
+            if self.average is not None and epoch:
+                with self.average.applied(self.model):
+                    averaged = self.validation.measure(self.model, self._autocast)
+        own, averaged = self.group.from_first(own), self.group.from_first(averaged)
+        use_average = averaged[0] > own[0]
+        val_mpsnr, val_sam = averaged if use_average else own
+        weights = "average" if use_average else "own"
+        figures = {"val_mpsnr": val_mpsnr, "val_sam": val_sam, "weights": weights}
+        if not self.best or val_mpsnr > self.best["val_mpsnr"]:
+            self.best = {"epoch": epoch, **figures}
+            state = self.model.state_dict()
+            if use_average and self.average is not None:
+                state = self.average.shadow
+            self.best_weights = {name: value.cpu().clone() for name, value in state.items()}
+        return figures
+
+    def _description(self) -> dict[str, Any]:
+        """What must be the same when a training is continued."""
+        options = {k: v for k, v in asdict(self.config).items() if k != "device"}
+        return {
+            **options,
+            "steps": self.steps,
+            "data": [_fingerprint(scene) for scene in self.scenes],
+            "layers": _digest(
+                str(tuple(v.shape)).encode() for v in self.model.state_dict().values()
+            ),
+            "teacher": self.teacher
+            and _digest(
+                value.cpu().contiguous().numpy().tobytes()
+                for value in self.teacher.state_dict().values()
+            ),
+        }
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "epoch": self.epoch,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "average": self.average.state_dict() if self.average else None,
+            "history": self.history,
+            "best": self.best,
+            "best_weights": self.best_weights,
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.epoch = state["epoch"]
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.history, self.best = state["history"], state["best"]
+        self.best_weights = state["best_weights"]
+
+
+def _core(model: nn.Module) -> nn.Module:
+    """The network that runs on one group of bands, where the model splits its bands."""
+    core = getattr(model, "core", None)
+    return core if isinstance(core, nn.Module) and hasattr(model, "split") else model
+
+
+def _seed(seed: int, epoch: int, rank: int) -> int:
+    return int(np.random.SeedSequence([seed, epoch, rank]).generate_state(1)[0])
+
+
+def _digest(parts: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()[:12]
+
+
+def _fingerprint(scene: Scene) -> str:
+    windows = repr((scene.train, scene.validation)).encode()
+    limits = scene.normalisation.lower.tobytes() + scene.normalisation.upper.tobytes()
+    return f"{scene.cube.name} {_digest([windows, limits, scene.degradation.encode()])}"

@@ -1,0 +1,184 @@
+"""Open what a recipe names: the scene and the network, and make sure that they fit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edgesr.cube import Normalisation, Scene, make_scene, read_cube
+from edgesr.cube.bands import format_bands, parse_bands
+from edgesr.errors import DataError, ModelError, OptionError
+from edgesr.recipe import EMBEDDED, Recipe, WeightsRecipe
+from edgesr.weights import load_custom, load_network
+
+SHIPPED = {("lkca_net", EMBEDDED): "lkca_net_x4_indian_pines.safetensors"}
+LR_PATCH = 16  # LR side of a training patch: 64 / 4 and 128 / 8, as LKCA-Net was trained
+
+
+@dataclass(frozen=True)
+class Job:
+    """A scene, a network that fits it, and what its weights file says of itself."""
+
+    scene: Scene
+    model: nn.Module
+    metadata: Mapping[str, Any]
+    weights: str
+
+    def example(self, side: int = LR_PATCH) -> Tensor:
+        """Return a real LR tile [1, B, side, side]; see :func:`scene_example`."""
+        return scene_example(self.scene, side)
+
+
+def scene_example(scene: Scene, side: int = LR_PATCH) -> Tensor:
+    """Return a real LR tile [1, B, side, side], repeated where a patch is smaller."""
+    lr, _ = scene.pair(scene.train[0])
+    repeats = [1, *(-(-side // length) for length in lr.shape[1:])]
+    return lr.repeat(repeats)[None, :, :side, :side].contiguous()
+
+
+def open_job(recipe: WeightsRecipe) -> Job:
+    """Load the network and the scene that a recipe names.
+
+    Raises:
+        ModelError: no weights are named or known, or the network does not fit the data.
+        DataError: the cube cannot be used.
+        OptionError: the device does not exist.
+    """
+    prepare_torch(recipe)
+    model, metadata, weights = _open_network(recipe)
+    scene = open_scene(recipe, metadata.get("data", {}), getattr(model, "scale", None))
+    job = Job(scene, model.eval(), metadata, weights)
+    check_fit(model, job.example(), scene.scale)
+    return job
+
+
+def prepare_torch(recipe: Recipe) -> None:
+    """Set threads and seed; refuse a device that is not there.
+
+    Raises:
+        OptionError: the device does not exist.
+    """
+    try:
+        torch.empty(0, device=recipe.device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise OptionError(f"--device {recipe.device} cannot be used: {reason}") from error
+    torch.set_num_threads(recipe.threads or os.cpu_count() or 1)
+    torch.manual_seed(recipe.seed)
+
+
+def open_scene(recipe: Recipe, stored: Mapping[str, Any], scale: int | None) -> Scene:
+    """Read the recipe's cube and split it; what the weights were trained with is the default.
+
+    Args:
+        recipe: names the cube and, where it differs from the weights, how to treat it.
+        stored: ``data`` of the weights' metadata: bands, normalisation, degradation; or empty.
+        scale: the network's magnification, where known.
+
+    Raises:
+        DataError: the cube cannot be used, or has not the bands that the weights need.
+        OptionError: the scale contradicts the network's.
+    """
+    if recipe.scale and scale and recipe.scale != scale:
+        raise OptionError(f"--scale {recipe.scale} contradicts the network's scale {scale}")
+    scale = recipe.scale or scale or 4
+    cube = read_cube(recipe.data)
+    known_bands = stored_bands(stored, cube.bands)
+    wishes = {
+        "bands": recipe.bands or (known_bands and format_bands(known_bands)),
+        "normalisation": recipe.normalisation or stored.get("normalisation", {}).get("mode"),
+        "degradation": recipe.degradation or stored.get("degradation"),
+        "patch": recipe.patch,
+    }
+    scene = make_scene(
+        cube,
+        scale=scale,
+        protocol=recipe.protocol or (EMBEDDED if recipe.data == EMBEDDED else "auto"),
+        seed=recipe.seed,
+        **{name: wish for name, wish in wishes.items() if wish is not None},
+    )
+    if stored and not (recipe.normalisation or recipe.bands):
+        scene = replace(scene, normalisation=Normalisation.from_dict(stored["normalisation"]))
+    return scene
+
+
+def stored_bands(stored: Mapping[str, Any], available: int) -> list[int] | None:
+    """Return the indices that trained weights take of a cube with ``available`` bands.
+
+    Args:
+        stored: ``data`` of the weights' metadata; None is returned where it is empty.
+        available: bands of the cube; as many as the weights use means that they are selected
+            already.
+
+    Raises:
+        DataError: the cube has too few bands.
+    """
+    if not stored:
+        return None
+    count = len(stored["normalisation"]["lower"])
+    if available == count:
+        return list(range(available))
+    try:
+        return list(parse_bands(stored["bands"], available))
+    except OptionError as error:
+        raise DataError(
+            f"the weights use bands {stored['bands']}, the cube has {available} bands; pass the"
+            " cube they were trained on, or train new weights with edgesr train"
+        ) from error
+
+
+def _open_network(recipe: WeightsRecipe) -> tuple[nn.Module, Mapping[str, Any], str]:
+    if ":" in recipe.model:
+        weights = Path(recipe.weights) if recipe.weights else None
+        return load_custom(recipe.model, weights), {}, recipe.weights or "as the factory made it"
+    path = Path(recipe.weights) if recipe.weights else shipped_weights(recipe.model, recipe.data)
+    if path is None:
+        raise ModelError(
+            f"no weights are shipped for {recipe.model} on {recipe.data}; train some with"
+            f" edgesr train --model {recipe.model} --data {recipe.data} --output FILE, then pass"
+            " --weights FILE"
+        )
+    loaded = load_network(path)
+    return loaded.model, loaded.metadata, path.name
+
+
+def shipped_weights(model: str, data: str) -> Path | None:
+    """Return the path of the weights that the package ships for a network and a cube, if any."""
+    name = SHIPPED.get((model, data))
+    return Path(str(files("edgesr") / "teachers" / name)) if name else None
+
+
+@torch.inference_mode()
+def check_fit(model: nn.Module, example: Tensor, scale: int) -> None:
+    """Run a network once; refuse it when its output is not ``scale`` times the input.
+
+    Args:
+        model: any network [1, B, h, w] -> [1, B, h r, w r].
+        example: LR tile [1, B, h, w].
+        scale: r.
+
+    Raises:
+        ModelError: it fails on the tile, or its output has another shape.
+    """
+    received = list(example.shape)
+    try:
+        output = model(example)
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise ModelError(
+            f"the network does not run on a tile {received} of this data ({reason}); check"
+            " --bands and --weights"
+        ) from error
+    expected = [1, received[1], received[2] * scale, received[3] * scale]
+    if not isinstance(output, Tensor) or list(output.shape) != expected:
+        shape = list(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise ModelError(
+            f"the network turns {received} into {shape}, not {expected}; check --scale and --bands"
+        )

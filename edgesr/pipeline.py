@@ -1,0 +1,473 @@
+"""The way of the data: teacher -> sites -> spectrum -> candidates -> student -> ONNX -> report."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edgesr.cost import Cost, count
+from edgesr.distill.trainer import TrainResult, train
+from edgesr.errors import EdgesrError, ModelError, OptionError
+from edgesr.evaluate import evaluate, evaluate_bicubic
+from edgesr.job import LR_PATCH, Job, check_fit, open_job
+from edgesr.latency import Timing, measure
+from edgesr.progress import stage, track
+from edgesr.recipe import CompressRecipe
+from edgesr.report import SCHEMA_VERSION, environment, validate
+from edgesr.run import ONNX, RECIPE, STUDENT, RunFolder
+from edgesr.surgery import (
+    Candidate,
+    Moments,
+    Site,
+    Spectrum,
+    all_moments,
+    choose,
+    factorise,
+    groups_for_rank,
+    require_sites,
+    spectrum,
+    walk,
+)
+from edgesr.training import train_config
+from edgesr.weights import load_network, save_network
+from export.onnx import OPSET, applied_rewrites, export_onnx
+from export.refill import refill
+from export.runtime import session
+from export.verify import Agreement, compare
+
+CALIBRATION_WINDOWS = 50_000  # windows of the upsampler's input that the closed form sees
+RUNTIME = "ONNX Runtime, CPU, float32"
+
+
+@dataclass(frozen=True)
+class Surgeon:
+    """The network under the knife, with all that its candidates share."""
+
+    job: Job
+    sites: Sequence[Site]
+    spectra: Mapping[str, Spectrum]
+    moments: Mapping[str, Moments] | None
+    factorisations: Mapping[str, Any]
+
+    def operate(self, candidate: Candidate) -> nn.Module:
+        """Return the network after a candidate's surgery, in closed form."""
+        student, _ = candidate.perform(
+            self.job.model, self.sites, self.moments, self.factorisations
+        )
+        return student.eval()
+
+
+def run(
+    recipe: CompressRecipe, output: Path | None, *, overwrite: bool, resume: bool
+) -> dict[str, Any]:
+    """Do the whole job; see :func:`edgesr.compress.compress`."""
+    folder = RunFolder(output, overwrite=overwrite, resume=resume)
+    with folder.timed("open"):
+        job = open_job(recipe)
+        sites = require_sites(job.model, job.example())
+        guide = _open_guide(recipe, job)
+    with folder.timed("spectrum"):
+        spectra = {site.name: spectrum(job.model, site) for site in sites}
+        candidates = plan(recipe, sites, spectra)
+    folder.create(recipe)
+    try:
+        return _run(recipe, folder, job, sites, spectra, candidates, guide)
+    except EdgesrError:
+        folder.abandon()
+        raise
+
+
+def _run(
+    recipe: CompressRecipe,
+    folder: RunFolder,
+    job: Job,
+    sites: Sequence[Site],
+    spectra: Mapping[str, Spectrum],
+    candidates: list[Candidate],
+    guide: nn.Module,
+) -> dict[str, Any]:
+    with folder.timed("calibrate"), stage("calibrate on training patches"):
+        surgeon = calibrate(recipe, job, sites, spectra)
+    with folder.timed("baselines"), stage("measure teacher and bicubic"):
+        bicubic = evaluate_bicubic(job.scene)
+        original = evaluate(job.model, job.scene)
+    with folder.timed("candidates"):
+        candidates = _measured(recipe, folder, surgeon, candidates)
+    chosen = _choose(candidates, recipe)
+    with folder.timed("distil"):
+        student, training = _distil(recipe, folder, surgeon, chosen, guide)
+    baseline = next(
+        (c for c in candidates if (c.method, c.setting) == ("grouped", recipe.baseline_groups)),
+        None,
+    )
+    rival: tuple[nn.Module, TrainResult] | None = None
+    if baseline is not None:
+        with folder.timed("distil the paper's"):
+            same = baseline is chosen
+            rival = (
+                (student, training) if same else _distil(recipe, folder, surgeon, baseline, guide)
+            )
+    with folder.timed("export"), stage("export and verify"):
+        agreement = _export(folder, job, student, training)
+    with folder.timed("latency"), stage("measure latency"):
+        files = {"teacher": folder.state("teacher.onnx"), "student": folder.path / ONNX}
+        if baseline is not None:
+            files["baseline"] = folder.state(f"{_file_name(baseline)}.onnx")
+        timings = _latencies(recipe, job, files, repeats=30)
+
+    def network(model: nn.Module, name: str, metrics: Mapping[str, float]) -> dict[str, Any]:
+        cost = count(model, tuple(job.example().shape))
+        return {
+            **_cost_entry(cost),
+            "metrics": dict(metrics),
+            "latency_ms": _latency_entry(recipe, job, timings[name]),
+        }
+
+    report: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "folder": str(folder.path),
+        "data": job.scene.describe(),
+        "environment": environment(recipe.device, torch.get_num_threads()),
+        "bicubic": {"metrics": bicubic},
+        "teacher": {
+            "model": recipe.model,
+            "weights": job.weights,
+            **network(job.model, "teacher", original),
+        },
+        "student": {
+            "model": recipe.model,
+            "weights": STUDENT,
+            **network(student, "student", evaluate(student, job.scene)),
+        },
+        "sites": [_jsonable(asdict(site)) for site in sites],
+        "spectrum": [spectrum_entry(name, spectra[name], recipe.rank_target) for name in spectra],
+        "candidates": [_candidate_entry(c, chosen, recipe) for c in candidates],
+        "chosen": {**_pass_entry(chosen), "why": _why(chosen, recipe)},
+        "distillation": _distillation_entry(training),
+        "paper_baseline": None,
+        "onnx": {
+            "path": ONNX,
+            "opset": OPSET,
+            "max_abs_difference": agreement.max_abs_difference,
+            "inputs": [list(shape) for shape in agreement.inputs],
+            "rewrites": applied_rewrites(folder.path / ONNX),
+        },
+        "timing_s": folder.timing,
+        "recipe": {key: v for key, v in recipe.to_dict().items() if v is not None},
+        "files": [_file_entry(folder.path / name) for name in (STUDENT, ONNX, RECIPE)],
+    }
+    if rival is not None and baseline is not None:
+        report["paper_baseline"] = {
+            "groups": baseline.setting,
+            **network(rival[0], "baseline", evaluate(rival[0], job.scene)),
+            "distillation": _distillation_entry(rival[1]),
+        }
+    validate(report)
+    folder.finish(report)
+    return report
+
+
+def _open_guide(recipe: CompressRecipe, job: Job) -> nn.Module:
+    """Open the network to distil from: the deeper one that was named, or the original."""
+    if recipe.teacher is None:
+        return job.model
+    guide = load_network(Path(recipe.teacher)).model.eval()
+    try:
+        check_fit(guide, job.example(), job.scene.scale)
+    except ModelError as error:
+        raise ModelError(f"--teacher {recipe.teacher} does not fit: {error}") from error
+    return guide
+
+
+def plan(
+    recipe: CompressRecipe, sites: Sequence[Site], spectra: Mapping[str, Spectrum]
+) -> list[Candidate]:
+    """List the surgeries that a recipe wants measured, largest first.
+
+    Raises:
+        OptionError: what the recipe asks for is impossible, or not smaller than the layers.
+    """
+    starts = {
+        name: found.rank(recipe.rank_target, recipe.rank_criterion)
+        for name, found in spectra.items()
+    }
+    if recipe.groups is not None and recipe.rank is not None:
+        raise OptionError("--groups and --rank contradict each other; pass one of them")
+    if recipe.groups is not None:
+        return _exactly(recipe.groups, walk(sites, starts, ("grouped",)), "--groups")
+    if recipe.rank is not None:
+        first = next(iter(walk(sites, recipe.rank, ("lowrank",))), None)
+        return _exactly(-(-recipe.rank // 8) * 8, [first] if first else [], "--rank")
+    wanted = ("lowrank", "grouped") if recipe.method == "auto" else (recipe.method,)
+    candidates = list(walk(sites, starts, wanted))
+    if recipe.exact_target:
+        rank = -(-max(starts.values()) // 8) * 8
+        groups = min(groups_for_rank(site, starts[site.name]) for site in sites)
+        settings = {"lowrank": rank, "grouped": groups}
+        candidates = [c for c in candidates if settings[c.method] == c.setting]
+        if not candidates:
+            raise OptionError(
+                f"nothing at the target's own rank {rank} (groups {groups}) is smaller than the"
+                " layers; leave out --exact-target, lower --rank-target, or pass"
+                " --rank-criterion energy"
+            )
+    if not candidates:
+        raise OptionError("no surgery makes the upsampler smaller; there is nothing to gain")
+    return candidates
+
+
+def _exactly(setting: int, offered: Any, option: str) -> list[Candidate]:
+    candidates = list(offered)
+    found = [c for c in candidates if c.setting == setting]
+    if not found:
+        valid = ", ".join(str(c.setting) for c in candidates)
+        advice = f"choose one of {valid}" if valid else "choose a smaller one"
+        raise OptionError(f"{option} {setting} does not make the upsampler smaller; {advice}")
+    return found
+
+
+def _is_forced(recipe: CompressRecipe) -> bool:
+    return recipe.exact_target or recipe.groups is not None or recipe.rank is not None
+
+
+def _choose(candidates: list[Candidate], recipe: CompressRecipe) -> Candidate:
+    """Take the fastest within the budget; a setting that was asked for has none to keep."""
+    if _is_forced(recipe):
+        return choose(candidates, math.inf)
+    return choose(candidates, recipe.max_psnr_drop, recipe.max_sam_drop, recipe.method)
+
+
+def calibrate(
+    recipe: CompressRecipe, job: Job, sites: Sequence[Site], spectra: Mapping[str, Spectrum]
+) -> Surgeon:
+    """Gather what the closed forms need of the training data, and decompose each site once."""
+    moments = None
+    if recipe.init == "data":
+        order = torch.randperm(
+            len(job.scene.train), generator=torch.Generator().manual_seed(recipe.seed)
+        )
+        patches = (job.scene.pair(job.scene.train[i])[0] for i in order.tolist())
+        moments = all_moments(job.model, sites, patches, CALIBRATION_WINDOWS)
+    shared = {
+        site.name: factorise(job.model, site, moments[site.name] if moments else None)
+        for site in sites
+    }
+    return Surgeon(job, sites, spectra, moments, shared)
+
+
+def _measured(
+    recipe: CompressRecipe, folder: RunFolder, surgeon: Surgeon, candidates: list[Candidate]
+) -> list[Candidate]:
+    """Fill in the candidates' cost, drop on validation and latency; once a run."""
+
+    def compute() -> list[dict[str, Any]]:
+        job = surgeon.job
+        before = evaluate(job.model, job.scene, "validation")
+        tile = job.example(recipe.latency_tile)
+        files = {"": _static_onnx(folder, tile, "teacher", job.model)}
+        families: dict[tuple[Any, ...], tuple[Path, nn.Module]] = {}
+        for candidate in track(candidates, "measure candidates"):
+            student = surgeon.operate(candidate)
+            after = evaluate(student, job.scene, "validation")
+            candidate.psnr_drop = before["mpsnr"] - after["mpsnr"]
+            candidate.sam_drop = after["sam"] - before["sam"]
+            cost = count(student, tuple(job.example().shape))
+            candidate.params, candidate.macs = cost.params, cost.macs
+            candidate.upsampler_params = cost.upsampler_params
+            family = (candidate.method, *sorted(candidate.settings))
+            if candidate.method == "grouped":
+                family += (candidate.setting,)
+            path = _static_onnx(folder, tile, _file_name(candidate), student, families.get(family))
+            families.setdefault(family, (path, student))
+            files[candidate.label] = path
+        timings = _latencies(recipe, job, files, repeats=15)
+        for candidate in candidates:
+            candidate.latency_ms = timings[candidate.label].median_ms
+        return [asdict(candidate) for candidate in candidates]
+
+    return [Candidate(**values) for values in folder.remember("candidates", compute)]
+
+
+def _static_onnx(
+    folder: RunFolder,
+    tile: Tensor,
+    name: str,
+    model: nn.Module,
+    relative: tuple[Path, nn.Module] | None = None,
+) -> Path:
+    """Export for one input size, or refill the file of a relative that has the same graph."""
+    path = folder.state(f"{name}.onnx")
+    if relative is None or not refill(relative[0], _arrays(relative[1]), _arrays(model), path):
+        export_onnx(model, tile, path, dynamic=False)
+    compare(path, model, [tile])
+    return path
+
+
+def _arrays(model: nn.Module) -> dict[str, np.ndarray]:
+    return {name: value.detach().numpy() for name, value in model.state_dict().items()}
+
+
+def _file_name(candidate: Candidate) -> str:
+    return f"{candidate.method}-{candidate.setting}"
+
+
+def _latencies(
+    recipe: CompressRecipe, job: Job, files: Mapping[str, Path], repeats: int
+) -> dict[str, Timing]:
+    threads = recipe.threads or torch.get_num_threads()
+    tile = job.example(recipe.latency_tile).numpy()
+    sessions = {name: session(path, threads) for name, path in files.items()}
+    return measure({name: lambda run=run: run(tile) for name, run in sessions.items()}, repeats)
+
+
+def _distil(
+    recipe: CompressRecipe,
+    folder: RunFolder,
+    surgeon: Surgeon,
+    candidate: Candidate,
+    guide: nn.Module,
+) -> tuple[nn.Module, TrainResult]:
+    """Fine-tune a candidate; validation decides, so the closed form is the least that comes out."""
+    config = replace(train_config(recipe), final_learning_rate=recipe.learning_rate / 10)
+    with stage(f"distil {candidate.label}"):
+        result = train(
+            surgeon.operate(candidate),
+            [surgeon.job.scene],
+            config,
+            teacher=guide,
+            sites=surgeon.sites,
+            checkpoint=folder.state(f"{_file_name(candidate)}.checkpoint"),
+            resume=True,
+        )
+    return result.model.cpu().eval(), result
+
+
+def _export(folder: RunFolder, job: Job, student: nn.Module, training: TrainResult) -> Agreement:
+    """Write the student's two files, and compare what ONNX Runtime makes of the second."""
+    save_network(
+        student,
+        folder.path / STUDENT,
+        data=job.scene.describe(),
+        training={"teacher": job.weights, "best": training.best},
+    )
+    path = export_onnx(student, job.example(), folder.path / ONNX)
+    return compare(path, student, verification_inputs(job))
+
+
+def verification_inputs(job: Job) -> list[Tensor]:
+    """Return real and adversarial LR inputs: a test window, zeros, ones, a step, noise, odd sizes."""
+    real, _ = job.scene.pair(job.scene.test[0])
+    bands = real.shape[0]
+    step = torch.zeros(1, bands, LR_PATCH, LR_PATCH)
+    step[..., LR_PATCH // 2 :] = 1
+    noise = torch.rand(2, bands, 13, 17, generator=torch.Generator().manual_seed(0))
+    flat = torch.ones(1, bands, LR_PATCH, LR_PATCH)
+    return [real[None], torch.zeros_like(flat), flat, step, noise]
+
+
+def _cost_entry(cost: Cost) -> dict[str, Any]:
+    return {
+        "params": cost.params,
+        "macs": cost.macs,
+        "macs_input_shape": list(cost.input_shape),
+        "upsampler_params": cost.upsampler_params,
+    }
+
+
+def _latency_entry(recipe: CompressRecipe, job: Job, timing: Timing) -> dict[str, Any]:
+    return {
+        "runtime": RUNTIME,
+        "input_shape": list(job.example(recipe.latency_tile).shape),
+        "threads": recipe.threads or torch.get_num_threads(),
+        "repeats": timing.repeats,
+        "median": timing.median_ms,
+        "p95": timing.p95_ms,
+    }
+
+
+def spectrum_entry(name: str, found: Spectrum, target: float) -> dict[str, Any]:
+    """Return the report's entry of one site's spectrum."""
+    return {
+        "site": name,
+        "rows": found.rows,
+        "cols": found.cols,
+        "target": target,
+        "rank": {kind: found.rank(target, kind) for kind in ("sum", "energy")},
+        "effective_rank": found.effective_rank,
+        "singular_values": found.values.tolist(),
+    }
+
+
+def _pass_entry(candidate: Candidate) -> dict[str, Any]:
+    key = "rank" if candidate.method == "lowrank" else "groups"
+    return {
+        "pass": candidate.method,
+        key: candidate.setting,
+        "settings": candidate.settings,
+    }
+
+
+def _candidate_entry(
+    candidate: Candidate, chosen: Candidate, recipe: CompressRecipe
+) -> dict[str, Any]:
+    return {
+        **_pass_entry(candidate),
+        "params": candidate.params,
+        "upsampler_params": candidate.upsampler_params,
+        "macs": candidate.macs,
+        "latency_ms": candidate.latency_ms,
+        "validation": {"mpsnr_drop": candidate.psnr_drop, "sam_drop": candidate.sam_drop},
+        "chosen": candidate is chosen,
+        "reason": _why(candidate, recipe) if candidate is chosen else _why_not(candidate, recipe),
+    }
+
+
+def _why(chosen: Candidate, recipe: CompressRecipe) -> str:
+    if _is_forced(recipe):
+        return f"asked for; loses {chosen.psnr_drop:.3f} dB on validation before training"
+    return (
+        f"the fastest that loses at most {recipe.max_psnr_drop:g} dB on validation"
+        f" ({chosen.psnr_drop:.3f} dB)"
+    )
+
+
+def _why_not(candidate: Candidate, recipe: CompressRecipe) -> str:
+    if candidate.psnr_drop is not None and candidate.psnr_drop > recipe.max_psnr_drop:
+        return f"loses more than {recipe.max_psnr_drop:g} dB"
+    drop = candidate.sam_drop
+    if recipe.max_sam_drop is not None and drop is not None and drop > recipe.max_sam_drop:
+        return f"loses more than {recipe.max_sam_drop:g} degrees"
+    return "slower, or as fast and larger"
+
+
+def _distillation_entry(training: TrainResult) -> dict[str, Any]:
+    best = training.best["epoch"]
+    return {
+        "epochs": len(training.history),
+        "best_epoch": best,
+        "kept": "distilled" if best else "closed form",
+        "history": training.history,
+    }
+
+
+def _file_entry(path: Path) -> dict[str, Any]:
+    content = path.read_bytes()
+    return {
+        "path": path.name,
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+
+
+def _jsonable(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}

@@ -1,0 +1,167 @@
+"""The summary of a run, for a person with ten seconds: eighty columns, colour only to help."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+Section = Mapping[str, Any]
+
+
+def render(report: Section, console: Console | None = None) -> None:
+    """Print a valid report: what was compressed, the networks, the candidates, the files.
+
+    Args:
+        report: the content of ``report.json``.
+        console: where to print; standard output by default. NO_COLOR and pipes are honoured.
+    """
+    console = console or Console(highlight=False)
+    notes = Table.grid(padding=(0, 1))
+    notes.add_column(style="dim", no_wrap=True)
+    notes.add_column(overflow="fold")
+    for label, text in _notes(report):
+        notes.add_row(label, Text(text))
+    parts = [Text(_headline(report), style="bold"), _networks(report), _candidates(report), notes]
+    for part in parts if report["candidates"] else (*parts[:2], notes):
+        console.print()
+        console.print(part)
+
+
+def surgery_name(surgery: Section) -> str:
+    """Short name of a candidate or of the choice: ``low-rank R=32`` or ``grouped g=8``."""
+    if surgery["pass"] == "lowrank":
+        return f"low-rank R={surgery['rank']}"
+    return f"grouped g={surgery['groups']}"
+
+
+def quantity(number: float) -> str:
+    """Four significant places with a unit, as papers print them: 3.707 M, 0.8669 G, 77.82 k."""
+    for limit, unit in ((1e8, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= limit:
+            return f"{number / {'G': 1e9, 'M': 1e6, 'k': 1e3}[unit]:#.4g} {unit}"
+    return f"{number:g}"
+
+
+def _headline(report: Section) -> str:
+    teacher, student, data = report["teacher"], report["student"], report["data"]
+    name = teacher.get("model", "network")
+    scale = f" x{data['scale']}" if "scale" in data else ""
+    speed = teacher["latency_ms"]["median"] / student["latency_ms"]["median"]
+    shrink = teacher["upsampler_params"] / max(student["upsampler_params"], 1)
+    gain = student["metrics"]["mpsnr"] - teacher["metrics"]["mpsnr"]
+    return (
+        f"{name}{scale}, {data['name']}: upsampler {shrink:.1f}x smaller,"
+        f" {_speed(speed)}, {_signed(gain)} dB"
+    )
+
+
+def _signed(number: float) -> str:
+    return f"{round(number, 3) + 0.0:+.3f}"
+
+
+def _speed(ratio: float) -> str:
+    return f"{ratio:.2f}x faster" if ratio >= 1 else f"{1 / ratio:.2f}x slower"
+
+
+def _networks(report: Section) -> Table:
+    table = _table("Test region", "MPSNR dB", "SAM deg", "Params", "Upsampler", "MACs", "ms")
+    bicubic = report["bicubic"]["metrics"]
+    table.add_row("bicubic", f"{bicubic['mpsnr']:.3f}", f"{bicubic['sam']:.3f}", *"----")
+    rows = [("teacher", report["teacher"], ""), ("student", report["student"], "bold green")]
+    if baseline := report["paper_baseline"]:
+        rows.append((f"paper's g={baseline['groups']}", baseline, ""))
+    for name, network, style in rows:
+        table.add_row(
+            name,
+            f"{network['metrics']['mpsnr']:.3f}",
+            f"{network['metrics']['sam']:.3f}",
+            quantity(network["params"]),
+            quantity(network["upsampler_params"]),
+            quantity(network["macs"]),
+            f"{network['latency_ms']['median']:.1f}",
+            style=style,
+        )
+    return table
+
+
+def _candidates(report: Section) -> Table:
+    table = _table("Candidates", "MPSNR dB", "SAM deg", "Params", "Upsampler", "MACs", "ms")
+    for candidate in report["candidates"]:
+        latency, lost = candidate["latency_ms"], candidate["validation"]
+        table.add_row(
+            ("> " if candidate["chosen"] else "  ") + surgery_name(candidate),
+            _signed(-lost["mpsnr_drop"]),
+            _signed(lost["sam_drop"]),
+            quantity(candidate["params"]),
+            quantity(candidate["upsampler_params"]),
+            quantity(candidate["macs"]),
+            "-" if latency is None else f"{latency:.1f}",
+            style="bold green" if candidate["chosen"] else "",
+        )
+    return table
+
+
+def _table(first: str, *others: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False, title=None)
+    table.add_column(first, no_wrap=True, min_width=16)
+    for name in others:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _notes(report: Section) -> Iterator[tuple[str, str]]:
+    data, onnx, environment = report["data"], report["onnx"], report["environment"]
+    distillation, latency = report["distillation"], report["student"]["latency_ms"]
+    mode = data["normalisation"].get("mode", "")
+    yield "chosen", f"{surgery_name(report['chosen'])}: {report['chosen']['why']}"
+    yield (
+        "spectrum",
+        "; ".join(
+            f"{entry['site']}: {entry['target']:.0%} of the sum at rank {entry['rank']['sum']},"
+            f" of the energy at {entry['rank']['energy']}, of {min(entry['rows'], entry['cols'])}"
+            for entry in report["spectrum"]
+        ),
+    )
+    yield (
+        "training",
+        f"{distillation['epochs']} epochs of distillation; kept: {distillation['kept']}"
+        + (f" (epoch {distillation['best_epoch']})" if distillation["best_epoch"] else ""),
+    )
+    yield (
+        "data",
+        f"{data['name']}, bands {data['bands']}, {data['degradation']} LR, {mode} normalisation;"
+        " candidates: change on validation, before training",
+    )
+    yield (
+        "MACs",
+        f"input {_by(report['student']['macs_input_shape'])}, counted as fvcore does",
+    )
+    yield (
+        "ms",
+        f"input {_by(latency['input_shape'])}, median of {latency['repeats']},"
+        f" {latency['runtime']}, {_count(latency['threads'], 'thread')}, {environment['cpu']}",
+    )
+    yield (
+        "ONNX",
+        f"opset {onnx['opset']}, differs from the student by at most"
+        f" {onnx['max_abs_difference']:.1e} ({_count(len(onnx['inputs']), 'input')});"
+        f" {_count(len(onnx['rewrites']), 'exact rewrite')}",
+    )
+    yield "time", f"{sum(report['timing_s'].values()):.0f} s"
+    yield (
+        "files",
+        f"{report.get('folder', '.')}: {', '.join(file['path'] for file in report['files'])}",
+    )
+
+
+def _by(shape: list[int]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

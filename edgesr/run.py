@@ -1,0 +1,136 @@
+"""The folder of a run: refused, created, resumed and finished as a whole."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from edgesr.errors import OptionError
+from edgesr.files import atomic_path
+from edgesr.recipe import CompressRecipe
+
+RECIPE = "recipe.toml"
+REPORT = "report.json"
+STATE = ".state"
+STUDENT = "student.safetensors"
+ONNX = "model.onnx"
+WRITTEN = (RECIPE, STUDENT, ONNX, REPORT)
+
+
+class RunFolder:
+    """One run's folder.
+
+    Nothing is written before :meth:`create`; so whatever is refused leaves no trace. Results of
+    finished stages wait in ``.state`` until :meth:`finish`, so an interrupted run can resume.
+
+    Args:
+        path: the folder; None takes ``runs/<date>-<time>``.
+        overwrite: replace the files of an earlier run in that folder.
+        resume: go on with the interrupted run in that folder.
+
+    Raises:
+        OptionError: the folder exists and neither flag allows its use; it holds something other
+            than a run; or there is nothing to resume.
+    """
+
+    def __init__(self, path: Path | None, *, overwrite: bool, resume: bool) -> None:
+        if path is None:
+            path = Path("runs") / time.strftime("%Y%m%d-%H%M%S")
+            if resume:
+                raise OptionError("--resume needs --output DIR, the folder of the interrupted run")
+        self.path = path
+        self._overwrite = overwrite
+        self._resume = resume
+        self.timing: dict[str, float] = {}
+        if overwrite and resume:
+            raise OptionError("--overwrite and --resume contradict each other; pass one of them")
+        if path.exists() and not path.is_dir():
+            raise OptionError(f"--output {path} is a file; name a folder")
+        used = path.is_dir() and any(path.iterdir())
+        is_run = (path / RECIPE).is_file()
+        if resume and not is_run:
+            raise OptionError(f"there is no run to resume in {path}; leave out --resume")
+        if resume and not (path / STATE).is_dir():
+            raise OptionError(f"the run in {path} is complete; leave out --resume")
+        if used and not is_run:
+            raise OptionError(f"{path} holds files that are no run; name a new or empty folder")
+        if used and not (overwrite or resume):
+            raise OptionError(f"{path} holds a run; pass --overwrite, --resume or another --output")
+        if resume:
+            self.timing = self._load("timing") or {}
+
+    def create(self, recipe: CompressRecipe) -> None:
+        """Make the folder and write the recipe into it.
+
+        Raises:
+            OptionError: the folder cannot be written, or the interrupted run had another recipe.
+        """
+        if self._resume:
+            if CompressRecipe.load(self.path / RECIPE) != recipe:
+                raise OptionError(
+                    f"the interrupted run in {self.path} had other options; see its {RECIPE}"
+                )
+            return
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if self._overwrite:
+                shutil.rmtree(self.path / STATE, ignore_errors=True)
+                (self.path / REPORT).unlink(missing_ok=True)
+            (self.path / STATE).mkdir(exist_ok=True)
+            recipe.save(self.path / RECIPE)
+        except OSError as error:
+            raise OptionError(
+                f"--output {self.path} cannot be written: {error.strerror or error}"
+            ) from error
+
+    def state(self, name: str) -> Path:
+        """Return the path of a state file, which :meth:`finish` removes."""
+        return self.path / STATE / name
+
+    def remember(self, name: str, compute: Callable[[], Any]) -> Any:
+        """Return the stored result of a stage, or compute and store it (as JSON)."""
+        stored = self._load(name)
+        if stored is not None:
+            return stored
+        value = compute()
+        self._store(name, value)
+        return value
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the seconds of the block to the stage's time, across interruptions."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            passed = time.perf_counter() - started
+            self.timing[stage] = round(self.timing.get(stage, 0.0) + passed, 3)
+            if (self.path / STATE).is_dir():
+                self._store("timing", self.timing)
+
+    def finish(self, report: dict[str, Any]) -> None:
+        """Write the report and remove the state: from now on the run is complete."""
+        with atomic_path(self.path / REPORT) as temporary:
+            temporary.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
+        shutil.rmtree(self.path / STATE)
+
+    def abandon(self) -> None:
+        """Remove what this run has written: it has failed for good."""
+        shutil.rmtree(self.path / STATE, ignore_errors=True)
+        for name in WRITTEN:
+            (self.path / name).unlink(missing_ok=True)
+        if not any(self.path.iterdir()):
+            self.path.rmdir()
+
+    def _load(self, name: str) -> Any:
+        path = self.state(f"{name}.json")
+        return json.loads(path.read_text()) if path.is_file() else None
+
+    def _store(self, name: str, value: Any) -> None:
+        with atomic_path(self.state(f"{name}.json")) as temporary:
+            temporary.write_text(json.dumps(value))

@@ -1,0 +1,179 @@
+"""What a convolution computes, whatever holds its weights.
+
+:func:`dense_weight` gives the weights that act, with weight norm, groups and factors multiplied
+out. :func:`to_windows` writes every kind of layer as one matrix that acts on *windows* of its
+input, so that closed forms need no second version for transposed convolutions:
+
+- convolution: a window is the k x k patch under the kernel, the matrix [C_out, C_in*k*k];
+- transposed convolution of stride s: each of the s*s output phases is a convolution with
+  t x t taps, t = ceil(k / s), so a window is a t x t patch of the input and the matrix is
+  [s*s*C_out, C_in*t*t]. Its output before ``padding`` crops the border is then
+  exactly one product of that matrix with a window a position.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
+
+from edgesr.surgery.structure import FactorisedConv, FactorisedTransposed, Geometry
+
+COLUMNS_A_BLOCK = 4096
+"""Windows that are held unfolded at once."""
+
+
+@torch.no_grad()
+def dense_weight(layer: nn.Module) -> Tensor:
+    """Acting weights in float64 on the CPU.
+
+    Shape [C_out, C_in, *kernel] for a convolution, [C_in, C_out, *kernel] for a transposed one,
+    groups as zero blocks. Weight norm and other parametrisations are evaluated.
+    """
+    if isinstance(layer, FactorisedConv):
+        reduce, expand = dense_weight(layer.reduce), dense_weight(layer.expand)
+        return torch.tensordot(expand.flatten(1), reduce, 1)
+    if isinstance(layer, FactorisedTransposed):
+        reduce, expand = dense_weight(layer.factor), dense_weight(layer.expand)
+        return torch.tensordot(reduce.flatten(1).T, expand, 1)
+    weight = _acting_weight(layer).detach().to("cpu", torch.float64)
+    geometry = Geometry.of(layer)
+    if geometry.groups == 1:
+        return weight
+    rows, cols = len(weight) // geometry.groups, weight.shape[1]
+    dense = weight.new_zeros(len(weight), cols * geometry.groups, *geometry.kernel)
+    for i in range(geometry.groups):
+        block = slice(i * rows, (i + 1) * rows)
+        dense[block, i * cols : (i + 1) * cols] = weight[block]
+    return dense
+
+
+def _acting_weight(layer: nn.Module) -> Tensor:
+    for hook in layer._forward_pre_hooks.values():
+        if isinstance(hook, WeightNorm):
+            return hook.compute_weight(layer)
+        if isinstance(hook, SpectralNorm):
+            return hook.compute_weight(layer, do_power_iteration=False)
+    return cast(Tensor, layer.weight)
+
+
+def bias_of(layer: nn.Module) -> Tensor | None:
+    """Bias [C_out] in float64 on the CPU, None without one."""
+    while isinstance(layer, FactorisedConv | FactorisedTransposed):
+        layer = layer.expand
+    bias = layer.bias
+    return bias.detach().to("cpu", torch.float64) if isinstance(bias, Tensor) else None
+
+
+def has_own_bias(layer: nn.Module) -> bool:
+    """Whether each row of the window matrix has a bias of its own, which may carry its mean.
+
+    The phases of a transposed convolution share one.
+    """
+    return bias_of(layer) is not None and phases(Geometry.of(layer)) == 1
+
+
+def assign(parameter: Tensor | nn.Module, values: Tensor) -> None:
+    """Write ``values`` into a parameter of as many elements, in the parameter's type."""
+    if not isinstance(parameter, nn.Parameter):
+        raise TypeError(f"expected a parameter, got {type(parameter).__name__}")
+    parameter.data.copy_(values.reshape(parameter.shape))
+
+
+def taps(geometry: Geometry) -> tuple[int, ...]:
+    """Extent of a window along each spatial axis."""
+    if not geometry.transposed:
+        return geometry.kernel
+    return tuple(
+        math.ceil(extent / stride)
+        for extent, stride in zip(_extent(geometry), geometry.stride, strict=True)
+    )
+
+
+def _extent(geometry: Geometry) -> tuple[int, ...]:
+    return tuple((k - 1) * d + 1 for k, d in zip(geometry.kernel, geometry.dilation, strict=True))
+
+
+def phases(geometry: Geometry) -> int:
+    """Outputs that one window yields for every channel."""
+    return math.prod(geometry.stride) if geometry.transposed else 1
+
+
+def to_windows(weight: Tensor, geometry: Geometry) -> Tensor:
+    """Dense weights as a matrix [phases * C_out, C_in * taps] that acts on windows."""
+    if not geometry.transposed:
+        return weight.flatten(1)
+    (th, tw), (sh, sw), (eh, ew) = taps(geometry), geometry.stride, _extent(geometry)
+    inputs, outputs = weight.shape[:2]
+    grid = weight.new_zeros(inputs, outputs, th * sh, tw * sw)
+    grid[:, :, : eh : geometry.dilation[0], : ew : geometry.dilation[1]] = weight
+    # tap m of phase f is kernel element f + s*m and reads the input m places before the newest
+    grid = grid.reshape(inputs, outputs, th, sh, tw, sw).flip(2, 4)
+    return grid.permute(3, 5, 1, 0, 2, 4).reshape(sh * sw * outputs, inputs * th * tw)
+
+
+def from_windows(matrix: Tensor, geometry: Geometry) -> Tensor:
+    """Inverse of :func:`to_windows`; the number of input channels is free."""
+    if not geometry.transposed:
+        return matrix.reshape(matrix.shape[0], -1, *geometry.kernel)
+    (th, tw), (sh, sw), (eh, ew) = taps(geometry), geometry.stride, _extent(geometry)
+    outputs, inputs = matrix.shape[0] // (sh * sw), matrix.shape[1] // (th * tw)
+    grid = matrix.reshape(sh, sw, outputs, inputs, th, tw).permute(3, 2, 4, 0, 5, 1).flip(2, 4)
+    grid = grid.reshape(inputs, outputs, th * sh, tw * sw)
+    return grid[:, :, : eh : geometry.dilation[0], : ew : geometry.dilation[1]].contiguous()
+
+
+def tap_patterns(geometry: Geometry) -> list[tuple[Tensor, Tensor]]:
+    """Phases that use the same taps: pairs (phase indices, used taps as bool [taps])."""
+    if not geometry.transposed:
+        return [(torch.tensor([0]), torch.ones(math.prod(geometry.kernel), dtype=torch.bool))]
+    used = to_windows(torch.ones(1, 1, *geometry.kernel), geometry) > 0
+    patterns, index = torch.unique(used, dim=0, return_inverse=True)
+    return [
+        (torch.nonzero(index == i).flatten(), pattern)
+        for i, pattern in enumerate(patterns)
+        if pattern.any()
+    ]
+
+
+def windows(x: Tensor, geometry: Geometry) -> Iterator[Tensor]:
+    """Windows of the layer's input ``x`` [N, C_in, *], as blocks [positions, C_in * taps]."""
+    size = taps(geometry)
+    dilation = (1,) * len(size) if geometry.transposed else geometry.dilation
+    stride = (1,) * len(size) if geometry.transposed else geometry.stride
+    mode = "constant" if geometry.padding_mode == "zeros" else geometry.padding_mode
+    view = F.pad(x, _padding(geometry), mode=mode)
+    for axis, (t, s, d) in enumerate(zip(size, stride, dilation, strict=True)):
+        view = view.unfold(axis + 2, (t - 1) * d + 1, s)[..., ::d]
+    axes = len(size)
+    view = view.movedim(1, axes + 1)  # [N, *positions, C_in, *taps]
+    features = math.prod(view.shape[axes + 1 :])
+    an_image = math.prod(view.shape[1 : axes + 1])
+    if an_image <= COLUMNS_A_BLOCK:
+        blocks = view.split(COLUMNS_A_BLOCK // max(1, an_image))
+    else:
+        rows = max(1, COLUMNS_A_BLOCK * len(view[0]) // an_image)
+        blocks = tuple(block for image in view for block in image.split(rows))
+    for block in blocks:
+        yield block.reshape(-1, features)
+
+
+def _padding(geometry: Geometry) -> list[int]:
+    """Padding of the input in the order of ``F.pad``: last axis first, before and after."""
+    sides: list[tuple[int, int]]
+    if geometry.transposed:
+        sides = [(t - 1, t - 1) for t in taps(geometry)]
+    elif geometry.padding == "valid":
+        sides = [(0, 0)] * len(geometry.kernel)
+    elif isinstance(geometry.padding, str):
+        total = [extent - 1 for extent in _extent(geometry)]
+        sides = [(t // 2, t - t // 2) for t in total]
+    else:
+        sides = [(p, p) for p in geometry.padding]
+    return [side for pair in reversed(sides) for side in pair]

@@ -1,0 +1,222 @@
+"""The shapes that surgery gives to a network: replacement layers, and where they go.
+
+A *change* is a JSON-able dictionary, ``{"pass": "grouped", "site": name, "layers": [paths],
+"groups": g}`` or ``{"pass": "lowrank", ..., "rank": R}``. :func:`apply_changes` turns an original
+network into the structure that a list of changes describes, without their weights, so that a
+state dict saved after surgery loads into it. The passes fill the same structure with weights.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import skip_init
+
+from edgesr.errors import ModelError
+
+Change = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Everything about a convolution but its weights."""
+
+    transposed: bool
+    in_channels: int
+    out_channels: int
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...] | str
+    output_padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+    padding_mode: str
+    bias: bool
+    device: torch.device
+    dtype: torch.dtype
+
+    @classmethod
+    def of(cls, layer: nn.Module) -> Geometry:
+        """Geometry of a convolution, or of the convolution that a factorised layer stands for."""
+        if isinstance(layer, FactorisedConv | FactorisedTransposed):
+            return layer.geometry
+        if not isinstance(layer, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d):
+            raise ModelError(
+                f"only convolutions can be replaced, got {type(layer).__name__}: "
+                "check that the weights and the network belong together"
+            )
+        parameter = next(layer.parameters())
+        return cls(
+            transposed=isinstance(layer, nn.ConvTranspose2d),
+            in_channels=layer.in_channels,
+            out_channels=layer.out_channels,
+            kernel=tuple(layer.kernel_size),
+            stride=tuple(layer.stride),
+            padding=layer.padding if isinstance(layer.padding, str) else tuple(layer.padding),
+            output_padding=tuple(layer.output_padding),
+            dilation=tuple(layer.dilation),
+            groups=layer.groups,
+            padding_mode=layer.padding_mode,
+            bias=layer.bias is not None,
+            device=parameter.device,
+            dtype=parameter.dtype,
+        )
+
+    def build(self, in_channels: int, out_channels: int, groups: int, bias: bool) -> nn.Module:
+        """A zeroed convolution of this kernel, stride and padding."""
+        options: dict[str, Any] = {
+            "stride": self.stride,
+            "padding": self.padding,
+            "dilation": self.dilation,
+            "groups": groups,
+            "bias": bias,
+            "padding_mode": self.padding_mode,
+        }
+        if self.transposed:
+            kind: type[nn.Module] = nn.ConvTranspose2d
+            options["output_padding"] = self.output_padding
+        else:
+            kind = {2: nn.Conv2d, 3: nn.Conv3d}[len(self.kernel)]
+        return self._zeroed(kind, in_channels, out_channels, self.kernel, **options)
+
+    def pointwise(self, in_channels: int, out_channels: int, bias: bool) -> nn.Module:
+        """A zeroed 1 x 1 convolution with as many spatial axes."""
+        kind = {2: nn.Conv2d, 3: nn.Conv3d}[len(self.kernel)]
+        return self._zeroed(kind, in_channels, out_channels, 1, bias=bias)
+
+    def _zeroed(self, kind: type[nn.Module], *args: Any, **options: Any) -> nn.Module:
+        # skip_init draws no random numbers: surgery must not move the generator of a training run
+        layer = skip_init(kind, *args, device=self.device, dtype=self.dtype, **options)
+        for parameter in layer.parameters():
+            nn.init.zeros_(parameter)
+        return layer
+
+
+class FactorisedConv(nn.Module):
+    """A convolution of rank R: ``reduce`` is k x k from C_in to R, ``expand`` 1 x 1 to C_out."""
+
+    def __init__(self, geometry: Geometry, rank: int) -> None:
+        super().__init__()
+        self.geometry = geometry
+        self.reduce = geometry.build(geometry.in_channels, rank, 1, bias=False)
+        self.expand = geometry.pointwise(rank, geometry.out_channels, bias=geometry.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x`` [N, C_in, *] -> [N, C_out, *]."""
+        return self.expand(self.reduce(x))
+
+
+class FactorisedTransposed(nn.Module):
+    """A transposed convolution of rank R: ``reduce`` is 1 x 1 from C_in to R, ``expand`` k x k.
+
+    Layers that read the same input may share the factor: all but the first are given the first
+    one's ``reduce``. They refer to it without registering it, so that the state dict, the
+    parameter count and the optimiser hold it once. It runs once a layer in PyTorch; the ONNX
+    exporter's common-subexpression elimination merges the equal nodes into one.
+    """
+
+    def __init__(self, geometry: Geometry, rank: int, shared: nn.Module | None = None) -> None:
+        super().__init__()
+        self.geometry = geometry
+        if shared is None:
+            self.reduce = geometry.pointwise(geometry.in_channels, rank, bias=False)
+        self._shared = () if shared is None else (shared,)
+        self.expand = geometry.build(rank, geometry.out_channels, 1, bias=geometry.bias)
+
+    @property
+    def factor(self) -> nn.Module:
+        """The 1 x 1 convolution in use, own or shared."""
+        return self._shared[0] if self._shared else self.reduce
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """``x`` [N, C_in, h, w] -> [N, C_out, H, W]."""
+        return self.expand(self.factor(x), output_size)
+
+
+def clone(model: nn.Module) -> nn.Module:
+    """A deep copy that shares nothing with ``model``; also copies hook-based weight norm."""
+    computed = {
+        id(value): value.detach().clone()
+        for module in model.modules()
+        for value in vars(module).values()
+        if isinstance(value, Tensor) and not value.is_leaf
+    }
+    return copy.deepcopy(model, computed)
+
+
+def apply_changes(model: nn.Module, changes: Iterable[Mapping[str, Any]]) -> nn.Module:
+    """Swap the layers that ``changes`` name for zeroed replacements, in order and in place.
+
+    Returns the model (the replacement itself where the changed layer *is* the model), whose
+    attribute ``surgery`` lists the changes made so far. Raises :class:`ModelError` for a change
+    that does not fit the model.
+    """
+    for change in changes:
+        try:
+            paths = list(change["layers"])
+            layers = [model.get_submodule(path) for path in paths]
+            replacements = _replacements(change, layers)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ModelError(
+                f"the recorded surgery {dict(change)} does not fit this network ({error}): "
+                "check that the weights and the network belong together"
+            ) from error
+        done = [*getattr(model, "surgery", []), dict(change)]
+        for path, old, new in zip(paths, layers, replacements, strict=True):
+            new.train(old.training)
+            if path == "":
+                model = new
+            _swap(model, old, new)
+        model.surgery = done  # type: ignore[assignment]
+    return model
+
+
+def _replacements(change: Mapping[str, Any], layers: list[nn.Module]) -> list[nn.Module]:
+    geometries = [Geometry.of(layer) for layer in layers]
+    if change["pass"] == "grouped":
+        groups = _positive(change, "groups")
+        for geometry in geometries:
+            if geometry.in_channels % groups or geometry.out_channels % groups:
+                raise ModelError(
+                    f"{groups} groups do not divide the {geometry.in_channels} input and "
+                    f"{geometry.out_channels} output channels of {change['site']!r}: "
+                    "choose a common divisor"
+                )
+        return [g.build(g.in_channels, g.out_channels, groups, g.bias) for g in geometries]
+    if change["pass"] == "lowrank":
+        rank = _positive(change, "rank")
+        if not geometries[0].transposed:
+            return [FactorisedConv(geometry, rank) for geometry in geometries]
+        first = FactorisedTransposed(geometries[0], rank)
+        return [
+            first,
+            *(FactorisedTransposed(g, rank, shared=first.reduce) for g in geometries[1:]),
+        ]
+    raise ModelError(
+        f"surgery pass {change['pass']!r} is unknown: expected 'grouped' or 'lowrank' "
+        "(weights written by a newer version need that version)"
+    )
+
+
+def _positive(change: Mapping[str, Any], key: str) -> int:
+    value = change[key]
+    if not isinstance(value, int) or value < 1:
+        raise ModelError(f"{key} of {change['site']!r} must be a whole number from 1, got {value}")
+    return value
+
+
+def _swap(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
+    """Replace ``old`` under every name that it is registered by."""
+    places = [
+        (parent, name)
+        for parent in model.modules()
+        for name, child in parent._modules.items()
+        if child is old
+    ]
+    for parent, name in places:
+        setattr(parent, name, new)

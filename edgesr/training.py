@@ -1,0 +1,149 @@
+"""``edgesr train``: from a recipe to a weights file that says how it was made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from edgesr.cube import Cube, Scene, make_scene, read_cube
+from edgesr.cube.sampling import extremes
+from edgesr.distill.trainer import TrainConfig, train
+from edgesr.errors import OptionError
+from edgesr.evaluate import evaluate, evaluate_bicubic
+from edgesr.job import check_fit, open_scene, prepare_torch, scene_example
+from edgesr.models import create_model
+from edgesr.recipe import TrainRecipe
+from edgesr.weights import load_custom, load_network, save_network
+
+
+def train_network(
+    recipe: TrainRecipe, output: Path, *, overwrite: bool, resume: bool, half: bool
+) -> str:
+    """Train a network and write its weights; return a summary, empty on all but the first process.
+
+    Args:
+        recipe: what to train on what, and how.
+        output: weights file, ``.safetensors``; a checkpoint lies beside it while training runs.
+        overwrite: replace an existing file.
+        resume: continue from the checkpoint of an interrupted training.
+        half: store the weights in half precision.
+
+    Raises:
+        OptionError: the output exists, or there is nothing to resume.
+    """
+    checkpoint = output.with_suffix(".checkpoint")
+    _check_output(output, checkpoint, overwrite=overwrite, resume=resume)
+    prepare_torch(recipe)
+    initial = load_network(Path(recipe.initial)) if recipe.initial else None
+    stored: Mapping[str, Any] = initial.metadata.get("data", {}) if initial else {}
+    scene = open_scene(recipe, stored, initial.model.scale if initial else None)
+    scenes = [scene, *_extra_scenes(recipe, scene)]
+    model = initial.model if initial else _new_network(recipe, scene)
+    check_fit(model.eval(), scene_example(scene), scene.scale)
+    result = train(model, scenes, train_config(recipe), checkpoint=checkpoint, resume=resume)
+    if int(os.environ.get("RANK", "0")) > 0:
+        return ""
+    metrics = evaluate(result.model, scene)
+    bicubic = evaluate_bicubic(scene)
+    save_network(
+        result.model,
+        output,
+        data=scene.describe(),
+        training={
+            "recipe": _without_folders(recipe),
+            "best": result.best,
+            "history": result.history,
+            "test": {"network": metrics, "bicubic": bicubic},
+        },
+        half=half,
+    )
+    checkpoint.unlink(missing_ok=True)
+    return (
+        f"{output}: best epoch {result.best['epoch']} of {len(result.history)}; test region"
+        f" {metrics['mpsnr']:.2f} dB, {metrics['sam']:.2f} deg"
+        f" (bicubic {bicubic['mpsnr']:.2f} dB, {bicubic['sam']:.2f} deg)"
+    )
+
+
+def train_config(recipe: Any) -> TrainConfig:
+    """Take from any recipe the fields that the trainer knows; a clip of 0 means none."""
+    known = {item.name for item in fields(TrainConfig)}
+    values = {name: value for name, value in recipe.to_dict().items() if name in known}
+    if not values.get("clip", 1.0):
+        values["clip"] = None
+    return TrainConfig(**values)
+
+
+def _without_folders(recipe: TrainRecipe) -> dict[str, Any]:
+    """Return the recipe's values with files by name alone: weights travel, folders do not."""
+    values = recipe.to_dict()
+    for key in ("data", "extra", "initial"):
+        if values[key]:
+            values[key] = ",".join(Path(part.strip()).name for part in values[key].split(","))
+    return values
+
+
+def _check_output(output: Path, checkpoint: Path, *, overwrite: bool, resume: bool) -> None:
+    if output.suffix != ".safetensors":
+        raise OptionError(f"--output {output} must end in .safetensors")
+    if not os.access(output.parent, os.W_OK):
+        raise OptionError(f"--output {output} cannot be written: no such folder, or not allowed")
+    if output.exists() and not overwrite:
+        raise OptionError(f"{output} exists; pass --overwrite or another --output")
+    if resume and not checkpoint.exists():
+        raise OptionError(f"there is no checkpoint {checkpoint} to resume; leave out --resume")
+    if checkpoint.exists() and not (resume or overwrite):
+        raise OptionError(f"{checkpoint} is an interrupted training; pass --resume or --overwrite")
+
+
+def _new_network(recipe: TrainRecipe, scene: Scene) -> nn.Module:
+    if ":" in recipe.model:
+        return load_custom(recipe.model, None)
+    wishes: dict[str, Any] = {"bands": len(scene.bands), "scale": scene.scale}
+    if recipe.model == "lkca_net":
+        wishes |= {"blocks": recipe.blocks, "groups": recipe.groups, "drop_path": recipe.drop_path}
+    elif recipe.model == "dacn":
+        wishes |= {"variant": recipe.variant}
+    return create_model(recipe.model, **{k: v for k, v in wishes.items() if v is not None})
+
+
+def _extra_scenes(recipe: TrainRecipe, target: Scene) -> list[Scene]:
+    """Open the extra cubes for training alone, each scaled by itself."""
+    scenes = []
+    for spec in filter(None, recipe.extra.split(",")):
+        cube = read_cube(spec.strip())
+        scenes.append(
+            make_scene(
+                cube.select_bands(match_bands(target, cube)),
+                scale=target.scale,
+                protocol="train_only",
+                patch=target.train[0].height,
+                degradation=target.degradation,
+                normalisation=target.normalisation.mode,
+                seed=recipe.seed,
+            )
+        )
+    return scenes
+
+
+def match_bands(target: Scene, cube: Cube) -> list[int]:
+    """Return, for each band of the target scene, the index of its counterpart in another cube.
+
+    Bands are matched by wavelength where both cubes know theirs; otherwise by their relative
+    position, which is right for cubes of one instrument that lack a few bands. Where the
+    counterpart is constant (water absorption set to 0), the nearest band that varies stands in.
+    """
+    lowest, highest = extremes(cube, ~cube.invalid())
+    usable = np.flatnonzero(highest > lowest)
+    if target.cube.wavelengths is not None and cube.wavelengths is not None:
+        wanted, offered = target.cube.wavelengths, cube.wavelengths[usable]
+    else:
+        wanted = np.asarray(target.bands) / max(target.source_bands - 1, 1)
+        offered = usable / max(cube.bands - 1, 1)
+    return usable[np.abs(wanted[:, None] - offered[None, :]).argmin(axis=1)].tolist()

@@ -1,0 +1,60 @@
+"""``edgesr upscale``: a whole cube through a network, with its units and georeference kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from edgesr.cube import Cube, Normalisation, read_cube, write_cube
+from edgesr.errors import DataError, ModelError
+from edgesr.evaluate import super_resolve
+from edgesr.job import stored_bands
+from edgesr.weights import Loaded, load_network
+
+
+def upscale_file(source: str, target: Path, weights: str, tile: int = 64) -> Cube:
+    """Super-resolve the cube ``source`` and write it to ``target``.
+
+    Args:
+        source: LR cube in the native numbers of the scene the network was trained on.
+        target: file to write; the suffix chooses the format.
+        weights: weights file that carries its bands and normalisation.
+        tile: LR side of the tiles that are super-resolved at a time.
+
+    Raises:
+        ModelError: the weights do not say how to normalise.
+        DataError: the cube lacks bands that the network needs.
+    """
+    loaded = load_network(Path(weights))
+    result = upscale(read_cube(source), loaded, tile)
+    write_cube(result, target)
+    return result
+
+
+def upscale(cube: Cube, loaded: Loaded, tile: int = 64) -> Cube:
+    """Super-resolve a cube [H, W, B] to [H r, W r, B'], B' being the network's bands.
+
+    Numbers are normalised as at training and brought back to the cube's own; nodata pixels are
+    filled with the mean of the valid ones for the network and stay nodata in the result.
+    """
+    stored = loaded.metadata.get("data") or {}
+    if "normalisation" not in stored:
+        raise ModelError("the weights carry no normalisation; use weights written by edgesr")
+    selection = stored_bands(stored, cube.shape[2])
+    if selection is not None:
+        cube = cube.select_bands(selection)
+    normalisation = Normalisation.from_dict(stored["normalisation"])
+    invalid = cube.invalid() if cube.may_hold_nodata else np.zeros(cube.shape[:2], bool)
+    if invalid.all():
+        raise DataError(f"{cube.name} holds no valid pixel; nothing to super-resolve")
+    values = np.array(cube.data, dtype=np.float32)
+    values[invalid] = values[~invalid].mean(axis=0)
+    lr = torch.from_numpy(np.ascontiguousarray(normalisation.apply(values).transpose(2, 0, 1)))
+    scale = int(loaded.model.scale)  # type: ignore[arg-type]
+    sr = super_resolve(loaded.model.eval(), lr, scale=scale, tile=tile)
+    native = normalisation.invert(sr.numpy().transpose(1, 2, 0))
+    blank = invalid.repeat(scale, axis=0).repeat(scale, axis=1)
+    native[blank] = np.nan if cube.nodata is None else cube.nodata
+    return cube.upscaled(native, scale)

@@ -1,0 +1,192 @@
+"""From a module to an ONNX file: ``torch.export``, the dynamo exporter, then exact rewrites.
+
+Opset 20 is written by default: the first one with ``Gelu`` as one operator, and what the exporter
+of torch writes without converting versions.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import onnx
+
+from export.errors import ExportError, one_line
+from export.modes import evaluating
+from export.rewrite import rewrite as rewrite_graph
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+OPSET = 20
+AXES = {0: "batch", 2: "height", 3: "width"}
+LARGEST_FILE = 2**31 - 1
+"""Bytes that one protobuf message can hold; weights beyond it would need files beside the model."""
+
+_REWRITES_KEY = "rewrites"
+
+
+def export_onnx(
+    module: nn.Module,
+    example: torch.Tensor,
+    path: Path | str,
+    *,
+    dynamic: bool = True,
+    opset: int = OPSET,
+    rewrite: bool = True,
+) -> Path:
+    """Write ``module`` as one self-contained ONNX file, weights inside.
+
+    Args:
+        module: network of one [N, C, H, W] input and one output; exported in evaluation mode and
+            left in the mode in which it came.
+        example: an input [N, C, H, W] on the device of the module.
+        path: file to write; it appears under this name only when complete and checked.
+        dynamic: batch, height and width stay free. ``False`` fixes them to those of ``example``,
+            which takes less than half the time and is enough to measure one shape.
+        opset: version of the operator set.
+        rewrite: apply the exact rewrites of :mod:`export.rewrite`.
+
+    Raises:
+        ExportError: the network cannot be traced, fixes the size of its input although
+            ``dynamic`` was asked, or exceeds 2 GB.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise ExportError(f"{path} cannot be written: {path.parent} is no folder; create it first")
+    model = _trace(module, example, dynamic=dynamic, opset=opset)
+    applied: list[str] = []
+    if rewrite:
+        model, applied = rewrite_graph(model)
+    onnx.helper.set_model_props(model, {_REWRITES_KEY: json.dumps(applied)})
+    if model.ByteSize() > LARGEST_FILE:
+        raise ExportError(
+            f"the network needs {model.ByteSize() / 2**30:.1f} GB as ONNX and one file holds 2 GB; "
+            "export it in half precision"
+        )
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(f"the exported graph is not valid ONNX: {one_line(error)}") from error
+    _write(model, path)
+    return path
+
+
+def applied_rewrites(path: Path | str) -> list[str]:
+    """What :func:`export_onnx` rewrote in the file, one sentence a rewrite."""
+    model = onnx.load(path, load_external_data=False)
+    entries = {entry.key: entry.value for entry in model.metadata_props}
+    return list(json.loads(entries.get(_REWRITES_KEY, "[]")))
+
+
+def _trace(
+    module: nn.Module, example: torch.Tensor, *, dynamic: bool, opset: int
+) -> onnx.ModelProto:
+    import torch
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+    from onnxscript.optimizer import fold_constants
+
+    if example.ndim != 4:
+        raise ExportError(f"an example of 4 axes [N, C, H, W] is needed, got {example.ndim}")
+    shapes = None
+    if dynamic:
+        if min(example.shape[2:]) < 2:
+            raise ExportError(
+                f"an example of at least 2 x 2 pixels is needed, got {tuple(example.shape)}"
+            )
+        if example.shape[0] < 2:  # the tracer takes an axis of length 1 for a constant
+            example = example.expand(2, -1, -1, -1).contiguous()
+        shapes = (dict.fromkeys(AXES, torch.export.Dim.DYNAMIC),)
+    with _quiet(), evaluating(module), torch.no_grad():
+        try:
+            program = torch.export.export(module, (example,), dynamic_shapes=shapes, strict=False)
+            _pool_by_mean(program)
+            exported = torch.onnx.export(
+                program,
+                (example,),
+                dynamo=True,
+                opset_version=opset,
+                input_names=["input"],
+                output_names=["output"],
+                verbose=False,
+                verify=False,
+                external_data=False,
+            )
+        except Exception as error:  # the exporter raises many kinds; the caller needs one
+            hint = "; try a fixed input size" if dynamic else ""
+            raise ExportError(
+                f"{type(module).__name__} cannot be exported: {one_line(error)}{hint}"
+            ) from error
+    if exported is None:
+        raise ExportError(f"{type(module).__name__} cannot be exported: no program came back")
+    fold_constants(exported.model, input_size_limit=LARGEST_FILE, output_size_limit=LARGEST_FILE)
+    ClearMetadataAndDocStringPass()(exported.model)  # it names source files of this machine
+    model = exported.model_proto
+    if dynamic:
+        _name_axes(model)
+    return model
+
+
+def _pool_by_mean(program: torch.export.ExportedProgram) -> None:
+    """Say global average pooling as a mean.
+
+    The decomposition of torch adds, for inputs in channels-last order, a change of strides that
+    has no meaning in ONNX and comes out as an index computation and a Gather.
+    """
+    import torch
+
+    pool, mean = torch.ops.aten.adaptive_avg_pool2d.default, torch.ops.aten.mean.dim
+    for node in program.graph.nodes:
+        if node.op == "call_function" and node.target is pool and tuple(node.args[1]) == (1, 1):
+            node.target = mean
+            node.args = (node.args[0], [-2, -1], True)
+    program.graph_module.recompile()
+
+
+def _name_axes(model: onnx.ModelProto) -> None:
+    """Call the free axes batch, height and width, here and in the sizes derived from them."""
+    axes = model.graph.input[0].type.tensor_type.shape.dim
+    names = {axes[index].dim_param: name for index, name in AXES.items()}
+    if "" in names:
+        fixed = [name for index, name in AXES.items() if not axes[index].dim_param]
+        raise ExportError(
+            f"the network fixes the {', '.join(fixed)} of its input; export it with a fixed size"
+        )
+    symbol = re.compile(r"\b(" + "|".join(map(re.escape, names)) + r")\b")
+    values = (*model.graph.input, *model.graph.output, *model.graph.value_info)
+    for value in values:
+        for axis in value.type.tensor_type.shape.dim:
+            if axis.dim_param:
+                axis.dim_param = symbol.sub(lambda found: names[found[0]], axis.dim_param)
+
+
+def _write(model: onnx.ModelProto, path: Path) -> None:
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        temporary.write_bytes(model.SerializeToString(deterministic=True))
+        temporary.replace(path)
+    except OSError as error:
+        raise ExportError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's notes (missing torchvision, deprecations within torch) off stderr."""
+    previous = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(previous)

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from distill_fakes import SITE, SmallNet
+from torch import nn
+
+from edgesr.distill.features import SiteFeatures
+from edgesr.errors import ModelError
+
+
+def test_subpixel_features_are_the_output_before_the_bicubic_sum():
+    net, lr = SmallNet(), torch.rand(2, 3, 6, 5)
+    listener = SiteFeatures(net, [SITE])
+    sr = net(lr)
+    (feature,) = listener.collect()
+    torch.testing.assert_close(feature + F.interpolate(lr, scale_factor=2, mode="bicubic"), sr)
+
+
+def test_parallel_layers_are_joined():
+    class Pair(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.main = nn.ConvTranspose2d(3, 4, 4, stride=2, padding=1)
+            self.skip = nn.ConvTranspose2d(3, 2, 4, stride=2, padding=1)
+
+        def forward(self, x):
+            return torch.cat((self.main(x).relu(), self.skip(x)), 1)
+
+    net, x = Pair(), torch.rand(1, 3, 4, 4)
+    site = SimpleNamespace(name="pair", layers=("main", "skip"), kind="transposed", scale=2)
+    listener = SiteFeatures(net, [site])
+    net(x)
+    (feature,) = listener.collect()
+    torch.testing.assert_close(feature, torch.cat((net.main(x), net.skip(x)), 1))
+
+
+def test_features_are_float32_and_carry_gradients():
+    net = SmallNet()
+    listener = SiteFeatures(net, [SITE])
+    with torch.autocast("cpu", torch.bfloat16):
+        net(torch.rand(1, 3, 4, 4))
+    (feature,) = listener.collect()
+    assert feature.dtype == torch.float32
+    feature.sum().backward()
+    assert net.head.weight.grad is not None
+
+
+def test_a_closed_listener_hears_nothing():
+    net = SmallNet()
+    listener = SiteFeatures(net, [SITE])
+    listener.close()
+    net(torch.rand(1, 3, 4, 4))
+    with pytest.raises(ModelError, match="did not run"):
+        listener.collect()
+
+
+def test_a_missing_layer_is_named():
+    site = SimpleNamespace(name="up", layers=("up",), kind="subpixel", scale=2)
+    with pytest.raises(ModelError, match="no layer 'up'"):
+        SiteFeatures(SmallNet(), [site])

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from edgesr.report import render
+from edgesr.report.console import quantity
+
+
+def printed(report, **options):
+    """What a pipe of 80 columns receives."""
+    stream = io.StringIO()
+    render(report, Console(file=stream, width=80, highlight=False, **options))
+    return stream.getvalue()
+
+
+def row(text, start):
+    return next(line for line in text.splitlines() if line.strip(" >").startswith(start)).split()
+
+
+def test_the_first_line_says_what_was_gained_and_lost(report):
+    first = printed(report).strip().splitlines()[0]
+    assert "lkca_net x4, indian_pines" in first
+    assert "13.2x smaller" in first  # 664,128 / 50,280
+    assert "1.38x faster" in first  # 41.3 / 29.9
+    assert "-0.011 dB" in first
+
+
+def test_the_networks_stand_side_by_side(report):
+    text = printed(report)
+    assert row(text, "bicubic")[1:3] == ["30.105", "5.020"]
+    teacher, student = (" ".join(row(text, name)[1:]) for name in ("teacher", "student"))
+    assert teacher == "31.412 4.512 1.903 M 664.1 k 0.4050 G 41.3"
+    assert student == "31.401 4.512 1.289 M 50.28 k 0.2490 G 29.9"
+    assert row(text, "paper's g=8")[2:4] == ["31.412", "4.512"]
+
+
+def test_the_chosen_candidate_is_marked_without_colour(report):
+    marked = [line for line in printed(report).splitlines() if line.strip().startswith(">")]
+    assert len(marked) == 1
+    assert "low-rank R=24" in marked[0]
+
+
+def test_what_the_figures_hold_for_is_stated(report):
+    text = " ".join(printed(report).split())
+    for words in (
+        "1 x 36 x 32 x 32, median of 20, onnxruntime CPU float32, 2 threads, AMD EPYC",
+        "bands 4-32,36-42",
+        "at most 4.8e-07 (2 inputs)",
+        "runs/20310203-040506: student.safetensors, model.onnx, recipe.toml",
+        "90% of the sum at rank 301, of the energy at 24, of 576",
+    ):
+        assert words in text
+
+
+def test_eighty_columns_and_no_escape_codes_in_a_pipe(report):
+    text = printed(report)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "\x1b" not in text
+
+
+def test_colour_is_left_out_on_request(report, monkeypatch):
+    assert "\x1b[1;32m" in printed(report, force_terminal=True, color_system="standard")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "32m" not in printed(report, force_terminal=True)
+
+
+def test_an_ascii_terminal_is_enough(report):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="strict")
+    render(report, Console(file=stream, width=80))
+    stream.flush()
+    assert b"student" in stream.buffer.getvalue()
+
+
+def test_a_run_without_baseline_folder_or_candidates_is_printed(report):
+    del report["folder"]
+    text = printed(report | {"paper_baseline": None, "candidates": []})
+    assert "paper's" not in text
+    assert "Candidates" not in text
+
+
+def test_a_slower_student_is_called_slower(report):
+    report["student"]["latency_ms"]["median"] = 82.6
+    assert "2.00x slower" in printed(report)
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(3_707_392, "3.707 M"), (866_942_976, "0.8669 G"), (73_728, "73.73 k"), (12, "12")],
+)
+def test_quantities_are_printed_as_papers_do(number, text):
+    assert quantity(number) == text
+
+
+@given(st.integers(1000, 10**13))
+def test_quantities_keep_three_places(number):
+    value, unit = quantity(number).split()
+    assert float(value) * {"k": 1e3, "M": 1e6, "G": 1e9}[unit] == pytest.approx(number, rel=1e-3)
