@@ -16,7 +16,7 @@ from edgesr.cube import Normalisation, Scene, make_scene, read_cube
 from edgesr.cube.bands import format_bands, parse_bands
 from edgesr.errors import DataError, ModelError, OptionError
 from edgesr.recipe import EMBEDDED, Recipe, WeightsRecipe
-from edgesr.weights import load_custom, load_network
+from edgesr.weights import has_header, load_custom, load_network
 
 SHIPPED = {("lkca_net", EMBEDDED): "lkca_net_x4_indian_pines.safetensors"}
 LR_PATCH = 16  # LR side of a training patch: 64 / 4 and 128 / 8, as LKCA-Net was trained
@@ -135,17 +135,19 @@ def stored_bands(stored: Mapping[str, Any], available: int) -> list[int] | None:
 
 
 def _open_network(recipe: WeightsRecipe) -> tuple[nn.Module, Mapping[str, Any], str]:
-    if ":" in recipe.model:
-        weights = Path(recipe.weights) if recipe.weights else None
-        return load_custom(recipe.model, weights), {}, recipe.weights or "as the factory made it"
     path = Path(recipe.weights) if recipe.weights else shipped_weights(recipe.model, recipe.data)
+    factory = recipe.model if ":" in recipe.model else None
     if path is None:
+        if factory:
+            return load_custom(factory), {}, "as the factory made it"
         raise ModelError(
             f"no weights are shipped for {recipe.model} on {recipe.data}; train some with"
             f" edgesr train --model {recipe.model} --data {recipe.data} --output FILE, then pass"
             " --weights FILE"
         )
-    loaded = load_network(path)
+    if factory and not has_header(path):
+        return load_custom(factory, path), {}, path.name
+    loaded = load_network(path, factory)
     return loaded.model, loaded.metadata, path.name
 
 

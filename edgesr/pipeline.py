@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from edgesr.analyze import site_entry, spectrum_entry
 from edgesr.cost import Cost, count
 from edgesr.distill.trainer import TrainResult, train
 from edgesr.errors import EdgesrError, ModelError, OptionError
@@ -134,7 +135,7 @@ def _run(
 
     report: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
-        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "created": datetime.now().astimezone().isoformat(timespec="seconds"),
         "folder": str(folder.path),
         "data": job.scene.describe(),
         "environment": environment(recipe.device, torch.get_num_threads()),
@@ -149,7 +150,7 @@ def _run(
             "weights": STUDENT,
             **network(student, "student", evaluate(student, job.scene)),
         },
-        "sites": [_jsonable(asdict(site)) for site in sites],
+        "sites": [site_entry(site) for site in sites],
         "spectrum": [spectrum_entry(name, spectra[name], recipe.rank_target) for name in spectra],
         "candidates": [_candidate_entry(c, chosen, recipe) for c in candidates],
         "chosen": {**_pass_entry(chosen), "why": _why(chosen, recipe)},
@@ -365,7 +366,7 @@ def _export(folder: RunFolder, job: Job, student: nn.Module, training: TrainResu
 
 
 def verification_inputs(job: Job) -> list[Tensor]:
-    """Return real and adversarial LR inputs: a test window, zeros, ones, a step, noise, odd sizes."""
+    """Return real and adversarial LR inputs: a test window, zeros, ones, a step, odd-sized noise."""
     real, _ = job.scene.pair(job.scene.test[0])
     bands = real.shape[0]
     step = torch.zeros(1, bands, LR_PATCH, LR_PATCH)
@@ -392,19 +393,6 @@ def _latency_entry(recipe: CompressRecipe, job: Job, timing: Timing) -> dict[str
         "repeats": timing.repeats,
         "median": timing.median_ms,
         "p95": timing.p95_ms,
-    }
-
-
-def spectrum_entry(name: str, found: Spectrum, target: float) -> dict[str, Any]:
-    """Return the report's entry of one site's spectrum."""
-    return {
-        "site": name,
-        "rows": found.rows,
-        "cols": found.cols,
-        "target": target,
-        "rank": {kind: found.rank(target, kind) for kind in ("sum", "energy")},
-        "effective_rank": found.effective_rank,
-        "singular_values": found.values.tolist(),
     }
 
 
@@ -467,7 +455,3 @@ def _file_entry(path: Path) -> dict[str, Any]:
         "bytes": len(content),
         "sha256": hashlib.sha256(content).hexdigest(),
     }
-
-
-def _jsonable(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}

@@ -344,8 +344,8 @@ class TrainRecipe(Recipe):
     loss: str = option(
         "hh",
         "Training",
-        "hh (LKCA-Net's), l1, mse or dacn",
-        check=one_of("hh", "l1", "mse", "dacn"),
+        "hh (LKCA-Net's), dacn, or dacn-published (without the spectral term)",
+        check=one_of("hh", "dacn", "dacn-published"),
     )
     patience: int | None = option(
         None, "Training", "stop after so many epochs without gain on validation", check=POSITIVE

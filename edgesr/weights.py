@@ -112,6 +112,15 @@ def load_network(path: Path, factory: str | None = None) -> Loaded:
     return Loaded(model.eval(), header)
 
 
+def has_header(path: Path) -> bool:
+    """Whether the file was written by :func:`save_network`, so that :func:`load_network` reads it.
+
+    Raises:
+        ModelError: the file is missing, or a damaged safetensors file.
+    """
+    return _is_safetensors(path) and HEADER_KEY in _read_safetensors(path)[1]
+
+
 def load_custom(factory: str, weights: Path | None = None) -> nn.Module:
     """Build any network by calling ``package.module:function`` without arguments.
 

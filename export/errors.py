@@ -4,6 +4,8 @@
 class ExportError(Exception):
     """A network cannot be written, read or run as ONNX; the message is one line."""
 
+    exit_code = 2
+
 
 def one_line(error: BaseException, limit: int = 240) -> str:
     """First line of ``error`` that says something, cut to ``limit`` characters."""
