@@ -38,7 +38,7 @@ def render(comparison: dict[str, Any]) -> str:
     """Lay :func:`compare`'s result out as a small table."""
     data = comparison["data"]
     lines = [
-        f"{data['name']}, {comparison['split']} region, {len(data['bands'])} bands,"
+        f"{data['name']}, {comparison['split']} region, {data['shape'][2]} bands,"
         f" x{data['scale']}, weights {comparison['weights']}, CPU, float32",
         f"{'':12}{'bicubic':>12}{'network':>12}{'gain':>12}",
     ]

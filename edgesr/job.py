@@ -91,7 +91,7 @@ def open_scene(recipe: Recipe, stored: Mapping[str, Any], scale: int | None) -> 
     scale = recipe.scale or scale or 4
     cube = read_cube(recipe.data)
     known_bands = stored_bands(stored, cube.bands)
-    wishes = {
+    wishes: dict[str, Any] = {
         "bands": recipe.bands or (known_bands and format_bands(known_bands)),
         "normalisation": recipe.normalisation or stored.get("normalisation", {}).get("mode"),
         "degradation": recipe.degradation or stored.get("degradation"),

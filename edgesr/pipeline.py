@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -285,9 +286,8 @@ def _measured(
             cost = count(student, tuple(job.example().shape))
             candidate.params, candidate.macs = cost.params, cost.macs
             candidate.upsampler_params = cost.upsampler_params
-            family = (candidate.method, *sorted(candidate.settings))
-            if candidate.method == "grouped":
-                family += (candidate.setting,)
+            width = candidate.setting if candidate.method == "grouped" else 0
+            family = (candidate.method, width, *sorted(candidate.settings))
             path = _static_onnx(folder, tile, _file_name(candidate), student, families.get(family))
             families.setdefault(family, (path, student))
             files[candidate.label] = path
@@ -328,7 +328,7 @@ def _latencies(
     threads = recipe.threads or torch.get_num_threads()
     tile = job.example(recipe.latency_tile).numpy()
     sessions = {name: session(path, threads) for name, path in files.items()}
-    return measure({name: lambda run=run: run(tile) for name, run in sessions.items()}, repeats)
+    return measure({name: partial(run, tile) for name, run in sessions.items()}, repeats)
 
 
 def _distil(
@@ -366,7 +366,7 @@ def _export(folder: RunFolder, job: Job, student: nn.Module, training: TrainResu
 
 
 def verification_inputs(job: Job) -> list[Tensor]:
-    """Return real and adversarial LR inputs: a test window, zeros, ones, a step, odd-sized noise."""
+    """Return real and adversarial LR inputs: a test window, zeros, ones, a step, odd noise."""
     real, _ = job.scene.pair(job.scene.test[0])
     bands = real.shape[0]
     step = torch.zeros(1, bands, LR_PATCH, LR_PATCH)

@@ -42,7 +42,7 @@ def train_network(
     prepare_torch(recipe)
     initial = load_network(Path(recipe.initial)) if recipe.initial else None
     stored: Mapping[str, Any] = initial.metadata.get("data", {}) if initial else {}
-    scene = open_scene(recipe, stored, initial.model.scale if initial else None)
+    scene = open_scene(recipe, stored, getattr(initial.model, "scale", None) if initial else None)
     scenes = [scene, *_extra_scenes(recipe, scene)]
     model = initial.model if initial else _new_network(recipe, scene)
     check_fit(model.eval(), scene_example(scene), scene.scale)
