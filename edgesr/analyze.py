@@ -71,7 +71,7 @@ def analyze(recipe: AnalyzeRecipe) -> Analysis:
     job = open_job(recipe)
     sites = require_sites(job.model, job.example())
     return Analysis(
-        name=recipe.model,
+        name=job.network,
         scale=job.scene.scale,
         target=recipe.rank_target,
         cost=count(job.model, tuple(job.example().shape)),

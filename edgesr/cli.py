@@ -135,6 +135,9 @@ def build_parser() -> argparse.ArgumentParser:
     upscale.add_argument("output", type=Path, metavar="OUT", help="SR cube: .tif, .hdr, .npz, .npy")
     upscale.add_argument("--weights", required=True, metavar="FILE", help="weights, .safetensors")
     upscale.add_argument(
+        "--model", metavar="FACTORY", help="your own package.module:factory that the weights fit"
+    )
+    upscale.add_argument(
         "--tile", type=int, default=64, metavar="PIXELS", help="LR tile side (default: 64)"
     )
     upscale.add_argument("--overwrite", action="store_true", help="replace OUT")
@@ -283,7 +286,7 @@ def run_upscale(options: argparse.Namespace) -> None:
         raise OptionError(f"--tile must be at least 1, not {options.tile}")
     from edgesr.upscale import upscale_file
 
-    upscale_file(options.input, options.output, options.weights, options.tile)
+    upscale_file(options.input, options.output, options.weights, options.tile, options.model)
 
 
 def run_info(options: argparse.Namespace) -> None:

@@ -15,21 +15,22 @@ from torch import Tensor, nn
 from edgesr.cube import Normalisation, Scene, make_scene, read_cube
 from edgesr.cube.bands import format_bands, parse_bands
 from edgesr.errors import DataError, ModelError, OptionError
-from edgesr.recipe import EMBEDDED, Recipe, WeightsRecipe
-from edgesr.weights import has_header, load_custom, load_network
+from edgesr.recipe import DEFAULT_MODEL, EMBEDDED, Recipe, WeightsRecipe
+from edgesr.weights import Loaded, has_header, load_custom, load_network
 
-SHIPPED = {("lkca_net", EMBEDDED): "lkca_net_x4_indian_pines.safetensors"}
+SHIPPED = {(DEFAULT_MODEL, EMBEDDED): "lkca_net_x4_indian_pines.safetensors"}
 LR_PATCH = 16  # LR side of a training patch: 64 / 4 and 128 / 8, as LKCA-Net was trained
 
 
 @dataclass(frozen=True)
 class Job:
-    """A scene, a network that fits it, and what its weights file says of itself."""
+    """A scene, a network that fits it, its name, and what its weights file says of itself."""
 
     scene: Scene
     model: nn.Module
     metadata: Mapping[str, Any]
     weights: str
+    network: str
 
     def example(self, side: int = LR_PATCH) -> Tensor:
         """Return a real LR tile [1, B, side, side]; see :func:`scene_example`."""
@@ -54,7 +55,8 @@ def open_job(recipe: WeightsRecipe) -> Job:
     prepare_torch(recipe)
     model, metadata, weights = _open_network(recipe)
     scene = open_scene(recipe, metadata.get("data", {}), getattr(model, "scale", None))
-    job = Job(scene, model.eval(), metadata, weights)
+    name = str(metadata.get("model", recipe.model))
+    job = Job(scene, model.eval(), metadata, weights, name)
     check_fit(model, job.example(), scene.scale)
     return job
 
@@ -66,7 +68,7 @@ def prepare_torch(recipe: Recipe) -> None:
         OptionError: the device does not exist.
     """
     try:
-        torch.empty(0, device=recipe.device)
+        torch.zeros(1, device=recipe.device).item()
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise OptionError(f"--device {recipe.device} cannot be used: {reason}") from error
@@ -79,13 +81,14 @@ def open_scene(recipe: Recipe, stored: Mapping[str, Any], scale: int | None) -> 
 
     Args:
         recipe: names the cube and, where it differs from the weights, how to treat it.
-        stored: ``data`` of the weights' metadata: bands, normalisation, degradation; or empty.
-        scale: the network's magnification, where known.
+        stored: ``data`` of the weights' metadata: bands, normalisation, scale; or empty.
+        scale: the network's magnification, where it says so itself.
 
     Raises:
         DataError: the cube cannot be used, or has not the bands that the weights need.
         OptionError: the scale contradicts the network's.
     """
+    scale = scale or stored.get("scale")
     if recipe.scale and scale and recipe.scale != scale:
         raise OptionError(f"--scale {recipe.scale} contradicts the network's scale {scale}")
     scale = recipe.scale or scale or 4
@@ -136,19 +139,37 @@ def stored_bands(stored: Mapping[str, Any], available: int) -> list[int] | None:
 
 def _open_network(recipe: WeightsRecipe) -> tuple[nn.Module, Mapping[str, Any], str]:
     path = Path(recipe.weights) if recipe.weights else shipped_weights(recipe.model, recipe.data)
-    factory = recipe.model if ":" in recipe.model else None
     if path is None:
-        if factory:
-            return load_custom(factory), {}, "as the factory made it"
+        if ":" in recipe.model:
+            return load_custom(recipe.model), {}, "as the factory made it"
         raise ModelError(
             f"no weights are shipped for {recipe.model} on {recipe.data}; train some with"
             f" edgesr train --model {recipe.model} --data {recipe.data} --output FILE, then pass"
             " --weights FILE"
         )
-    if factory and not has_header(path):
-        return load_custom(factory, path), {}, path.name
-    loaded = load_network(path, factory)
+    loaded = load_weights(recipe.model, path)
     return loaded.model, loaded.metadata, path.name
+
+
+def load_weights(model: str, path: Path) -> Loaded:
+    """Load the weights of a network that is named by ``--model``.
+
+    Args:
+        model: registered name, or ``package.module:factory``; the default one is overruled by what
+            the file says.
+        path: weights of edgesr; of a factory's network, also a plain state dict.
+
+    Raises:
+        ModelError: the weights cannot be read, or belong to another network.
+    """
+    factory = model if ":" in model else None
+    if factory and not has_header(path):
+        return Loaded(load_custom(factory, path))
+    loaded = load_network(path, factory)
+    held = str(loaded.metadata["model"])
+    if model not in (DEFAULT_MODEL, held) and not (factory and ":" in held):
+        raise ModelError(f"{path} holds weights of {held}, not of {model}; leave out --model")
+    return loaded
 
 
 def shipped_weights(model: str, data: str) -> Path | None:
@@ -167,7 +188,7 @@ def check_fit(model: nn.Module, example: Tensor, scale: int) -> None:
         scale: r.
 
     Raises:
-        ModelError: it fails on the tile, or its output has another shape.
+        ModelError: it fails on the tile, or its output has another shape or is not finite.
     """
     received = list(example.shape)
     try:
@@ -183,4 +204,9 @@ def check_fit(model: nn.Module, example: Tensor, scale: int) -> None:
         shape = list(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise ModelError(
             f"the network turns {received} into {shape}, not {expected}; check --scale and --bands"
+        )
+    if not torch.isfinite(output).all():
+        raise ModelError(
+            f"the network answers a tile {received} with values that are not finite; use other"
+            " weights"
         )

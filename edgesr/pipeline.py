@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from edgesr.analyze import site_entry, spectrum_entry
 from edgesr.cost import Cost, count
 from edgesr.distill.trainer import TrainResult, train
-from edgesr.errors import EdgesrError, ModelError, OptionError
+from edgesr.errors import ModelError, OptionError
 from edgesr.evaluate import evaluate, evaluate_bicubic
 from edgesr.job import LR_PATCH, Job, check_fit, open_job
 from edgesr.latency import Timing, measure
@@ -83,8 +83,9 @@ def run(
     folder.create(recipe)
     try:
         return _run(recipe, folder, job, sites, spectra, candidates, guide)
-    except EdgesrError:
-        folder.abandon()
+    except Exception as error:
+        if isinstance(error, MemoryError) or hasattr(error, "exit_code"):
+            folder.abandon()
         raise
 
 
@@ -142,12 +143,12 @@ def _run(
         "environment": environment(recipe.device, torch.get_num_threads()),
         "bicubic": {"metrics": bicubic},
         "teacher": {
-            "model": recipe.model,
+            "model": job.network,
             "weights": job.weights,
             **network(job.model, "teacher", original),
         },
         "student": {
-            "model": recipe.model,
+            "model": job.network,
             "weights": STUDENT,
             **network(student, "student", evaluate(student, job.scene)),
         },
@@ -183,7 +184,8 @@ def _open_guide(recipe: CompressRecipe, job: Job) -> nn.Module:
     """Open the network to distil from: the deeper one that was named, or the original."""
     if recipe.teacher is None:
         return job.model
-    guide = load_network(Path(recipe.teacher)).model.eval()
+    factory = recipe.model if ":" in recipe.model else None
+    guide = load_network(Path(recipe.teacher), factory).model.eval()
     try:
         check_fit(guide, job.example(), job.scene.scale)
     except ModelError as error:
@@ -233,7 +235,8 @@ def _exactly(setting: int, offered: Any, option: str) -> list[Candidate]:
     found = [c for c in candidates if c.setting == setting]
     if not found:
         valid = ", ".join(str(c.setting) for c in candidates)
-        advice = f"choose one of {valid}" if valid else "choose a smaller one"
+        below = " or less" if option == "--rank" else ""
+        advice = f"choose {valid}{below}" if valid else "nothing does"
         raise OptionError(f"{option} {setting} does not make the upsampler smaller; {advice}")
     return found
 

@@ -7,6 +7,7 @@ Nothing here imports torch or numpy: ``edgesr --help`` must answer at once.
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -18,6 +19,7 @@ from edgesr.errors import OptionError
 from edgesr.files import atomic_path
 
 EMBEDDED = "indian_pines"
+DEFAULT_MODEL = "lkca_net"
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ ABOVE_ZERO = Check("a number above 0", lambda value: value > 0)
 SHARE = Check("a number in (0, 1]", lambda value: 0 < value <= 1)
 PART = Check("a number in [0, 1)", lambda value: 0 <= value < 1)
 SCALE = Check("an integer of at least 2", lambda value: value >= 2)
+SEED = Check("an integer from 0 to 2^63 - 1", lambda value: 0 <= value < 2**63)
 
 
 def one_of(*choices: str) -> Check:
@@ -106,11 +109,11 @@ class Recipe:
         metavar="PIXELS",
     )
     model: str = option(
-        "lkca_net",
+        DEFAULT_MODEL,
         "Network",
         "lkca_net, dacn, vdsr, 3dfcnn, or your own package.module:factory",
     )
-    seed: int = option(0, "Run", "seed of every random draw", check=NOT_NEGATIVE)
+    seed: int = option(0, "Run", "seed of every random draw", check=SEED)
     threads: int | None = option(
         None, "Run", "CPU threads (default: all cores)", check=POSITIVE, metavar="N"
     )
@@ -130,6 +133,8 @@ class Recipe:
                 raise OptionError(
                     f"{option_name(item.name)} must be {_article(expected)}, not {value!r}"
                 )
+            if expected is float and not math.isfinite(value):
+                raise OptionError(f"{option_name(item.name)} must be finite, not {value!r}")
             if check is not None and not check.holds(value):
                 raise OptionError(f"{option_name(item.name)} must be {check.words}, not {value!r}")
 

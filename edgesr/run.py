@@ -46,6 +46,7 @@ class RunFolder:
         self.path = path
         self._overwrite = overwrite
         self._resume = resume
+        self._created = False
         self.timing: dict[str, float] = {}
         if overwrite and resume:
             raise OptionError("--overwrite and --resume contradict each other; pass one of them")
@@ -55,7 +56,7 @@ class RunFolder:
         is_run = (path / RECIPE).is_file()
         if resume and not is_run:
             raise OptionError(f"there is no run to resume in {path}; leave out --resume")
-        if resume and not (path / STATE).is_dir():
+        if resume and (path / REPORT).is_file() and not (path / STATE).is_dir():
             raise OptionError(f"the run in {path} is complete; leave out --resume")
         if used and not is_run:
             raise OptionError(f"{path} holds files that are no run; name a new or empty folder")
@@ -70,19 +71,20 @@ class RunFolder:
         Raises:
             OptionError: the folder cannot be written, or the interrupted run had another recipe.
         """
-        if self._resume:
-            if CompressRecipe.load(self.path / RECIPE) != recipe:
-                raise OptionError(
-                    f"the interrupted run in {self.path} had other options; see its {RECIPE}"
-                )
-            return
+        if self._resume and CompressRecipe.load(self.path / RECIPE) != recipe:
+            raise OptionError(
+                f"the interrupted run in {self.path} had other options; see its {RECIPE}"
+            )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             if self._overwrite:
                 shutil.rmtree(self.path / STATE, ignore_errors=True)
-                (self.path / REPORT).unlink(missing_ok=True)
+                for name in WRITTEN:
+                    (self.path / name).unlink(missing_ok=True)
+            if not self._resume:
+                recipe.save(self.path / RECIPE)  # first: it is what makes the folder a run
             (self.path / STATE).mkdir(exist_ok=True)
-            recipe.save(self.path / RECIPE)
+            self._created = True
         except OSError as error:
             raise OptionError(
                 f"--output {self.path} cannot be written: {error.strerror or error}"
@@ -110,7 +112,7 @@ class RunFolder:
         finally:
             passed = time.perf_counter() - started
             self.timing[stage] = round(self.timing.get(stage, 0.0) + passed, 3)
-            if (self.path / STATE).is_dir():
+            if self._created:
                 self._store("timing", self.timing)
 
     def finish(self, report: dict[str, Any]) -> None:

@@ -16,10 +16,10 @@ from edgesr.cube.sampling import extremes
 from edgesr.distill.trainer import TrainConfig, train
 from edgesr.errors import OptionError
 from edgesr.evaluate import evaluate, evaluate_bicubic
-from edgesr.job import check_fit, open_scene, prepare_torch, scene_example
+from edgesr.job import check_fit, load_weights, open_scene, prepare_torch, scene_example
 from edgesr.models import create_model
 from edgesr.recipe import TrainRecipe
-from edgesr.weights import load_custom, load_network, save_network
+from edgesr.weights import load_custom, save_network
 
 
 def train_network(
@@ -40,7 +40,7 @@ def train_network(
     checkpoint = output.with_suffix(".checkpoint")
     _check_output(output, checkpoint, overwrite=overwrite, resume=resume)
     prepare_torch(recipe)
-    initial = load_network(Path(recipe.initial)) if recipe.initial else None
+    initial = load_weights(recipe.model, Path(recipe.initial)) if recipe.initial else None
     stored: Mapping[str, Any] = initial.metadata.get("data", {}) if initial else {}
     scene = open_scene(recipe, stored, getattr(initial.model, "scale", None) if initial else None)
     scenes = [scene, *_extra_scenes(recipe, scene)]
@@ -92,7 +92,7 @@ def _without_folders(recipe: TrainRecipe) -> dict[str, Any]:
 def _check_output(output: Path, checkpoint: Path, *, overwrite: bool, resume: bool) -> None:
     if output.suffix != ".safetensors":
         raise OptionError(f"--output {output} must end in .safetensors")
-    if not os.access(output.parent, os.W_OK):
+    if not (output.parent.is_dir() and os.access(output.parent, os.W_OK)):
         raise OptionError(f"--output {output} cannot be written: no such folder, or not allowed")
     if output.exists() and not overwrite:
         raise OptionError(f"{output} exists; pass --overwrite or another --output")

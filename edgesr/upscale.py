@@ -8,13 +8,16 @@ import numpy as np
 import torch
 
 from edgesr.cube import Cube, Normalisation, read_cube, write_cube
+from edgesr.cube.writers import require_writable
 from edgesr.errors import DataError, ModelError
 from edgesr.evaluate import super_resolve
 from edgesr.job import stored_bands
 from edgesr.weights import Loaded, load_network
 
 
-def upscale_file(source: str, target: Path, weights: str, tile: int = 64) -> Cube:
+def upscale_file(
+    source: str, target: Path, weights: str, tile: int = 64, factory: str | None = None
+) -> Cube:
     """Super-resolve the cube ``source`` and write it to ``target``.
 
     Args:
@@ -22,12 +25,14 @@ def upscale_file(source: str, target: Path, weights: str, tile: int = 64) -> Cub
         target: file to write; the suffix chooses the format.
         weights: weights file that carries its bands and normalisation.
         tile: LR side of the tiles that are super-resolved at a time.
+        factory: ``package.module:function`` that builds the network, where it is none of edgesr's.
 
     Raises:
         ModelError: the weights do not say how to normalise.
-        DataError: the cube lacks bands that the network needs.
+        DataError: the cube lacks bands that the network needs, or ``target`` cannot be written.
     """
-    loaded = load_network(Path(weights))
+    require_writable(target)
+    loaded = load_network(Path(weights), factory)
     result = upscale(read_cube(source), loaded, tile)
     write_cube(result, target)
     return result
@@ -40,7 +45,7 @@ def upscale(cube: Cube, loaded: Loaded, tile: int = 64) -> Cube:
     filled with the mean of the valid ones for the network and stay nodata in the result.
     """
     stored = loaded.metadata.get("data") or {}
-    if "normalisation" not in stored:
+    if not {"normalisation", "scale"} <= stored.keys():
         raise ModelError("the weights carry no normalisation; use weights written by edgesr")
     selection = stored_bands(stored, cube.shape[2])
     if selection is not None:
@@ -52,7 +57,7 @@ def upscale(cube: Cube, loaded: Loaded, tile: int = 64) -> Cube:
     values = np.array(cube.data, dtype=np.float32)
     values[invalid] = values[~invalid].mean(axis=0)
     lr = torch.from_numpy(np.ascontiguousarray(normalisation.apply(values).transpose(2, 0, 1)))
-    scale = int(loaded.model.scale)  # type: ignore[arg-type]
+    scale = int(stored["scale"])
     sr = super_resolve(loaded.model.eval(), lr, scale=scale, tile=tile)
     native = normalisation.invert(sr.numpy().transpose(1, 2, 0))
     blank = invalid.repeat(scale, axis=0).repeat(scale, axis=1)

@@ -168,8 +168,8 @@ def _stored(key: str, value: Tensor, half: bool) -> Tensor:
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    start = _first_bytes(path)
-    if start.startswith((b"PK", b"\x80")):
+    pickle_start = _first_bytes(path).startswith((b"PK", b"\x80"))
+    if pickle_start and not _is_safetensors(path):  # a header may be 0x80 bytes long as well
         raise ModelError(
             f"{path} is a PyTorch (pickle) file, not safetensors; load it with "
             "--model package.module:function --weights FILE"

@@ -6,13 +6,14 @@ of torch writes without converting versions.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
 import re
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -181,11 +182,11 @@ def _write(model: onnx.ModelProto, path: Path) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's notes (missing torchvision, deprecations within torch) off stderr."""
+    """Keep the exporter's notes (deprecations within torch, whole graphs) off stderr."""
     previous = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:

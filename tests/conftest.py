@@ -1,16 +1,227 @@
-"""Fixtures that every room shares."""
+"""Fixtures that every room shares, and the small job that the tests of the whole run on."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import helper, numpy_helper
+from torch import nn
+
+from edgesr.recipe import CompressRecipe
 
 torch.set_num_threads(1)  # small tensors; more threads only wait for each other
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+SMALL_NETWORKS = '''
+"""Networks of a stranger, for --model small_networks:FUNCTION."""
+
+import torch
+from torch import nn
+
+BANDS = 8
+
+
+class Bilinear(nn.Module):
+    """Interpolates linearly, exactly: 1 x 1 convolution that mixes the bands, then one to B*16.
+
+    Mixing makes the upsampler dense, of rank 72: nine singular values, each eight times. It says
+    nowhere what its scale is.
+    """
+
+    def __init__(self, scale=4):
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        mix, _ = torch.linalg.qr(torch.randn(BANDS, BANDS, generator=generator))
+        self.head = nn.Conv2d(BANDS, BANDS, 1, bias=False)
+        self.upsampler = nn.Conv2d(
+            BANDS, scale**2 * BANDS, 3, padding=1, padding_mode="replicate"
+        )
+        self.shuffle = nn.PixelShuffle(scale)
+        weights = torch.zeros(scale, 3)
+        for phase in range(scale):
+            position = (phase + 0.5) / scale - 0.5
+            for tap in (-1, 0, 1):
+                weights[phase, tap + 1] = max(0.0, 1 - abs(tap - position))
+        kernels = torch.einsum("iy,jx->ijyx", weights, weights).reshape(scale**2, 3, 3)
+        dense = torch.einsum("pyx,cb->bpcyx", kernels, mix)
+        with torch.no_grad():
+            self.head.weight.copy_(mix[:, :, None, None])
+            self.upsampler.weight.copy_(dense.reshape(self.upsampler.weight.shape))
+            self.upsampler.bias.zero_()
+
+    def forward(self, lr):
+        return self.shuffle(self.upsampler(self.head(lr)))
+
+
+def bilinear():
+    return Bilinear()
+
+
+def doubling():
+    return Bilinear(scale=2)
+
+
+def not_exportable():
+    class Rounded(Bilinear):
+        def forward(self, lr):
+            mean = float(lr.mean().round())
+            return super().forward(lr) if mean < 2 else lr
+
+    return Rounded()
+
+
+def nothing_learnable():
+    class Plain(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Conv2d(BANDS, BANDS, 3, padding=1)
+
+        def forward(self, lr):
+            return nn.functional.interpolate(self.head(lr), scale_factor=4, mode="bicubic")
+
+    return Plain()
+'''
+
+
+@dataclass(frozen=True)
+class Materials:
+    """Files of a small job: a cube of 72 x 72 x 12, and weights that fit it at x4.
+
+    ``bilinear`` are weights of ``small_networks:bilinear`` (bands 0-7), ``lkca_net`` of the
+    published network with one block of 16 channels (all bands, brief random weights).
+    """
+
+    folder: Path
+    cube: Path
+    bilinear: Path
+    lkca_net: Path
+
+
+def generated_cube(side: int = 72, bands: int = 12, seed: int = 0) -> np.ndarray:
+    """Digital numbers uint16 [side, side, bands]: three smooth materials, mixed, a little noise."""
+    random = np.random.default_rng(seed)
+    rows, columns = np.mgrid[0:side, 0:side]
+    materials = np.stack(
+        [1 + np.sin(rows / (3 + k) + seed) * np.cos(columns / (4 + k)) for k in range(3)], axis=-1
+    )
+    spectra = 1 + np.abs(random.normal(size=(3, bands))).cumsum(axis=1) / bands
+    data = 500 * materials @ spectra
+    return (data + random.normal(scale=3, size=data.shape)).astype(np.uint16)
+
+
+@pytest.fixture(scope="session")
+def materials(tmp_path_factory: pytest.TempPathFactory) -> Materials:
+    """Files of the small job; tests only read them."""
+    from edgesr.cube import make_scene, read_cube
+    from edgesr.models import create_model
+    from edgesr.weights import load_custom, save_network
+
+    folder = tmp_path_factory.mktemp("materials")
+    (folder / "small_networks.py").write_text(SMALL_NETWORKS)
+    made = Materials(
+        folder,
+        folder / "made.npy",
+        folder / "bilinear.safetensors",
+        folder / "lkca_net.safetensors",
+    )
+    np.save(made.cube, generated_cube())
+    cube = read_cube(made.cube)
+    torch.manual_seed(0)
+    network = create_model("lkca_net", bands=12, scale=4, blocks=1, channels=16)
+    scene = make_scene(cube, scale=4, patch=16, bands="all")
+    save_network(network, made.lkca_net, data=scene.describe())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        network = load_custom("small_networks:bilinear")
+    scene = make_scene(cube, scale=4, patch=16, bands="0-7")
+    save_network(network, made.bilinear, data=scene.describe())
+    return made
+
+
+@pytest.fixture
+def workplace(
+    materials: Materials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """An empty current folder, from which ``small_networks`` can be imported."""
+    folder = tmp_path / "workplace"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(str(materials.folder))
+    yield folder
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def small_recipe(materials: Materials) -> CompressRecipe:
+    """Seconds of work: the bilinear network, whose dense upsampler has rank 72."""
+    return CompressRecipe(
+        data=str(materials.cube),
+        weights=str(materials.bilinear),
+        model="small_networks:bilinear",
+        patch=16,
+        threads=1,
+        latency_tile=8,
+        epochs=2,
+        steps_per_epoch=2,
+        batch=2,
+    )
+
+
+@pytest.fixture(scope="session")
+def plain_exporter() -> Callable[..., Path]:
+    """Writes the ONNX file of a small network node by node: tracing it takes seconds."""
+    return _write_plainly
+
+
+@pytest.fixture
+def plain_export(plain_exporter: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the pipeline the plain exporter; what it writes is verified all the same."""
+    monkeypatch.setattr("edgesr.pipeline.export_onnx", plain_exporter)
+
+
+def _write_plainly(
+    module: nn.Module, example: torch.Tensor, path: Path, *, dynamic: bool = True
+) -> Path:
+    nodes, initializers, current = [], [], "input"
+    for name, layer in module.named_modules():
+        if not isinstance(layer, nn.Conv2d):
+            continue
+        inputs = [current]
+        for key, value in layer.named_parameters():
+            inputs.append(f"{name}.{key}")
+            initializers.append(numpy_helper.from_array(value.detach().numpy(), inputs[-1]))
+        if layer.padding_mode == "replicate":
+            pads = np.array([0, 0, *layer.padding] * 2)
+            initializers.append(numpy_helper.from_array(pads, f"{name}.pads"))
+            padded = f"{name}.padded"
+            edge = helper.make_node("Pad", [current, f"{name}.pads"], [padded], mode="edge")
+            nodes.append(edge)
+            inputs[0] = padded
+        nodes.append(helper.make_node("Conv", inputs, [name], group=layer.groups))
+        current = name
+    factor = module.shuffle.upscale_factor
+    nodes.append(
+        helper.make_node("DepthToSpace", [current], ["output"], blocksize=factor, mode="CRD")
+    )
+    shape = ["n", example.shape[1], "h", "w"] if dynamic else list(example.shape)
+    graph = helper.make_graph(
+        nodes,
+        "plain",
+        [helper.make_tensor_value_info("input", onnx.TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("output", onnx.TensorProto.FLOAT, None)],
+        initializers,
+    )
+    opsets = [helper.make_opsetid("", 20)]
+    onnx.save(helper.make_model(graph, ir_version=10, opset_imports=opsets), path)
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from edgesr.errors import DataError, OptionError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 METHODS = ("bicubic", "area")
 
@@ -20,6 +22,8 @@ def degrade(hr: Tensor, scale: int, method: str = "bicubic") -> Tensor:
         DataError: ``scale`` does not divide the height and the width.
         OptionError: unknown ``method`` or a scale below 1.
     """
+    import torch.nn.functional as F
+
     height, width = hr.shape[-2:]
     check_scale(scale)
     if height % scale or width % scale:
@@ -41,6 +45,8 @@ def bicubic_upsample(lr: Tensor, scale: int) -> Tensor:
     a = -0.75, half-pixel centres, no antialiasing: the skip connection of LKCA-Net and the
     baseline that every network has to beat.
     """
+    import torch.nn.functional as F
+
     check_scale(scale)
     height, width = lr.shape[-2:]
     size = (height * scale, width * scale)

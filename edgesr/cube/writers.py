@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 import warnings
@@ -28,17 +29,7 @@ def write_cube(cube: Cube, path: Path) -> None:
     Raises:
         DataError: another suffix, or the folder cannot be written.
     """
-    writers: dict[str, Callable[[Cube, Path], None]] = {
-        ".npz": _write_npz, ".npy": _write_npy, ".tif": _write_geotiff, ".tiff": _write_geotiff,
-        ".hdr": _write_envi, ".img": _write_envi,
-    }  # fmt: skip
-    try:
-        write = writers[path.suffix.lower()]
-    except KeyError:
-        raise DataError(
-            f"{path}: cannot write {path.suffix or 'a file without suffix'}; choose one of "
-            f"{', '.join(writers)}"
-        ) from None
+    write = _writer(path)
     from rasterio.errors import RasterioError
 
     try:
@@ -50,6 +41,29 @@ def write_cube(cube: Cube, path: Path) -> None:
     except (OSError, RasterioError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"{path}: cannot be written ({reason}); choose another folder") from error
+
+
+def require_writable(path: Path) -> None:
+    """Raise what :func:`write_cube` would raise for ``path``, before long work is done for it."""
+    _writer(path)
+    if not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
+        raise DataError(
+            f"{path}: cannot be written (no such folder, or not allowed); choose another folder"
+        )
+
+
+def _writer(path: Path) -> Callable[[Cube, Path], None]:
+    writers: dict[str, Callable[[Cube, Path], None]] = {
+        ".npz": _write_npz, ".npy": _write_npy, ".tif": _write_geotiff, ".tiff": _write_geotiff,
+        ".hdr": _write_envi, ".img": _write_envi,
+    }  # fmt: skip
+    try:
+        return writers[path.suffix.lower()]
+    except KeyError:
+        raise DataError(
+            f"{path}: cannot write {path.suffix or 'a file without suffix'}; choose one of "
+            f"{', '.join(writers)}"
+        ) from None
 
 
 def _write_npz(cube: Cube, path: Path) -> None:

@@ -1,0 +1,100 @@
+"""``python3 run.py``: hashes, board, engines, verification, measurement, one ``result.json``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from .errors import BoardError
+from .files import write_json
+from .hashes import read_manifest, verify
+from .options import parse_options
+from .probe import probe
+from .summary import summarise, warnings
+
+SCHEMA_VERSION = 1
+INTERRUPTED = 130
+
+
+def main(folder: str, arguments: list[str]) -> int:
+    """Run a bundle; returns the exit code: 0, 2 where something failed, 130 after Ctrl-C.
+
+    Whatever happens, ``result.json`` says what; it is written once and never half.
+    """
+    try:
+        options = parse_options(arguments)
+    except BoardError as error:
+        return _fail(error)
+    result: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "ok": False,
+        "mode": "bench" if options.live is None else "live",
+        "error": None,
+        "settings": {k: v for k, v in sorted(vars(options).items()) if v is not None},
+        "bundle": None,
+        "board": None,
+        "runtime": None,
+        "models": [],
+        "live": None,
+    }
+    code = 0
+    try:
+        _run(Path(folder), options, result)
+        failed = [entry for entry in result["models"] if entry["status"] != "verified"]
+        result["ok"] = not failed
+        if failed:
+            names = ", ".join(entry["name"] for entry in failed)
+            raise BoardError(f"{len(failed)} of {len(result['models'])} models failed: {names}")
+    except BoardError as error:
+        result["error"] = str(error)
+        code = _fail(error)
+    except MemoryError:
+        result["error"] = "too little memory; choose a smaller --tile, or close other programs"
+        code = _fail(result["error"])
+    except KeyboardInterrupt:
+        result["error"] = "interrupted"
+        sys.stderr.write("run.py: interrupted\n")
+        code = INTERRUPTED
+    try:
+        write_json(Path(options.output), result)
+    except BoardError as error:
+        return _fail(error)
+    print(summarise(result))
+    print(f"written to {options.output}")
+    return code
+
+
+def _run(folder: Path, options: argparse.Namespace, result: dict[str, Any]) -> None:
+    root = Path(options.root)
+    result["board"] = probe(root)
+    manifest, identity = read_manifest(folder)
+    if options.bundle_id and not identity.startswith(options.bundle_id.lower()):
+        raise BoardError(f"this is bundle {identity}, not {options.bundle_id}; copy the right one")
+    verify(folder, manifest)
+    result["bundle"] = {
+        "id": identity,
+        "files": len(manifest["files"]),
+        "facts": manifest.get("facts"),
+    }
+    _say(f"bundle {identity[:12]}: {len(manifest['files'])} files, all as their hashes say")
+    for line in warnings(result["board"]):
+        _say(line)
+    try:
+        from . import session  # numpy is only imported once the bundle is known to be whole
+    except ImportError as error:
+        raise BoardError(f"numpy cannot be imported ({error}); install python3-numpy") from error
+    session.run(folder, manifest, identity, options, root, result, _say)
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"run.py: {text}\n")
+    sys.stderr.flush()
+
+
+def _fail(error: object) -> int:
+    sys.stderr.write(f"run.py: error: {error}\n")
+    return BoardError.exit_code

@@ -1,0 +1,48 @@
+"""One interface for whatever runs a network on the board."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+class Runner:
+    """A loaded network of one input [1, B, h, w] and one output [1, B, r*h, r*w].
+
+    Call :meth:`prepare` with a shape before anything else; buffers are made there, never later.
+    """
+
+    def prepare(self, shape: tuple[int, ...]) -> None:
+        """Make buffers for inputs of ``shape``.
+
+        Raises:
+            BoardError: the network does not take this shape, or memory is short.
+        """
+        raise NotImplementedError
+
+    def load(self, tile: np.ndarray) -> None:
+        """Bring a tile to where :meth:`run` reads it."""
+        raise NotImplementedError
+
+    def run(self) -> None:
+        """Compute on what was loaded; nothing is copied to or from the host. Returns when done."""
+        raise NotImplementedError
+
+    def infer(self, tile: np.ndarray) -> np.ndarray:
+        """Whole way of a float32 tile in host memory to a float32 output in host memory.
+
+        The array that comes back is valid until the next call.
+        """
+        raise NotImplementedError
+
+    def memory(self) -> dict[str, Any]:
+        """Memory of the device in MB: what is in use, free and total, or absent."""
+        raise NotImplementedError
+
+    def describe(self) -> dict[str, Any]:
+        """Say how the network runs: device, types of input and output."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Give memory back."""

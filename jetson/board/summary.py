@@ -1,0 +1,91 @@
+"""What a person reads when a run has ended: ten seconds, no scrolling."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .errors import is_absent
+
+
+def warnings(board: dict[str, Any]) -> list[str]:
+    """What makes figures of this board less than comparable."""
+    locked = board["clocks"]["locked"]
+    if locked is False:
+        return ["clocks are not locked, figures will vary; sudo jetson_clocks locks them"]
+    if is_absent(locked):
+        return [f"whether clocks are locked is unknown: {locked['absent']}"]
+    return []
+
+
+def summarise(result: dict[str, Any]) -> str:
+    """Text of a result, a failed one included."""
+    lines = [""]
+    board = result["board"]
+    if board:
+        mode = board["power_mode"]
+        lines.append(
+            f"{_text(board['model'])} | L4T {_text(board['l4t'])} | power mode "
+            f"{_text(mode if is_absent(mode) else mode['name'])} | clocks locked: "
+            f"{_text(board['clocks']['locked'])}"
+        )
+    if result["runtime"]:
+        lines.append(f"{result['runtime']['name']} {result['runtime']['version']}")
+    measured = [entry for entry in result["models"] if "latency_ms" in entry]
+    if measured:
+        lines.append(
+            f"{'model':12}{'median ms':>10}{'p99 ms':>9}{'alone ms':>10}{'lines/s':>10}"
+            f"{'slowdown':>10}{'mJ/frame':>10}{'max diff':>10}"
+        )
+    lines += [_row(entry) for entry in measured]
+    for entry in result["models"]:
+        if entry["status"] != "verified":
+            lines.append(f"{entry['name']:12}{entry['status']}: {entry['reason']}")
+    if result["live"]:
+        lines += _live(result["live"])
+    if result["error"]:
+        lines.append(f"failed: {result['error']}")
+    return "\n".join(lines)
+
+
+def _row(entry: dict[str, Any]) -> str:
+    whole, bare = (entry["latency_ms"][key] for key in ("with_transfers", "without_transfers"))
+    return (
+        f"{entry['name']:12}{whole['median']:10.2f}{whole['p99']:9.2f}{bare['median']:10.2f}"
+        f"{entry['throughput']['input_lines_per_s']:10.0f}"
+        f"{_number(entry['sustained'].get('slowdown'), '.2f'):>10}"
+        f"{_number(entry['power'].get('energy_per_frame_mj'), '.1f'):>10}"
+        f"{entry['verification']['max_abs_difference']:10.1e}"
+    )
+
+
+def _live(report: dict[str, Any]) -> list[str]:
+    counts, spent = report["lines"], report["processing_per_line_ms"]
+    late = report["latency_per_line_ms"]
+    lines = [
+        f"lines: {counts['received']} received, {counts['processed']} super-resolved, "
+        f"{counts['dropped']} dropped",
+        f"per line: {spent['median']:.3f} ms of work (p99 {spent['p99']:.3f}); ready "
+        f"{late['median']:.1f} ms after it came in (p99 {late['p99']:.1f})",
+    ]
+    real_time = report["real_time"]
+    if not is_absent(real_time):
+        lines.append(
+            f"a line comes every {real_time['line_period_ms']:.3f} ms: margin "
+            f"{real_time['margin_ms']:+.3f} ms, load {real_time['load']:.0%}"
+        )
+    mark = report["published_mark"]
+    lines.append(
+        f"PRISMA takes a line in {mark['prisma_line_ms']} ms: margin "
+        f"{mark['margin_to_prisma_ms']:+.3f} ms (its swath and bands are its own)"
+    )
+    return lines
+
+
+def _text(value: Any) -> str:
+    if is_absent(value):
+        return "unknown"
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def _number(value: Any, form: str) -> str:
+    return format(value, form) if isinstance(value, float) else "-"

@@ -1,0 +1,303 @@
+"""The folder of a run: refused, interrupted anywhere, resumed, finished."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgesr.compress import compress
+from edgesr.errors import OptionError
+from edgesr.latency import Timing
+from edgesr.recipe import CompressRecipe
+from edgesr.run import RunFolder
+
+
+def begun(path: Path, recipe: CompressRecipe | None = None, **flags: bool) -> RunFolder:
+    folder = RunFolder(path, **{"overwrite": False, "resume": False, **flags})
+    folder.create(recipe or CompressRecipe())
+    return folder
+
+
+def names(path: Path) -> set[str]:
+    return {str(item.relative_to(path)) for item in path.rglob("*")}
+
+
+def test_nothing_is_written_before_create(tmp_path):
+    RunFolder(tmp_path / "new" / "run", overwrite=False, resume=False)
+    assert names(tmp_path) == set()
+
+
+def test_the_default_folder_is_named_after_the_time(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("edgesr.run.time.strftime", lambda _: "20300102-030405")
+    assert RunFolder(None, overwrite=False, resume=False).path == Path("runs/20300102-030405")
+
+
+def test_create_and_finish(tmp_path):
+    folder = begun(tmp_path / "run", CompressRecipe(rank=16))
+    assert names(folder.path) == {".state", "recipe.toml"}
+    assert CompressRecipe.load(folder.path / "recipe.toml") == CompressRecipe(rank=16)
+    folder.finish({"answer": 42})
+    assert names(folder.path) == {"recipe.toml", "report.json"}
+    assert json.loads((folder.path / "report.json").read_text()) == {"answer": 42}
+
+
+def test_a_folder_that_is_empty_is_used(tmp_path):
+    (tmp_path / "run").mkdir()
+    assert names(begun(tmp_path / "run").path) == {".state", "recipe.toml"}
+
+
+def test_a_run_is_not_replaced_unasked(tmp_path):
+    begun(tmp_path / "run").finish({})
+    with pytest.raises(OptionError, match="holds a run; pass --overwrite, --resume or another"):
+        begun(tmp_path / "run")
+
+
+@pytest.mark.parametrize("flag", ["overwrite", "resume"])
+def test_files_of_another_kind_are_never_touched(tmp_path, flag):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(OptionError, match="no run"):
+        begun(tmp_path, **{flag: True})
+    assert names(tmp_path) == {"thesis.tex"}
+
+
+def test_overwriting_leaves_nothing_of_the_earlier_run(tmp_path):
+    folder = begun(tmp_path / "run", CompressRecipe(rank=8))
+    for name in ("student.safetensors", "model.onnx", ".state/candidates.json", "mine.txt"):
+        (folder.path / name).write_text("[]")
+    folder.finish({})
+    folder = begun(tmp_path / "run", CompressRecipe(rank=16), overwrite=True)
+    assert names(folder.path) == {".state", "recipe.toml", "mine.txt"}
+    assert CompressRecipe.load(folder.path / "recipe.toml").rank == 16
+
+
+def test_a_complete_run_cannot_be_resumed(tmp_path):
+    begun(tmp_path / "run").finish({})
+    with pytest.raises(OptionError, match="is complete; leave out --resume"):
+        begun(tmp_path / "run", resume=True)
+
+
+def test_a_run_of_other_options_cannot_be_resumed(tmp_path):
+    begun(tmp_path / "run", CompressRecipe(rank=8))
+    with pytest.raises(OptionError, match=r"had other options; see its recipe\.toml"):
+        begun(tmp_path / "run", CompressRecipe(rank=16), resume=True)
+    assert CompressRecipe.load(tmp_path / "run" / "recipe.toml").rank == 8
+
+
+def test_there_must_be_something_to_resume(tmp_path):
+    with pytest.raises(OptionError, match="there is no run to resume"):
+        begun(tmp_path / "run", resume=True)
+    with pytest.raises(OptionError, match="--resume needs --output"):
+        RunFolder(None, overwrite=False, resume=True)
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OptionError, match="is a file; name a folder"):
+        begun(tmp_path / "file")
+    with pytest.raises(OptionError, match="cannot be written"):
+        begun(tmp_path / "file" / "run")
+
+
+def test_results_wait_for_the_resumed_run(tmp_path):
+    computed = []
+
+    def compute() -> list[int]:
+        computed.append(1)
+        return [1, 2]
+
+    assert begun(tmp_path / "run").remember("stage", compute) == [1, 2]
+    again = begun(tmp_path / "run", resume=True)
+    assert again.remember("stage", compute) == [1, 2]
+    assert len(computed) == 1
+    fresh = begun(tmp_path / "run", overwrite=True)
+    fresh.remember("stage", compute)
+    assert len(computed) == 2
+
+
+def test_times_add_up_over_interruptions(tmp_path, monkeypatch):
+    clock = iter([0.0, 2.0, 10.0, 13.0])
+    monkeypatch.setattr("edgesr.run.time.perf_counter", lambda: next(clock))
+    folder = begun(tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt), folder.timed("distil"):
+        raise KeyboardInterrupt
+    folder = begun(tmp_path / "run", resume=True)
+    with folder.timed("distil"):
+        pass
+    assert folder.timing == {"distil": 5.0}
+
+
+def test_a_refused_start_leaves_an_interrupted_run_alone(tmp_path):
+    folder = begun(tmp_path / "run", CompressRecipe(rank=8))
+    folder.remember("stage", lambda: 1)
+    before = {name: (tmp_path / "run" / name).stat().st_mtime_ns for name in names(folder.path)}
+    refused = RunFolder(tmp_path / "run", overwrite=True, resume=False)
+    with refused.timed("open"):
+        pass
+    assert before == {n: (tmp_path / "run" / n).stat().st_mtime_ns for n in names(folder.path)}
+
+
+def test_abandoning_removes_what_was_written(tmp_path):
+    folder = begun(tmp_path / "run")
+    (folder.path / "student.safetensors").touch()
+    folder.abandon()
+    assert not folder.path.exists()
+    (tmp_path / "run").mkdir()
+    folder = begun(tmp_path / "run")
+    (folder.path / "mine.txt").touch()
+    folder.abandon()
+    assert names(folder.path) == {"mine.txt"}
+
+
+# --- interruptions -----------------------------------------------------------------------------
+
+
+def steady(callables: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, Timing]:
+    """Latencies that say the same in every run: the later, the slower."""
+    return {
+        name: Timing(index, index, index, repeats) for index, name in enumerate(callables, start=1)
+    }
+
+
+@pytest.fixture(scope="module")
+def recipe(small_recipe) -> CompressRecipe:
+    """Takes g = 2 and distils the paper's g = 8 beside it."""
+    return replace(small_recipe, method="grouped", max_psnr_drop=1.0)
+
+
+@pytest.fixture(scope="module")
+def expected(recipe, materials, plain_exporter, tmp_path_factory) -> Path:
+    """The folder of the run that nobody interrupted."""
+    folder = tmp_path_factory.mktemp("uninterrupted") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(materials.folder))
+        patch.setattr("edgesr.pipeline.export_onnx", plain_exporter)
+        patch.setattr("edgesr.pipeline.measure", steady)
+        report = compress(recipe, folder)
+    assert report["chosen"]["groups"] == 2
+    assert report["paper_baseline"]["groups"] == 8
+    return folder
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, target: str, call: int) -> None:
+    """Press Ctrl-C when ``target`` is called for the ``call``-th time."""
+    module, _, name = target.partition(":")
+    owner, _, attribute = name.rpartition(".")
+    place: Any = __import__(module, fromlist=["_"])
+    place = attrgetter(owner)(place) if owner else place
+    original = getattr(place, attribute)
+    calls = []
+
+    def pressed(*arguments: Any, **options: Any) -> Any:
+        calls.append(1)
+        if len(calls) == call:
+            raise KeyboardInterrupt
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(place, attribute, pressed)
+
+
+def without_times(value: Any) -> Any:
+    """A report without what differs from one run to the next."""
+    if isinstance(value, dict):
+        return {
+            key: without_times(entry)
+            for key, entry in value.items()
+            if key not in ("created", "folder", "timing_s", "seconds")
+        }
+    return [without_times(entry) for entry in value] if isinstance(value, list) else value
+
+
+STAGES = [
+    ("edgesr.pipeline:calibrate", 1),
+    ("edgesr.pipeline:evaluate_bicubic", 1),
+    ("edgesr.pipeline:evaluate", 1),  # the teacher on the test region
+    ("edgesr.pipeline:evaluate", 4),  # the second candidate
+    ("edgesr.pipeline:export_onnx", 1),  # the teacher
+    ("edgesr.pipeline:compare", 3),  # the second candidate's file
+    ("edgesr.pipeline:measure", 1),
+    ("edgesr.pipeline:choose", 1),
+    ("edgesr.distill.trainer:_Trainer._step", 1),  # epoch 1
+    ("edgesr.distill.trainer:_Trainer._step", 4),  # epoch 2, with a checkpoint
+    ("edgesr.distill.trainer:checkpoints.save", 2),
+    ("edgesr.distill.trainer:_Trainer._step", 7),  # the paper's, epoch 2
+    ("edgesr.pipeline:save_network", 1),
+    ("edgesr.pipeline:export_onnx", 5),  # the student: its weights are there, its graph is not
+    ("edgesr.pipeline:compare", 5),
+    ("edgesr.pipeline:measure", 2),
+    ("edgesr.pipeline:validate", 1),
+    ("edgesr.run:RunFolder.finish", 1),
+    ("edgesr.run:shutil.rmtree", 1),  # the report is there, the state is not gone
+]
+
+
+@pytest.mark.parametrize(("target", "call"), STAGES)
+def test_an_interrupted_run_is_completed_by_resume(
+    workplace, plain_export, monkeypatch, recipe, expected, target, call
+):
+    monkeypatch.setattr("edgesr.pipeline.measure", steady)
+    with monkeypatch.context() as pressed:
+        interrupt(pressed, target, call)
+        with pytest.raises(KeyboardInterrupt):
+            compress(recipe, Path("run"))
+    assert (workplace / "run/recipe.toml").is_file()
+    assert not (workplace / "run/report.json").exists() or "rmtree" in target
+    with pytest.raises(OptionError, match="--resume"):
+        compress(recipe, Path("run"))
+
+    report = compress(recipe, Path("run"), resume=True)
+    wanted = json.loads((expected / "report.json").read_text())
+    assert without_times(report) == without_times(wanted)
+    assert names(workplace / "run") == names(expected)
+    for name in ("student.safetensors", "model.onnx", "recipe.toml"):
+        content = (workplace / "run" / name).read_bytes()
+        entry = next(entry for entry in wanted["files"] if entry["path"] == name)
+        assert hashlib.sha256(content).hexdigest() == entry["sha256"]
+
+
+def test_an_interruption_while_the_folder_is_made(workplace, plain_export, monkeypatch, recipe):
+    with monkeypatch.context() as pressed:
+        interrupt(pressed, "edgesr.recipe:CompressRecipe.save", 1)
+        with pytest.raises(KeyboardInterrupt):
+            compress(recipe, Path("run"))
+    assert names(workplace / "run") == set()
+    assert compress(recipe, Path("run"))["student"]
+
+
+def test_a_run_may_be_interrupted_again_and_again(
+    workplace, plain_export, monkeypatch, recipe, expected
+):
+    monkeypatch.setattr("edgesr.pipeline.measure", steady)
+    for turn, (target, call) in enumerate(STAGES[5:12:2]):
+        with monkeypatch.context() as pressed:
+            interrupt(pressed, target, 1 if "_step" in target else call)
+            with pytest.raises(KeyboardInterrupt):
+                compress(recipe, Path("run"), resume=turn > 0)
+    report = compress(recipe, Path("run"), resume=True)
+    wanted = json.loads((expected / "report.json").read_text())
+    assert without_times(report) == without_times(wanted)
+
+
+def test_a_resumed_run_measures_no_candidate_again(workplace, plain_export, monkeypatch, recipe):
+    with monkeypatch.context() as pressed:
+        interrupt(pressed, "edgesr.pipeline:choose", 1)
+        with pytest.raises(KeyboardInterrupt):
+            compress(recipe, Path("run"))
+    measured = json.loads((workplace / "run/.state/candidates.json").read_text())
+    report = compress(recipe, Path("run"), resume=True)
+    found = [candidate["latency_ms"] for candidate in report["candidates"]]
+    assert found == [candidate["latency_ms"] for candidate in measured]
+
+
+def test_a_run_that_fails_late_leaves_no_folder(workplace, plain_export, recipe):
+    hopeless = replace(recipe, method="lowrank", rank_target=0.1, init="weights", max_psnr_drop=0.0)
+    with pytest.raises(OptionError, match="no candidate stays within"):
+        compress(hopeless, Path("run"))
+    assert names(workplace) == set()
