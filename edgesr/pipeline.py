@@ -226,7 +226,8 @@ def plan(
                 " --rank-criterion energy"
             )
     if not candidates:
-        raise OptionError("no surgery makes the upsampler smaller; there is nothing to gain")
+        advice = "there is nothing to gain" if recipe.method == "auto" else "pass --method auto"
+        raise OptionError(f"no {recipe.method} surgery makes the upsampler smaller; {advice}")
     return candidates
 
 

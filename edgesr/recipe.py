@@ -133,7 +133,7 @@ class Recipe:
                 raise OptionError(
                     f"{option_name(item.name)} must be {_article(expected)}, not {value!r}"
                 )
-            if expected is float and not math.isfinite(value):
+            if isinstance(value, float) and not math.isfinite(value):
                 raise OptionError(f"{option_name(item.name)} must be finite, not {value!r}")
             if check is not None and not check.holds(value):
                 raise OptionError(f"{option_name(item.name)} must be {check.words}, not {value!r}")

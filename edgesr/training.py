@@ -49,6 +49,8 @@ def train_network(
     result = train(model, scenes, train_config(recipe), checkpoint=checkpoint, resume=resume)
     if int(os.environ.get("RANK", "0")) > 0:
         return ""
+    if half:
+        result.model.half().float()  # so that what is measured is what the file will hold
     metrics = evaluate(result.model, scene)
     bicubic = evaluate_bicubic(scene)
     save_network(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import onnx
@@ -98,15 +98,29 @@ def write_bytes(content: bytes | memoryview, path: Path | str) -> None:
     Raises:
         ExportError: a folder or disk that cannot be written.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    write_together({Path(path): content})
+
+
+def write_together(contents: Mapping[Path, bytes | memoryview]) -> None:
+    """Write files that belong together; none appears before all are complete.
+
+    Raises:
+        ExportError: a folder or disk that cannot be written.
+    """
+    temporaries = {
+        path: path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}") for path in contents
+    }
+    path = Path()
     try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
+        for path, content in contents.items():
+            temporaries[path].write_bytes(content)
+        for path, temporary in temporaries.items():
+            temporary.replace(path)
     except OSError as error:
         raise ExportError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        for temporary in temporaries.values():
+            temporary.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> onnx.ModelProto:

@@ -107,9 +107,9 @@ def as_hdf5(path: Path, cube: np.ndarray) -> None:
 
 def as_tiff(path: Path, cube: np.ndarray) -> None:
     height, width, bands = cube.shape
-    with rasterio.open(
-        path, "w", driver="GTiff", height=height, width=width, count=bands, dtype=cube.dtype
-    ) as file:
+    shape = {"height": height, "width": width, "count": bands, "dtype": cube.dtype}
+    place = rasterio.Affine.translation(0, height)
+    with rasterio.open(path, "w", driver="GTiff", transform=place, **shape) as file:
         file.write(cube.transpose(2, 0, 1))
 
 

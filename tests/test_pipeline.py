@@ -18,9 +18,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from edgesr.compress import compress
+from edgesr.cube import make_scene, read_cube
 from edgesr.errors import ModelError, OptionError
 from edgesr.evaluate import evaluate
 from edgesr.job import open_job
+from edgesr.models import create_model
 from edgesr.pipeline import plan
 from edgesr.recipe import CompressRecipe
 from edgesr.report import validate
@@ -272,6 +274,46 @@ def test_a_stranger_s_network_needs_no_header(run, small_recipe, workplace):
     assert again["data"]["scale"] == 2  # known from the first run
     student = load_network(workplace / "again/student.safetensors", "small_networks:doubling").model
     assert student.upsampler.reduce.out_channels == 8
+
+
+@pytest.fixture
+def wide(materials, workplace) -> Path:
+    """A cube of 40 bands."""
+    path = workplace / "wide.npy"
+    np.save(path, np.concatenate([np.load(materials.cube)] * 4, axis=2)[:, :, :40])
+    return path
+
+
+def weights_for(cube: Path, name: str) -> str:
+    torch.manual_seed(0)
+    scene = make_scene(read_cube(cube), scale=4, patch=16, bands="all")
+    network = create_model(name, bands=40, scale=4)
+    save_network(network, Path(f"{name}.safetensors"), data=scene.describe())
+    return f"{name}.safetensors"
+
+
+def test_a_family_that_has_nothing_to_offer(wide, small_recipe):
+    """The last convolution of 3DFCNN has 9 input channels: no group count divides 9 and 16."""
+    weights = weights_for(wide, "3dfcnn")
+    options = {"data": str(wide), "weights": weights, "model": "3dfcnn", "rank_target": 0.2}
+    with pytest.raises(OptionError, match=r"no grouped surgery .* pass --method auto"):
+        compress(replace(small_recipe, method="grouped", **options), Path("out"))
+    assert not Path("out").exists()
+
+
+@pytest.mark.slow
+def test_two_stages_of_parallel_layers_share_their_factors(wide, small_recipe):
+    """DACN on 40 bands, with the real exporter: two sites, each of two parallel layers."""
+    recipe = replace(small_recipe, data=str(wide), weights=weights_for(wide, "dacn"), model="dacn",
+                     rank=16, epochs=1, steps_per_epoch=1, batch=1)  # fmt: skip
+    report = compress(recipe, Path("out"))
+    assert [len(site["layers"]) for site in report["sites"]] == [2, 2]
+    assert list(report["chosen"]["settings"].values()) == [16, 16]
+    assert report["onnx"]["max_abs_difference"] < 1e-4
+    assert report["student"]["upsampler_params"] * 10 < report["teacher"]["upsampler_params"]
+    tensors = load_file("out/student.safetensors")
+    sizes = [value.numel() for name, value in tensors.items() if "num_batches" not in name]
+    assert report["student"]["params"] == sum(sizes)  # with the means of batch normalisation
 
 
 def test_the_network_of_the_file_stands_in_the_report(workplace, small_recipe, materials):

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from edgesr.compress import compress
+from edgesr.distill.trainer import _Trainer
 from edgesr.errors import OptionError
 from edgesr.latency import Timing
 from edgesr.recipe import CompressRecipe
@@ -294,6 +295,24 @@ def test_a_resumed_run_measures_no_candidate_again(workplace, plain_export, monk
     report = compress(recipe, Path("run"), resume=True)
     found = [candidate["latency_ms"] for candidate in report["candidates"]]
     assert found == [candidate["latency_ms"] for candidate in measured]
+
+
+def test_a_resumed_run_trains_no_epoch_again(workplace, plain_export, monkeypatch, recipe):
+    """Two steps an epoch, two epochs, two students: the first student's first epoch is over."""
+    monkeypatch.setattr("edgesr.pipeline.measure", steady)
+    with monkeypatch.context() as pressed:
+        interrupt(pressed, "edgesr.distill.trainer:_Trainer._step", 4)
+        with pytest.raises(KeyboardInterrupt):
+            compress(recipe, Path("run"))
+    original, steps = _Trainer._step, []
+
+    def counted(self: _Trainer, *arguments: Any) -> Any:
+        steps.append(1)
+        return original(self, *arguments)
+
+    monkeypatch.setattr(_Trainer, "_step", counted)
+    compress(recipe, Path("run"), resume=True)
+    assert len(steps) == 2 + 4
 
 
 def test_a_run_that_fails_late_leaves_no_folder(workplace, plain_export, recipe):

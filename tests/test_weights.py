@@ -150,6 +150,23 @@ class Payload:
         return Path.touch, (self.trace,)
 
 
+@pytest.mark.parametrize("start", [b"\x80\x0b", b"PK"])
+def test_a_header_whose_length_looks_like_another_format(
+    network: nn.Module, tmp_path: Path, start: bytes
+) -> None:
+    """A file begins with the length of its header: 0x0b80 looks like a pickle, 0x4b50 like a zip.
+
+    The length is a multiple of 8, so one file in 32 begins with 0x80.
+    """
+    path = tmp_path / "network.safetensors"
+    save_network(network, path, training={"note": ""})
+    missing = int.from_bytes(start, "little") - int.from_bytes(path.read_bytes()[:8], "little")
+    note = "x" * missing
+    save_network(network, path, training={"note": note})
+    assert path.read_bytes().startswith(start)
+    assert load_network(path).metadata["training"] == {"note": note}
+
+
 @pytest.mark.parametrize("legacy", [False, True])
 def test_pickles_with_code_never_run(own_module: Path, tmp_path: Path, legacy: bool) -> None:
     trace, path = tmp_path / "ran", tmp_path / "weights.pt"

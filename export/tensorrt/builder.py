@@ -20,7 +20,7 @@ import onnx
 
 from export.errors import ExportError
 from export.fp16 import kept_nodes
-from export.model_file import file_hash, load_model, write_bytes
+from export.model_file import file_hash, load_model, write_together
 from export.tensorrt import inspector, timing
 from export.tensorrt.api import Api, Capability, capability_text, find_api, parse_capability
 from export.tensorrt.cuda import Device, find_device
@@ -30,7 +30,7 @@ from export.tensorrt.profile import Range, Shape, checked_profile, model_inputs
 from export.tensorrt.progress import Interrupt, line_on_stderr, make_monitor
 from export.tensorrt.refusal import parser_error
 from export.tensorrt.requested import Precision, check_expected, name_nodes, requested
-from export.tensorrt.sidecar import SideFile, sha256, side_path, write_side
+from export.tensorrt.sidecar import SideFile, sha256, side_path
 from export.tensorrt.weak import constrain
 
 LITTLE_MEMORY = ("OutOfMemory", "out of memory", "workspace", "Requested size")
@@ -118,7 +118,7 @@ def build(
         gpu = timed_here.name if timed_here else None
         cache = timing.cache_file(Path(timing_cache), api, capability_text(target), gpu)
         timing.load_cache(config, cache)
-    plan, said = _run(api, network, f"TensorRT {expect}" if progress else None, memory_limit)
+    plan, said = _run(api, network, expect, memory_limit, progress)
     seconds = time.monotonic() - began
     layers, source = _layers(api, plan, said, timed_here)
     found = inspector.verify(asked, layers)
@@ -146,9 +146,8 @@ def build(
         build_seconds=round(seconds, 3),
         built_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    side_path(engine_path).unlink(missing_ok=True)  # never an old side file beside a new engine
-    write_bytes(plan, engine_path)
-    return BuildResult(engine_path, write_side(engine_path, side), side)
+    write_together({engine_path: plan, side_path(engine_path): side.to_json()})
+    return BuildResult(engine_path, side_path(engine_path), side)
 
 
 @dataclass(frozen=True)
@@ -239,11 +238,11 @@ def _set_profile(builder: Any, config: Any, network: Any, ranges: dict[str, Rang
 
 
 def _run(
-    api: Api, network: _Network, title: str | None, memory_limit: int | None
+    api: Api, network: _Network, expect: str, memory_limit: int | None, progress: bool
 ) -> tuple[memoryview, Messages]:
     """The serialised engine, and what was said while it was built."""
     interrupt = Interrupt()
-    line = line_on_stderr(title) if title and api.has_progress else None
+    line = line_on_stderr(f"TensorRT {expect}") if progress and api.has_progress else None
     monitor = make_monitor(api, line, interrupt) if line else None
     if monitor is not None:
         network.config.progress_monitor = monitor
@@ -255,18 +254,21 @@ def _run(
             line.close()
     interrupt.raise_if_pressed()
     if plan is None:
-        raise ExportError(_build_failure(said, memory_limit))
+        raise ExportError(_build_failure(said, expect, memory_limit))
     return memoryview(plan), said
 
 
-def _build_failure(said: Messages, memory_limit: int | None) -> str:
+def _build_failure(said: Messages, expect: str, memory_limit: int | None) -> str:
     text = said.errors[0] if said.errors else "no reason given"
     if any(word in error for error in said.errors for word in LITTLE_MEMORY):
         limit = "" if memory_limit is None else f" of {memory_limit / 2**20:.0f} MB"
         return (
             f"the engine does not fit the memory limit{limit}; raise it, or build for smaller tiles"
         )
-    return f"TensorRT cannot build the engine: {text[:240]}"
+    hint = ""
+    if expect == "int8":
+        hint = "; this TensorRT may lack int8 kernels (RTX has them from 1.7 on), try float16"
+    return f"TensorRT cannot build the engine: {text[:240]}{hint}"
 
 
 def _layers(

@@ -8,7 +8,8 @@ Two sources, one form:
   build with detailed verbosity; it needs no GPU.
 
 Both name the ONNX nodes that went into a layer. A builder may fuse what it likes, but it may not
-compute in another type than asked: TensorRT#4590 did, silently.
+compute in another type than asked. TensorRT 10.13 on Thor did so silently (TensorRT#4590), and
+TensorRT-RTX 1.7 turns a float32 convolution between two casts into one of float16.
 """
 
 from __future__ import annotations
@@ -172,8 +173,8 @@ def verify(asked: dict[str, str], layers: list[EngineLayer]) -> dict[str, str | 
         some = ", ".join(f"{name} {found[name]} for {asked[name]}" for name in wrong[:3])
         raise PrecisionError(
             f"{len(wrong)} of {len(asked)} layers are not in the precision asked for ({some}"
-            f"{', ...' if len(wrong) > 3 else ''}); this TensorRT or GPU has no such kernel, "
-            "ask for another precision"
+            f"{', ...' if len(wrong) > 3 else ''}); this builder does not obey the file, ask for "
+            "another precision or keep no single layers apart"
         )
     unseen = [name for name, kind in found.items() if kind is None]
     if unseen and not any(layer.opaque and layer.precision for layer in layers):

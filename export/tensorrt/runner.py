@@ -96,11 +96,11 @@ class Runner:
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._stream = 0
         self._runtime, self._engine, self._context = self._load()
-        self._stream = cuda.stream()
         tensors = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         modes = {name: self._engine.get_tensor_mode(name).name for name in tensors}
         self.inputs = {n: self._tensor(n) for n in tensors if modes[n] == "INPUT"}
         self.outputs = {n: self._tensor(n) for n in tensors if modes[n] == "OUTPUT"}
+        self._stream = cuda.stream()
 
     @property
     def path(self) -> Path:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from export.errors import ExportError, one_line
-from export.model_file import file_hash, write_bytes
+from export.model_file import file_hash
 from export.tensorrt.api import Api, capability_text, find_api
 from export.tensorrt.cuda import Device, find_device
 from export.tensorrt.profile import Range
@@ -72,6 +72,10 @@ class SideFile:
     built_at: str
     format: int = field(default=FORMAT)
 
+    def to_json(self) -> bytes:
+        """Content of the file."""
+        return (json.dumps(asdict(self), indent=1) + "\n").encode()
+
     def ranges(self) -> dict[str, Range]:
         """The profile as ranges."""
         return {
@@ -84,13 +88,6 @@ def side_path(engine: Path | str) -> Path:
     """``model.engine.json`` beside ``model.engine``."""
     engine = Path(engine)
     return engine.with_name(f"{engine.name}.json")
-
-
-def write_side(engine: Path, side: SideFile) -> Path:
-    """Write the side file of ``engine``."""
-    path = side_path(engine)
-    write_bytes((json.dumps(asdict(side), indent=1) + "\n").encode(), path)
-    return path
 
 
 def read_side(engine: Path | str) -> SideFile:

@@ -22,6 +22,10 @@ def is_absent(value: Any) -> bool:
 
 
 def one_line(error: object, limit: int = 300) -> str:
-    """First line of ``error`` that says something, cut to ``limit`` characters."""
+    """First line of ``error`` that says something; a long one loses its middle.
+
+    Libraries put their names in front and the reason at the end.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:limit]
+    text = lines[0] if lines else type(error).__name__
+    return text if len(text) <= limit else f"{text[: limit // 3]} ... {text[-limit * 2 // 3 :]}"

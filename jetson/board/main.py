@@ -50,8 +50,8 @@ def main(folder: str, arguments: list[str]) -> int:
             names = ", ".join(entry["name"] for entry in failed)
             raise BoardError(f"{len(failed)} of {len(result['models'])} models failed: {names}")
     except BoardError as error:
-        result["error"] = str(error)
-        code = _fail(error)
+        result["error"] = " ".join(str(error).split())
+        code = _fail(result["error"])
     except MemoryError:
         result["error"] = "too little memory; choose a smaller --tile, or close other programs"
         code = _fail(result["error"])
@@ -84,10 +84,10 @@ def _run(folder: Path, options: argparse.Namespace, result: dict[str, Any]) -> N
     for line in warnings(result["board"]):
         _say(line)
     try:
-        from . import session  # numpy is only imported once the bundle is known to be whole
+        from . import run_bundle  # numpy is only imported once the bundle is known to be whole
     except ImportError as error:
         raise BoardError(f"numpy cannot be imported ({error}); install python3-numpy") from error
-    session.run(folder, manifest, identity, options, root, result, _say)
+    run_bundle.run(folder, manifest, identity, options, root, result, _say)
 
 
 def _say(text: str) -> None:

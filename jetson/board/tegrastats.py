@@ -22,10 +22,12 @@ _SWAP = re.compile(r"\bSWAP (\d{1,9})/(\d{1,9})MB(?: \(cached [^)]*\))?")
 _IRAM = re.compile(r"\bIRAM \d{1,9}/\d{1,9}kB ?(?:\(lfb [^)]*\))?")
 _CPU = re.compile(r"\bCPU \[([^\]]*)\]")
 _CORE = re.compile(r"^(\d{1,9})%@(\d{1,9})$")
-_GPU = re.compile(r"\bGR3D_FREQ (?:(\d{1,9})%)?(?:@(?:\[([\d,]*)\]|(\d{1,9})))?(?=\s|$)")
-_TEMPERATURE = re.compile(r"(?<!\S)([A-Za-z]\w*)@(-?\d{1,9}(?:\.\d{1,9})?)C(?:/-?\d{1,9}(?:\.\d{1,9})?C)?(?=\s|$)")
+_GPU = re.compile(r"\bGR3D_FREQ (?:(\d{1,9})%)?(?:@(?:\[((?:\d{1,9},?)*)\]|(\d{1,9})))?(?=\s|$)")
+_DEGREES = r"-?\d{1,9}(?:\.\d{1,9})?"
+_TEMPERATURE = re.compile(rf"(?<!\S)([A-Za-z]\w*)@({_DEGREES})C(?:/{_DEGREES}C)?(?=\s|$)")
+_MW = r"(?:mW)?"
 _POWER = re.compile(
-    r"(?<!\S)([A-Z][A-Z0-9_]*) (-?\d{1,9})(?:mW)?/(-?\d{1,9})(?:mW)?(?:/(-?\d{1,9})(?:mW)?)?(?=\s|$)"
+    rf"(?<!\S)([A-Z][A-Z0-9_]*) (-?\d{{1,9}}){_MW}/-?\d{{1,9}}{_MW}(?:/-?\d{{1,9}}{_MW})?(?=\s|$)"
 )
 
 
@@ -74,7 +76,7 @@ def parse(line: str) -> Reading:
     gpu, rest = _take(_GPU, rest)
     temperatures = {name: float(value) for name, value in _TEMPERATURE.findall(rest)}
     rest = _TEMPERATURE.sub(" ", rest)
-    rails = {name: int(current) for name, current, _, _ in _POWER.findall(rest)}
+    rails = {name: int(current) for name, current in _POWER.findall(rest)}
     rest = _POWER.sub(" ", rest)
     return Reading(
         date=date[1] if date else None,

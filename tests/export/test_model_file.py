@@ -35,9 +35,7 @@ def inside(tmp_path):
 def beside(tmp_path):
     """A model whose weights stand in weights.bin."""
     path = tmp_path / "beside.onnx"
-    onnx.save(
-        model(), path, save_as_external_data=True, location="weights.bin", size_threshold=0
-    )
+    onnx.save(model(), path, save_as_external_data=True, location="weights.bin", size_threshold=0)
     return path
 
 

@@ -60,12 +60,12 @@ def onnx_file(
         helper.make_node("Cast", ["shuffled"], ["output"], to=TensorProto.FLOAT),
     ]
     h, w = size or ("height", "width")
-    H, W = (SCALE * size[0], SCALE * size[1]) if size else ("out_h", "out_w")
+    larger = (SCALE * size[0], SCALE * size[1]) if size else ("out_h", "out_w")
     graph = helper.make_graph(
         nodes,
         "tiny",
         [helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, BANDS, h, w])],
-        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, BANDS, H, W])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, BANDS, *larger])],
         [kernel],
     )
     opsets = [helper.make_opsetid("", 17), *([helper.make_opsetid(domain, 1)] if domain else [])]
@@ -171,6 +171,7 @@ def fake_tensorrt(release: str, **behaviour: Any) -> ModuleType:
     trt = ModuleType("tensorrt")
     trt.__version__ = release
     trt.calls = []
+    trt.inspector = behaviour.get("inspector")
 
     class Severity(enum.Enum):
         INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = range(5)
@@ -249,7 +250,7 @@ def fake_tensorrt(release: str, **behaviour: Any) -> ModuleType:
             if behaviour.get("build_error"):
                 self.logger.log(Severity.ERROR, behaviour["build_error"])
                 return None
-            return json.dumps({"path": network.path, "release": release}).encode()
+            return json.dumps({"path": network.path, "built_by": id(trt)}).encode()
 
     if major < 11:
         Builder.platform_has_fast_fp16 = True
@@ -340,13 +341,14 @@ def fake_tensorrt(release: str, **behaviour: Any) -> ModuleType:
 
     class Runtime:
         def __init__(self, logger):
-            self.built = False
+            pass
 
         def deserialize_cuda_engine(self, plan):
             trt.calls.append(("deserialise",))
-            if behaviour.get("refuses") and not any(c[0] == "build" for c in trt.calls):
+            plan = json.loads(bytes(plan))
+            if behaviour.get("refuses") and plan["built_by"] != id(trt):
                 return None
-            return Engine(json.loads(bytes(plan)))
+            return Engine(plan)
 
     trt.Builder, trt.OnnxParser, trt.Runtime = Builder, OnnxParser, Runtime
     return trt
