@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from edgesr.cube.degrade import bicubic_upsample
 from edgesr.errors import DataError, ModelError, OptionError
 from edgesr.metrics import Convention, evaluate_pair
+from edgesr.tiling import ALWAYS_WHOLE, tile_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +78,9 @@ def super_resolve(
         model: network from [1, B, h, w] to [1, B, h*scale, w*scale].
         lr: [B, h, w] in [0, 1].
         scale: upscaling factor.
-        tile: side of the square tiles in LR pixels, more than 3 * ``overlap``; None for one pass.
+        tile: side of the square tiles in LR pixels, more than 3 * ``overlap``; None for one pass
+            where the image has at most 64 x 64 pixels or the network can take it at once, else
+            for tiles as large as :func:`edgesr.tiling.tile_limit` allows.
         overlap: LR pixels around the part of a tile that is used. Results equal the single pass
             when the network looks no further than this around a pixel. A network that looks
             further (global pooling, attention) sees other surroundings in each tile; neighbouring
@@ -103,7 +106,10 @@ def super_resolve(
     bands, height, width = lr.shape
     device = _device(model)
     with inference(model):
-        if tile is None or (height <= tile and width <= tile):
+        if tile is None:
+            small = max(height, width) <= ALWAYS_WHOLE
+            tile = ALWAYS_WHOLE if small else max(tile_limit(model, bands, device), 4 * overlap)
+        if height <= tile and width <= tile:
             return _forward(model, lr.to(device), scale).clamp(0, 1).to(lr.device)
         tile_height, tile_width = min(tile, height), min(tile, width)
         stride = tile - 3 * overlap

@@ -343,7 +343,11 @@ def _distil(
     guide: nn.Module,
 ) -> tuple[nn.Module, TrainResult]:
     """Fine-tune a candidate; validation decides, so the closed form is the least that comes out."""
-    config = replace(train_config(recipe), final_learning_rate=recipe.learning_rate / 10)
+    config = replace(
+        train_config(recipe),
+        final_learning_rate=recipe.learning_rate / 10,
+        warmup_steps=recipe.steps_per_epoch,  # Adam knows nothing of a trained network yet
+    )
     with stage(f"distil {candidate.label}"):
         result = train(
             surgeon.operate(candidate),

@@ -286,7 +286,7 @@ class CompressRecipe(WeightsRecipe):
     )
     steps_per_epoch: int = option(12, "Distillation", "steps of an epoch", check=POSITIVE)
     batch: int = option(8, "Distillation", "patches of a step", check=POSITIVE)
-    learning_rate: float = option(1e-4, "Distillation", "first learning rate", check=ABOVE_ZERO)
+    learning_rate: float = option(5e-5, "Distillation", "first learning rate", check=ABOVE_ZERO)
     alpha: float = option(
         0.01, "Distillation", "weight of the distillation loss", check=NOT_NEGATIVE
     )

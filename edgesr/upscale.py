@@ -16,7 +16,7 @@ from edgesr.weights import Loaded, load_network
 
 
 def upscale_file(
-    source: str, target: Path, weights: str, tile: int = 64, factory: str | None = None
+    source: str, target: Path, weights: str, tile: int | None = None, factory: str | None = None
 ) -> Cube:
     """Super-resolve the cube ``source`` and write it to ``target``.
 
@@ -24,7 +24,8 @@ def upscale_file(
         source: LR cube in the native numbers of the scene the network was trained on.
         target: file to write; the suffix chooses the format.
         weights: weights file that carries its bands and normalisation.
-        tile: LR side of the tiles that are super-resolved at a time.
+        tile: LR side of the tiles that are super-resolved at a time; None is as large as the
+            memory allows.
         factory: ``package.module:function`` that builds the network, where it is none of edgesr's.
 
     Raises:
@@ -38,7 +39,7 @@ def upscale_file(
     return result
 
 
-def upscale(cube: Cube, loaded: Loaded, tile: int = 64) -> Cube:
+def upscale(cube: Cube, loaded: Loaded, tile: int | None = None) -> Cube:
     """Super-resolve a cube [H, W, B] to [H r, W r, B'], B' being the network's bands.
 
     Numbers are normalised as at training and brought back to the cube's own; nodata pixels are

@@ -14,6 +14,7 @@ import torch
 from onnx import helper, numpy_helper
 from torch import nn
 
+from edgesr.cli import main
 from edgesr.recipe import CompressRecipe
 
 torch.set_num_threads(1)  # small tensors; more threads only wait for each other
@@ -222,6 +223,81 @@ def _write_plainly(
     opsets = [helper.make_opsetid("", 20)]
     onnx.save(helper.make_model(graph, ir_version=10, opset_imports=opsets), path)
     return path
+
+
+def _tree(folder: Path) -> dict[str, bytes | None]:
+    """Every file below ``folder`` with its content."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in folder.rglob("*")
+    }
+
+
+@pytest.fixture
+def refused(workplace, capsys) -> Callable[..., str]:
+    """Run a command that must be refused; return its one line."""
+
+    def run(*arguments: object) -> str:
+        before = _tree(workplace)
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as stop:  # argparse's way out
+            code = stop.code
+        written = capsys.readouterr()
+        assert code == 2, written
+        assert written.out == ""
+        assert len(written.err.splitlines()) == 1, written.err
+        assert written.err.startswith("edgesr"), written.err
+        assert _tree(workplace) == before
+        return written.err
+
+    return run
+
+
+@pytest.fixture
+def refused_compress(refused, materials) -> Callable[..., str]:
+    """``edgesr compress`` on the small job, with ``arguments`` that spoil it."""
+
+    def run(*arguments: object) -> str:
+        good = {
+            "--data": materials.cube,
+            "--weights": materials.lkca_net,
+            "--patch": 16,
+            "--threads": 1,
+            "--output": "run",
+        }
+        for name in arguments[::2]:
+            good.pop(str(name), None)
+        return refused("compress", *(word for pair in good.items() for word in pair), *arguments)
+
+    return run
+
+
+@pytest.fixture
+def refused_train(refused, materials) -> Callable[..., str]:
+    """``edgesr train`` on the small cube, with ``arguments`` that spoil it."""
+
+    def run(*arguments: object) -> str:
+        good = {
+            "--data": materials.cube,
+            "--model": "small_networks:bilinear",
+            "--bands": "0-7",
+            "--patch": 16,
+            "--epochs": 1,
+            "--threads": 1,
+            "--output": "net.safetensors",
+        }
+        for name in arguments[::2]:
+            good.pop(str(name), None)
+        return refused("train", *(word for pair in good.items() for word in pair), *arguments)
+
+    return run
+
+
+@pytest.fixture
+def without_progress(monkeypatch):
+    """What is refused after the work has begun has told of it; only the one line is left here."""
+    monkeypatch.setattr("edgesr.progress.print", lambda *_, **__: None, raising=False)
 
 
 @pytest.fixture(scope="session")

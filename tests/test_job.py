@@ -115,7 +115,7 @@ def test_the_bands_of_weights_are_found_in_the_whole_cube_and_in_its_selection(s
 def test_weights_are_shipped_for_the_embedded_cube_alone():
     path = shipped_weights("lkca_net", "indian_pines")
     assert path is not None
-    assert path.suffix == ".safetensors"
+    assert path.is_file()
     assert shipped_weights("dacn", "indian_pines") is None
     assert shipped_weights("lkca_net", "reno.npy") is None
 

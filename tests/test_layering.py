@@ -14,6 +14,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 LEVELS = [
     {"errors", "files"},
     {"cube", "latency", "metrics", "progress", "recipe", "report"},
+    {"tiling"},
     {"evaluate", "models", "surgery"},
     {"cost", "distill", "weights"},
     {"job"},

@@ -15,6 +15,13 @@ def free_memory() -> int:
     return int(psutil.virtual_memory().available)
 
 
+def total_memory() -> int:
+    """Bytes of memory of the machine."""
+    import psutil
+
+    return int(psutil.virtual_memory().total)
+
+
 def require_memory(needed: int, what: str, advice: str) -> None:
     """Raise DataError when ``what`` needs more bytes than are free; ``advice`` says what to do."""
     free = free_memory()
