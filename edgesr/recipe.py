@@ -73,7 +73,8 @@ class Recipe:
         None,
         "Data",
         "published split: chikusei, houston2018, pavia_centre, dacn_pavia_centre,"
-        " dacn_pavia_university; or auto (default: auto; the embedded cube has its own)",
+        " dacn_pavia_university; or auto (default: that of the weights for the same cube, else"
+        " auto; the embedded cube has its own)",
         metavar="NAME",
     )
     bands: str | None = option(
@@ -104,7 +105,8 @@ class Recipe:
     patch: int | None = option(
         None,
         "Data",
-        "training patch side, in HR pixels (default: 16 LR pixels, as published)",
+        "training patch side, in HR pixels (default: that of the protocol; auto: 64, at x8 128,"
+        " less in a small cube)",
         check=POSITIVE,
         metavar="PIXELS",
     )
@@ -295,6 +297,9 @@ class CompressRecipe(WeightsRecipe):
     )
     decay_every: int = option(
         10, "Distillation", "f in the decay D = d^floor(epoch / f)", check=POSITIVE
+    )
+    patience: int | None = option(
+        5, "Distillation", "stop after so many epochs without gain on validation", check=POSITIVE
     )
     baseline_groups: int = option(
         8,
