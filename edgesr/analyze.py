@@ -144,7 +144,9 @@ def draw(analysis: Analysis, folder: Path, *, overwrite: bool = False) -> list[P
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OptionError(f"--output {folder} cannot be made: {error.strerror}") from error
+        raise OptionError(
+            f"--output {folder} cannot be made: {error.strerror}; name a folder"
+        ) from error
     return [
         parameter_share(analysis.shares, folder / SHARES, title=analysis.name),
         *(

@@ -126,9 +126,9 @@ def super_resolve(
                     slice(top * scale, (top + tile_height) * scale),
                     slice(left * scale, (left + tile_width) * scale),
                 )
-                total[:, target[0], target[1]] += sr * weight
+                total[:, target[0], target[1]].addcmul_(sr, weight)
                 weights[target] += weight
-    return (total / weights).clamp(0, 1)
+    return total.div_(weights).clamp_(0, 1)
 
 
 def _mean(rows: Iterable[dict[str, float]], split: str) -> dict[str, float]:

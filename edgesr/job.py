@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edgesr.cube import Normalisation, Scene, make_scene, read_cube
+from edgesr.cube import Cube, Normalisation, Scene, make_scene, read_cube
 from edgesr.cube.bands import format_bands, parse_bands
 from edgesr.errors import DataError, ModelError, OptionError
 from edgesr.recipe import DEFAULT_MODEL, EMBEDDED, Recipe, WeightsRecipe
@@ -103,13 +103,20 @@ def open_scene(recipe: Recipe, stored: Mapping[str, Any], scale: int | None) -> 
     scene = make_scene(
         cube,
         scale=scale,
-        protocol=recipe.protocol or (EMBEDDED if recipe.data == EMBEDDED else "auto"),
+        protocol=recipe.protocol or _default_protocol(recipe.data, cube, stored),
         seed=recipe.seed,
         **{name: wish for name, wish in wishes.items() if wish is not None},
     )
     if stored and not (recipe.normalisation or recipe.bands):
         scene = replace(scene, normalisation=Normalisation.from_dict(stored["normalisation"]))
     return scene
+
+
+def _default_protocol(data: str, cube: Cube, stored: Mapping[str, Any]) -> str:
+    """Return the protocol that the weights were trained by, so that they never see a test pixel."""
+    if data == EMBEDDED:
+        return EMBEDDED
+    return str(stored.get("protocol", "auto")) if stored.get("name") == cube.name else "auto"
 
 
 def stored_bands(stored: Mapping[str, Any], available: int) -> list[int] | None:

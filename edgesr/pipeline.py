@@ -48,6 +48,7 @@ from export.verify import Agreement, compare
 
 CALIBRATION_WINDOWS = 50_000  # windows of the upsampler's input that the closed form sees
 RUNTIME = "ONNX Runtime, CPU, float32"
+NAIVE = "teacher-naive.onnx"  # the uncompressed network as torch exports it, without our rewrites
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,17 @@ class Surgeon:
             self.job.model, self.sites, self.moments, self.factorisations
         )
         return student.eval()
+
+    def groups(self, candidate: Candidate) -> dict[str, int]:
+        """Return the groups that a grouped candidate gives its layers, by the layer's weight."""
+        if candidate.method != "grouped":
+            return {}
+        return {
+            f"{layer}.weight": candidate.settings[site.name]
+            for site in self.sites
+            if site.name in candidate.settings
+            for layer in site.layers
+        }
 
 
 def run(
@@ -122,7 +134,11 @@ def _run(
     with folder.timed("export"), stage("export and verify"):
         agreement = _export(folder, job, student, training)
     with folder.timed("latency"), stage("measure latency"):
-        files = {"teacher": folder.state("teacher.onnx"), "student": folder.path / ONNX}
+        files = {
+            "naive": folder.state(NAIVE),
+            "teacher": folder.state("teacher.onnx"),
+            "student": folder.path / ONNX,
+        }
         if baseline is not None:
             files["baseline"] = folder.state(f"{_file_name(baseline)}.onnx")
         timings = _latencies(recipe, job, files, repeats=30)
@@ -146,6 +162,7 @@ def _run(
             "model": job.network,
             "weights": job.weights,
             **network(job.model, "teacher", original),
+            "naive_latency_ms": _latency_entry(recipe, job, timings["naive"]),
         },
         "student": {
             "model": job.network,
@@ -280,8 +297,10 @@ def _measured(
         job = surgeon.job
         before = evaluate(job.model, job.scene, "validation")
         tile = job.example(recipe.latency_tile)
-        files = {"": _static_onnx(folder, tile, "teacher", job.model)}
-        families: dict[tuple[Any, ...], tuple[Path, nn.Module]] = {}
+        original = _static_onnx(folder, tile, "teacher", job.model)
+        export_onnx(job.model, tile, folder.state(NAIVE), dynamic=False, rewrite=False)
+        files = {"": original}
+        families: dict[tuple[str, ...], tuple[Path, nn.Module]] = {}
         for candidate in track(candidates, "measure candidates"):
             student = surgeon.operate(candidate)
             after = evaluate(student, job.scene, "validation")
@@ -290,12 +309,15 @@ def _measured(
             cost = count(student, tuple(job.example().shape))
             candidate.params, candidate.macs = cost.params, cost.macs
             candidate.upsampler_params = cost.upsampler_params
-            width = candidate.setting if candidate.method == "grouped" else 0
-            family = (candidate.method, width, *sorted(candidate.settings))
-            path = _static_onnx(folder, tile, _file_name(candidate), student, families.get(family))
-            families.setdefault(family, (path, student))
+            groups = surgeon.groups(candidate)
+            family = tuple(sorted(candidate.settings))  # groups change no graph, low ranks do once
+            relative = (original, job.model) if groups else families.get(family)
+            path = _static_onnx(folder, tile, _file_name(candidate), student, relative, groups)
+            if not groups:
+                families.setdefault(family, (path, student))
             files[candidate.label] = path
-        timings = _latencies(recipe, job, files, repeats=15)
+        with stage("time candidates"):
+            timings = _latencies(recipe, job, files, repeats=15)
         for candidate in candidates:
             candidate.latency_ms = timings[candidate.label].median_ms
         return [asdict(candidate) for candidate in candidates]
@@ -309,10 +331,13 @@ def _static_onnx(
     name: str,
     model: nn.Module,
     relative: tuple[Path, nn.Module] | None = None,
+    groups: Mapping[str, int] | None = None,
 ) -> Path:
     """Export for one input size, or refill the file of a relative that has the same graph."""
     path = folder.state(f"{name}.onnx")
-    if relative is None or not refill(relative[0], _arrays(relative[1]), _arrays(model), path):
+    if relative is None or not refill(
+        relative[0], _arrays(relative[1]), _arrays(model), path, groups
+    ):
         export_onnx(model, tile, path, dynamic=False)
     compare(path, model, [tile])
     return path
@@ -374,9 +399,13 @@ def _export(folder: RunFolder, job: Job, student: nn.Module, training: TrainResu
 
 
 def verification_inputs(job: Job) -> list[Tensor]:
-    """Return real and adversarial LR inputs: a test window, zeros, ones, a step, odd noise."""
+    """Return real and adversarial LR inputs: a test window, zeros, ones, a step, odd noise.
+
+    Of a large window only a corner: ONNX Runtime holds whole attention maps.
+    """
     real, _ = job.scene.pair(job.scene.test[0])
-    bands = real.shape[0]
+    bands, side = real.shape[0], 2 * LR_PATCH
+    real = real[:, :side, :side]
     step = torch.zeros(1, bands, LR_PATCH, LR_PATCH)
     step[..., LR_PATCH // 2 :] = 1
     noise = torch.rand(2, bands, 13, 17, generator=torch.Generator().manual_seed(0))

@@ -92,7 +92,9 @@ class _Alive(TorchDispatchMode):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.peak = 0
-        self._weights = {value.untyped_storage().data_ptr() for value in model.state_dict().values()}
+        self._weights = {
+            value.untyped_storage().data_ptr() for value in model.state_dict().values()
+        }
         self._held: dict[int, tuple[StorageWeakRef, int]] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

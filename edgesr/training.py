@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -66,10 +67,11 @@ def train_network(
         half=half,
     )
     checkpoint.unlink(missing_ok=True)
+    short = "; below bicubic: train longer" if metrics["mpsnr"] < bicubic["mpsnr"] else ""
     return (
         f"{output}: best epoch {result.best['epoch']} of {len(result.history)}; test region"
         f" {metrics['mpsnr']:.2f} dB, {metrics['sam']:.2f} deg"
-        f" (bicubic {bicubic['mpsnr']:.2f} dB, {bicubic['sam']:.2f} deg)"
+        f" (bicubic {bicubic['mpsnr']:.2f} dB, {bicubic['sam']:.2f} deg){short}"
     )
 
 
@@ -94,8 +96,13 @@ def _without_folders(recipe: TrainRecipe) -> dict[str, Any]:
 def _check_output(output: Path, checkpoint: Path, *, overwrite: bool, resume: bool) -> None:
     if output.suffix != ".safetensors":
         raise OptionError(f"--output {output} must end in .safetensors")
-    if not (output.parent.is_dir() and os.access(output.parent, os.W_OK)):
-        raise OptionError(f"--output {output} cannot be written: no such folder, or not allowed")
+    try:
+        tempfile.TemporaryFile(dir=output.parent).close()
+    except OSError as error:
+        raise OptionError(
+            f"--output {output} cannot be written: {error.strerror}; choose a folder that exists"
+            " and is writable"
+        ) from error
     if output.exists() and not overwrite:
         raise OptionError(f"{output} exists; pass --overwrite or another --output")
     if resume and not checkpoint.exists():

@@ -8,11 +8,15 @@ import numpy as np
 import torch
 
 from edgesr.cube import Cube, Normalisation, read_cube, write_cube
+from edgesr.cube.memory import require_memory
 from edgesr.cube.writers import require_writable
 from edgesr.errors import DataError, ModelError
 from edgesr.evaluate import super_resolve
 from edgesr.job import stored_bands
+from edgesr.progress import stage
 from edgesr.weights import Loaded, load_network
+
+_COPIES = 3  # of the result in float32: as the network gives it, in native numbers, masked
 
 
 def upscale_file(
@@ -30,11 +34,14 @@ def upscale_file(
 
     Raises:
         ModelError: the weights do not say how to normalise.
-        DataError: the cube lacks bands that the network needs, or ``target`` cannot be written.
+        DataError: the cube lacks bands that the network needs, the result does not fit into the
+            memory, or ``target`` cannot be written.
     """
     require_writable(target)
     loaded = load_network(Path(weights), factory)
-    result = upscale(read_cube(source), loaded, tile)
+    cube = read_cube(source)
+    with stage(f"super-resolve {cube.name}"):
+        result = upscale(cube, loaded, tile)
     write_cube(result, target)
     return result
 
@@ -59,8 +66,16 @@ def upscale(cube: Cube, loaded: Loaded, tile: int | None = None) -> Cube:
     values[invalid] = values[~invalid].mean(axis=0)
     lr = torch.from_numpy(np.ascontiguousarray(normalisation.apply(values).transpose(2, 0, 1)))
     scale = int(stored["scale"])
+    height, width, bands = (cube.shape[0] * scale, cube.shape[1] * scale, cube.shape[2])
+    require_memory(
+        _COPIES * 4 * height * width * bands,
+        f"{cube.name}: super-resolving to {height} x {width} pixels, {bands} bands,",
+        "crop the cube, and super-resolve its parts",
+    )
     sr = super_resolve(loaded.model.eval(), lr, scale=scale, tile=tile)
-    native = normalisation.invert(sr.numpy().transpose(1, 2, 0))
+    native = np.empty((*sr.shape[1:], len(sr)), dtype=np.float32)
+    for row in range(len(native)):  # whole, the intermediate results would take four times as much
+        native[row] = normalisation.invert(sr[:, row].T.numpy())
     blank = invalid.repeat(scale, axis=0).repeat(scale, axis=1)
     native[blank] = np.nan if cube.nodata is None else cube.nodata
     return cube.upscaled(native, scale)

@@ -189,7 +189,12 @@ def plain_export(plain_exporter: Callable[..., Path], monkeypatch: pytest.Monkey
 
 
 def _write_plainly(
-    module: nn.Module, example: torch.Tensor, path: Path, *, dynamic: bool = True
+    module: nn.Module,
+    example: torch.Tensor,
+    path: Path,
+    *,
+    dynamic: bool = True,
+    rewrite: bool = True,
 ) -> Path:
     nodes, initializers, current = [], [], "input"
     for name, layer in module.named_modules():

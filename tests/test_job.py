@@ -96,6 +96,14 @@ def test_without_weights_the_scene_has_clean_bands_at_x4(recipe):
     assert scene.bands == expected.bands
 
 
+def test_the_division_of_the_weights_holds_for_their_cube_alone(recipe, stored, tmp_path):
+    """Another division would test on pixels that were trained on."""
+    known = {**stored, "protocol": "train_only", "name": "made"}
+    assert open_scene(recipe, known, 4).protocol == "train_only"
+    assert open_scene(replace(recipe, protocol="auto"), known, 4).protocol == "auto"
+    assert open_scene(recipe, {**known, "name": "another"}, 4).protocol == "auto"
+
+
 @pytest.mark.parametrize("known", ["network", "weights"])
 def test_a_scale_that_contradicts_the_network_is_refused(recipe, stored, known):
     wanted = replace(recipe, scale=2)

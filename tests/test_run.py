@@ -230,7 +230,7 @@ STAGES = [
     ("edgesr.distill.trainer:checkpoints.save", 2),
     ("edgesr.distill.trainer:_Trainer._step", 7),  # the paper's, epoch 2
     ("edgesr.pipeline:save_network", 1),
-    ("edgesr.pipeline:export_onnx", 5),  # the student: its weights are there, its graph is not
+    ("edgesr.pipeline:export_onnx", 3),  # the student: its weights are there, its graph is not
     ("edgesr.pipeline:compare", 5),
     ("edgesr.pipeline:measure", 2),
     ("edgesr.pipeline:validate", 1),

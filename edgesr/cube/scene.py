@@ -19,7 +19,7 @@ from edgesr.cube.cube import Cube, Window
 from edgesr.cube.degrade import METHODS, check_scale, degrade
 from edgesr.cube.memory import require_memory, require_memory_to_select
 from edgesr.cube.normalise import Normalisation, listed
-from edgesr.cube.protocols import MIN_LR_SIDE, Protocol, get_protocol
+from edgesr.cube.protocols import MIN_LR_SIDE, Protocol, Regions, get_protocol
 from edgesr.cube.sample import NAME as SAMPLE
 from edgesr.cube.sampling import covered, fit_normalisation, sampled_pixels
 from edgesr.cube.split import check_divisible, check_patch_fits, divide
@@ -136,10 +136,10 @@ def make_scene(
 ) -> Scene:
     """Divide a cube by a protocol.
 
-    None takes what the protocol says: for ``auto`` patches of 64 (128 at x8) with half overlap,
-    bicubic, every band stretched, clean bands; for the published ones what was published, all
-    bands, scaled by the maximum of the training pixels. ``auto`` means ``indian_pines`` for the
-    embedded sample.
+    None takes what the protocol says: for ``auto`` patches of 64 (128 at x8; less in a small
+    cube) with half overlap, bicubic, every band stretched, clean bands; for the published ones
+    what was published, all bands, scaled by the maximum of the training pixels. ``auto`` means
+    ``indian_pines`` for the embedded sample.
 
     A named validation region shares no pixel with training. Where a publication lets a share of
     the training patches validate, that share is drawn by ``seed``; overlapping patches then share
@@ -168,7 +168,7 @@ def make_scene(
         OptionError: an option has a value that does not exist.
     """
     plan = _resolve(protocol, cube)
-    size, shared = _patch_options(plan, scale, patch, overlap)
+    check_scale(scale)
     method = degradation or plan.degradation
     if method not in METHODS:
         raise OptionError(f"unknown degradation {method!r}; choose one of {', '.join(METHODS)}")
@@ -182,6 +182,7 @@ def make_scene(
     chosen = _candidate_bands(cube, selection, plan)
     regions = plan.regions(*cube.shape[:2], scale)
     check_divisible((*regions.test, *regions.validation), scale)
+    size, shared = _patch_options(plan, regions, scale, patch, overlap)
     check_patch_fits(regions.train, size, scale)
     _check_memory((*regions.test, Window(0, 0, size, size)), len(chosen))
 
@@ -241,12 +242,15 @@ def _resolve(name: str, cube: Cube) -> Protocol:
 
 
 def _patch_options(
-    plan: Protocol, scale: int, patch: int | None, overlap: int | None
+    plan: Protocol, regions: Regions, scale: int, patch: int | None, overlap: int | None
 ) -> tuple[int, int]:
-    """Size and overlap of the training patches; the overlap keeps the proportion of the plan."""
-    check_scale(scale)
+    """Size and overlap of the training patches; the overlap keeps the proportion of the plan.
+
+    The plan's size is a wish: it gives way to the scale and to what the training regions hold.
+    """
     default_size, default_overlap = plan.patches(scale)
-    size = default_size if patch is None else patch
+    longest = max(min(region.height, region.width) for region in regions.train)
+    size = min(default_size, longest) // scale * scale if patch is None else patch
     shared = size * default_overlap // default_size if overlap is None else overlap
     if size < MIN_LR_SIDE * scale:
         raise OptionError(

@@ -101,7 +101,12 @@ def _write_npy(cube: Cube, path: Path) -> None:
 
 
 def _write_geotiff(cube: Cube, path: Path) -> None:
-    _write_raster(cube, path, "GTiff", compress="deflate", BIGTIFF="IF_SAFER")
+    """Band by band, as it is written: pixel by pixel, a large cube would be packed many times."""
+    predictor: dict[str, Any] = {"predictor": 3} if cube.data.dtype.kind == "f" else {}
+    _write_raster(
+        cube, path, "GTiff", compress="deflate", zlevel=1, interleave="band", BIGTIFF="IF_SAFER",
+        **predictor,
+    )  # fmt: skip
 
 
 def _write_envi(cube: Cube, path: Path) -> None:

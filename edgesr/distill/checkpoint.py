@@ -14,10 +14,21 @@ FORMAT = 1
 
 
 def save(path: Path, run: dict[str, Any], state: dict[str, Any]) -> None:
-    """Write ``state`` with a description of the run that it belongs to; never half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        torch.save({"format": FORMAT, "run": run, "state": state}, temporary)
+    """Write ``state`` with a description of the run that it belongs to; never half a file.
+
+    Raises:
+        OptionError: the folder or the disk does not take it.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            torch.save({"format": FORMAT, "run": run, "state": state}, file)
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0][:100]
+        raise OptionError(
+            f"the checkpoint {path} cannot be written ({reason}); free some space, or choose"
+            " another --output"
+        ) from error
 
 
 def load(path: Path, run: dict[str, Any]) -> dict[str, Any]:

@@ -47,6 +47,11 @@ def quantity(number: float) -> str:
     return f"{number:g}"
 
 
+def _giga(macs: float) -> str:
+    """In one unit, so that a column can be compared at a glance."""
+    return f"{macs / 1e9:#.4g} G"
+
+
 def _headline(report: Section) -> str:
     teacher, student, data = report["teacher"], report["student"], report["data"]
     name = teacher.get("model", "network")
@@ -72,6 +77,8 @@ def _networks(report: Section) -> Table:
     table = _table("Test region", "MPSNR dB", "SAM deg", "Params", "Upsampler", "MACs", "ms")
     bicubic = report["bicubic"]["metrics"]
     table.add_row("bicubic", f"{bicubic['mpsnr']:.3f}", f"{bicubic['sam']:.3f}", *"----")
+    if naive := report["teacher"].get("naive_latency_ms"):
+        table.add_row("teacher, as exported", *"-----", f"{naive['median']:.1f}")
     rows = [("teacher", report["teacher"], ""), ("student", report["student"], "bold green")]
     if baseline := report["paper_baseline"]:
         rows.append((f"paper's g={baseline['groups']}", baseline, ""))
@@ -82,7 +89,7 @@ def _networks(report: Section) -> Table:
             f"{network['metrics']['sam']:.3f}",
             quantity(network["params"]),
             quantity(network["upsampler_params"]),
-            quantity(network["macs"]),
+            _giga(network["macs"]),
             f"{network['latency_ms']['median']:.1f}",
             style=style,
         )
@@ -99,7 +106,7 @@ def _candidates(report: Section) -> Table:
             _signed(lost["sam_drop"]),
             quantity(candidate["params"]),
             quantity(candidate["upsampler_params"]),
-            quantity(candidate["macs"]),
+            _giga(candidate["macs"]),
             "-" if latency is None else f"{latency:.1f}",
             style="bold green" if candidate["chosen"] else "",
         )
@@ -118,6 +125,13 @@ def _notes(report: Section) -> Iterator[tuple[str, str]]:
     data, onnx, environment = report["data"], report["onnx"], report["environment"]
     distillation, latency = report["distillation"], report["student"]["latency_ms"]
     mode = data["normalisation"].get("mode", "")
+    lead = report["teacher"]["metrics"]["mpsnr"] - report["bicubic"]["metrics"]["mpsnr"]
+    if lead < 0:
+        yield (
+            "warning",
+            f"the teacher is {-lead:.3f} dB below bicubic; train it longer before you use what"
+            " came of it",
+        )
     yield "chosen", f"{surgery_name(report['chosen'])}: {report['chosen']['why']}"
     yield (
         "spectrum",

@@ -189,8 +189,18 @@ def test_all_bands_marked_bad_is_refused(make_cube) -> None:
 
 def test_a_cube_smaller_than_one_patch_is_told_which_patch_fits(make_cube) -> None:
     with one_line("smaller than one patch.*--patch 56"):
-        make_scene(make_cube(83, 86))
+        make_scene(make_cube(83, 86), patch=64)
     assert make_scene(make_cube(83, 86), patch=56).train
+
+
+@pytest.mark.parametrize(
+    ("side", "scale", "patch"), [(83, 4, 56), (150, 8, 96), (150, 4, 64), (150, 3, 63)]
+)
+def test_the_usual_patch_gives_way_to_a_small_cube_and_to_the_scale(
+    make_cube, side: int, scale: int, patch: int
+) -> None:
+    scene = make_scene(make_cube(side, side), scale=scale)
+    assert {(window.height, window.width) for window in scene.train} == {(patch, patch)}
 
 
 def test_a_tiny_cube_is_refused(make_cube) -> None:

@@ -21,6 +21,24 @@ def test_a_state_returns_as_it_was_saved(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["state.pt"]
 
 
+def test_a_place_that_does_not_take_it_is_said_in_one_line(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OptionError, match=r"state\.pt cannot be written .*--output") as wrong:
+        checkpoint.save(tmp_path / "file" / "state.pt", RUN, {})
+    assert "\n" not in str(wrong.value)
+
+
+def test_a_full_disk_is_said_in_one_line(tmp_path, monkeypatch):
+    def full(*_: object) -> None:
+        raise RuntimeError("[enforce fail at writer] . file write failed\nframes")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OptionError, match=r"file write failed.*free some space") as wrong:
+        checkpoint.save(tmp_path / "state.pt", RUN, {})
+    assert "frames" not in str(wrong.value)
+    assert not list(tmp_path.iterdir())
+
+
 def test_another_run_is_refused_with_what_differs(tmp_path):
     path = tmp_path / "state.pt"
     checkpoint.save(path, RUN, {})

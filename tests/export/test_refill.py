@@ -105,6 +105,42 @@ def test_networks_of_other_layers_share_no_graph(tmp_path, extra):
     assert not (tmp_path / "second.onnx").exists()
 
 
+def state(network: nn.Module) -> dict[str, np.ndarray]:
+    return {name: value.numpy() for name, value in network.state_dict().items()}
+
+
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
+def test_a_weight_that_holds_a_folded_normalisation_means_a_new_export(tmp_path, kind):
+    """The exporter scales the kernel by the normalisation behind it and keeps the name."""
+    first, second = (
+        nn.Sequential(kind(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).eval() for _ in range(2)
+    )
+    for network in (first, second):
+        network[1].weight.data.fill_(3.0)
+    source = export_onnx(first, torch.rand(1, 3, 6, 6), tmp_path / "first.onnx", dynamic=False)
+    names = {entry.name for entry in onnx.load(source).graph.initializer}
+    assert "0.weight" in names
+    assert not refill(source, state(first), state(second), tmp_path / "second.onnx")
+    assert not (tmp_path / "second.onnx").exists()
+
+
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
+@pytest.mark.parametrize("groups", [(1, 4), (2, 1)])
+def test_other_groups_of_a_convolution(tmp_path, kind, groups):
+    first, second = (
+        nn.Sequential(kind(8, 16, 3, groups=g), nn.PixelShuffle(2), nn.Conv2d(4, 4, 1))
+        for g in groups
+    )
+    image = torch.rand(1, 8, 6, 5)
+    source = export_onnx(first, image, tmp_path / "first.onnx", dynamic=False)
+    states, target = (state(first), state(second)), tmp_path / "second.onnx"
+    assert not refill(source, *states, target, {"1.weight": groups[1]})  # is no convolution's
+    assert not target.exists()
+    assert refill(source, *states, target, {"0.weight": groups[1]})
+    assert compare(target, second, [image]).max_abs_difference < 1e-6
+    onnx.checker.check_model(onnx.load(target), full_check=True)
+
+
 def test_an_exported_network_keeps_the_names_of_its_weights(tmp_path):
     """What the exporter writes can be refilled: names survive it."""
     first, second = pair(5, seed=0), pair(2, seed=1)

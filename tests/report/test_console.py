@@ -83,6 +83,17 @@ def test_a_run_without_baseline_folder_or_candidates_is_printed(report):
     assert "Candidates" not in text
 
 
+def test_a_teacher_below_bicubic_is_warned_of(report):
+    assert "warning" not in printed(report)
+    report["teacher"]["metrics"]["mpsnr"] = 29.105
+    assert "warning the teacher is 1.000 dB below bicubic" in " ".join(printed(report).split())
+
+
+def test_multiply_accumulates_stand_in_one_unit(report):
+    report["student"]["macs"] = 91_430_912
+    assert "0.09143 G" in printed(report)
+
+
 def test_a_slower_student_is_called_slower(report):
     report["student"]["latency_ms"]["median"] = 82.6
     assert "2.00x slower" in printed(report)
