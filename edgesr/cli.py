@@ -33,7 +33,9 @@ R = TypeVar("R", bound=Recipe)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code: 0, 2 for what the user can mend, 130 for Ctrl-C."""
     parser = build_parser()
-    options = parser.parse_args(arguments)
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        options.command.error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
         options.run(options)
     except KeyboardInterrupt:
@@ -138,9 +140,52 @@ def build_parser() -> argparse.ArgumentParser:
         "--model", metavar="FACTORY", help="your own package.module:factory that the weights fit"
     )
     upscale.add_argument(
-        "--tile", type=int, default=64, metavar="PIXELS", help="LR tile side (default: 64)"
+        "--tile", type=int, metavar="PIXELS", help="LR tile side (default: as the memory allows)"
     )
     upscale.add_argument("--overwrite", action="store_true", help="replace OUT")
+
+    export = _command(
+        commands,
+        "export",
+        "rewrite an ONNX file for a target, checked link by link",
+        "edgesr export net.onnx --target tensorrt --precision fp16 --output net.fp16.onnx",
+        run_export,
+        arguments="IN.onnx --target TARGET --output OUT.onnx [options]",
+    )
+    export.add_argument("input", type=Path, metavar="IN.onnx", help="float32 network, by anyone")
+    export.add_argument(
+        "--target",
+        required=True,
+        choices=("cpu", "tensorrt", "openvino"),
+        help="what will run it: ONNX Runtime on a CPU, TensorRT or OpenVINO",
+    )
+    export.add_argument(
+        "--precision", default="fp32", choices=("fp32", "fp16", "int8"), help="(default: fp32)"
+    )
+    _output(export, "OUT.onnx", "file to write", required=True)
+    export.add_argument(
+        "--profile", action="store_true", help="print the time per operator, before and after"
+    )
+    export.add_argument(
+        "--tiles", type=Path, metavar="FILE", help="int8: .npz of lr and hr tiles for training"
+    )
+    export.add_argument(
+        "--max-psnr-drop", type=float, default=0.05, metavar="DB", help="int8 (default: 0.05)"
+    )
+    export.add_argument(
+        "--max-sam-drop", type=float, default=0.05, metavar="DEG", help="int8 (default: 0.05)"
+    )
+
+    bundle = _command(
+        commands,
+        "bundle",
+        "pack a finished run for a Jetson board",
+        "edgesr bundle runs/first",
+        run_bundle,
+        arguments="RUN_DIR [--overwrite]",
+    )
+    bundle.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="folder of edgesr compress")
+    bundle.add_argument("--overwrite", action="store_true", help="replace an earlier bundle")
 
     info = _command(
         commands,
@@ -188,7 +233,7 @@ def _command(
         usage=f"edgesr {name} {arguments}".rstrip(),
         epilog=f"Example: {example}",
     )
-    parser.set_defaults(run=run, after_interrupt=after_interrupt)
+    parser.set_defaults(run=run, command=parser, after_interrupt=after_interrupt)
     groups: dict[str, Any] = {}
     if recipe is None:
         return parser
@@ -282,11 +327,40 @@ def run_upscale(options: argparse.Namespace) -> None:
     """Super-resolve a whole cube and write it with its metadata."""
     if options.output.exists() and not options.overwrite:
         raise DataError(f"{options.output} exists; pass --overwrite or another name")
-    if options.tile < 1:
+    if options.tile is not None and options.tile < 1:
         raise OptionError(f"--tile must be at least 1, not {options.tile}")
     from edgesr.upscale import upscale_file
 
-    upscale_file(options.input, options.output, options.weights, options.tile, options.model)
+    result = upscale_file(
+        options.input, options.output, options.weights, options.tile, options.model
+    )
+    height, width, bands = result.shape
+    print(f"{options.output}: {height} x {width} pixels, {bands} bands")
+
+
+def run_export(options: argparse.Namespace) -> None:
+    """Convert an ONNX file for a target and print how far each link moved the output."""
+    from edgesr.convert import Int8Options, convert_file, profile_both
+
+    chain = convert_file(
+        options.input,
+        options.output,
+        options.target,
+        options.precision,
+        Int8Options(options.tiles, options.max_psnr_drop, options.max_sam_drop),
+        overwrite=options.overwrite,
+    )
+    print(chain.summary())
+    if options.profile:
+        print(f"\n{profile_both(options.input, options.output)}")
+
+
+def run_bundle(options: argparse.Namespace) -> None:
+    """Pack a finished run and print the archive's name."""
+    from edgesr.bundle import bundle
+
+    archive = bundle(options.run_dir, overwrite=options.overwrite)
+    print(f"{archive}: copy it to the board, unpack it, and run python3 run.py in it")
 
 
 def run_info(options: argparse.Namespace) -> None:

@@ -22,12 +22,14 @@ class Session:
         input_shape: lengths of the input's axes; a name where the file leaves it free.
     """
 
-    def __init__(self, path: Path | str, threads: int = 1) -> None:
+    def __init__(
+        self, path: Path | str, threads: int = 1, *, profile_prefix: Path | None = None
+    ) -> None:
         import onnxruntime
 
         self.path = Path(path)
         self.threads = threads
-        self._session = _open(onnxruntime, self.path, threads)
+        self._session = _open(onnxruntime, self.path, threads, profile_prefix)
         entry = self._session.get_inputs()[0]
         self._input = entry.name
         self._dtype = _numpy_type(entry.type)
@@ -44,6 +46,10 @@ class Session:
                 f"{tuple(image.shape)}: {one_line(error)}"
             ) from error
 
+    def end_profiling(self) -> Path:
+        """Stop measuring and return the file of events; for a session with a profile prefix."""
+        return Path(self._session.end_profiling())
+
 
 def session(path: Path | str, threads: int = 1) -> Session:
     """Load ``path`` for the CPU with ``threads`` threads within an operator.
@@ -57,7 +63,9 @@ def session(path: Path | str, threads: int = 1) -> Session:
     return Session(path, threads)
 
 
-def _open(runtime: onnxruntime, path: Path, threads: int) -> onnxruntime.InferenceSession:
+def _open(
+    runtime: onnxruntime, path: Path, threads: int, profile_prefix: Path | None
+) -> onnxruntime.InferenceSession:
     if not path.is_file():
         raise ExportError(f"{path} does not exist; name an .onnx file")
     if threads < 1:
@@ -67,6 +75,9 @@ def _open(runtime: onnxruntime, path: Path, threads: int) -> onnxruntime.Inferen
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors only
+    if profile_prefix is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(profile_prefix)
     options.add_session_config_entry("session.force_spinning_stop", "1")
     try:
         return runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -116,6 +116,16 @@ def test_general_help_lists_the_commands_and_the_version(capsys):
         assert all(word in written for word in expected)
 
 
+def test_an_unknown_option_points_to_the_help_of_its_command(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["evaluate", "--nonsense", "3"])
+    assert stop.value.code == 2
+    line = (
+        "edgesr evaluate: error: unrecognized arguments: --nonsense 3; see edgesr evaluate --help"
+    )
+    assert capsys.readouterr().err == f"{line}\n"
+
+
 def test_options_override_a_recipe_file(workplace, monkeypatch):
     CompressRecipe(rank=16, seed=3, data="a.npy").save(workplace / "recipe.toml")
     received = []

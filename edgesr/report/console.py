@@ -52,6 +52,11 @@ def _giga(macs: float) -> str:
     return f"{macs / 1e9:#.4g} G"
 
 
+def _milliseconds(duration: float) -> str:
+    """At most five characters, for the table to keep its width."""
+    return f"{duration:.1f}" if duration < 999.95 else f"{duration:.0f}"
+
+
 def _headline(report: Section) -> str:
     teacher, student, data = report["teacher"], report["student"], report["data"]
     name = teacher.get("model", "network")
@@ -78,7 +83,7 @@ def _networks(report: Section) -> Table:
     bicubic = report["bicubic"]["metrics"]
     table.add_row("bicubic", f"{bicubic['mpsnr']:.3f}", f"{bicubic['sam']:.3f}", *"----")
     if naive := report["teacher"].get("naive_latency_ms"):
-        table.add_row("teacher, as exported", *"-----", f"{naive['median']:.1f}")
+        table.add_row("teacher, plain", *"-----", _milliseconds(naive["median"]))
     rows = [("teacher", report["teacher"], ""), ("student", report["student"], "bold green")]
     if baseline := report["paper_baseline"]:
         rows.append((f"paper's g={baseline['groups']}", baseline, ""))
@@ -90,7 +95,7 @@ def _networks(report: Section) -> Table:
             quantity(network["params"]),
             quantity(network["upsampler_params"]),
             _giga(network["macs"]),
-            f"{network['latency_ms']['median']:.1f}",
+            _milliseconds(network["latency_ms"]["median"]),
             style=style,
         )
     return table
@@ -107,7 +112,7 @@ def _candidates(report: Section) -> Table:
             quantity(candidate["params"]),
             quantity(candidate["upsampler_params"]),
             _giga(candidate["macs"]),
-            "-" if latency is None else f"{latency:.1f}",
+            "-" if latency is None else _milliseconds(latency),
             style="bold green" if candidate["chosen"] else "",
         )
     return table
@@ -158,7 +163,8 @@ def _notes(report: Section) -> Iterator[tuple[str, str]]:
     yield (
         "ms",
         f"input {_by(latency['input_shape'])}, median of {latency['repeats']},"
-        f" {latency['runtime']}, {_count(latency['threads'], 'thread')}, {environment['cpu']}",
+        f" {latency['runtime']}, {_count(latency['threads'], 'thread')}, {environment['cpu']}"
+        + ("; plain: exported without rewrites" if "naive_latency_ms" in report["teacher"] else ""),
     )
     yield (
         "ONNX",

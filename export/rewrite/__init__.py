@@ -1,7 +1,7 @@
 """Exact rewrites of an ONNX graph: the same function up to rounding, in fewer or faster operators.
 
-One file a pattern, each with a drawing of it. Order matters: the shuffle that the bicubic leaves
-behind is merged with the network's own.
+One file a pattern, each with a drawing of it. Order matters: the shuffle that an enlargement leaves
+behind is merged with the network's own, and that sum is what the slabs are cut from.
 """
 
 from __future__ import annotations
@@ -9,23 +9,53 @@ from __future__ import annotations
 import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
+from onnxscript.rewriter import RewriteRuleSet
 
+from export.rewrite.batchnorm import BatchNormIntoConv
 from export.rewrite.bicubic import BicubicByConv
+from export.rewrite.bilinear import BilinearByConv
+from export.rewrite.channel_norm import ChannelNormInPlace
+from export.rewrite.layernorm import LayerNormAffineIntoConv
+from export.rewrite.nearest import NearestByChannels
+from export.rewrite.scale import ScaleIntoConv
 from export.rewrite.shuffle import SharedShuffle
+from export.rewrite.slabs import SlabsOfBands
 
-RULES = (BicubicByConv, SharedShuffle)
+RULES = (
+    BicubicByConv,
+    BilinearByConv,
+    NearestByChannels,
+    SharedShuffle,
+    BatchNormIntoConv,
+    ScaleIntoConv,
+    LayerNormAffineIntoConv,
+)
+"""Good on every runtime."""
+
+RULES_OF_TARGET = {"cpu": (SlabsOfBands,), "openvino": (ChannelNormInPlace,)}
+"""What only pays on one, by target: "cpu" is ONNX Runtime."""
+
+FIRST_OPSET_OF_TARGETS = 18
+"""They use Shape with a range (15) and ReduceMean with axes as an input (18)."""
 
 
-def rewrite(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
+def rewrite(model: onnx.ModelProto, target: str = "") -> tuple[onnx.ModelProto, list[str]]:
     """Apply every rule until none fits.
 
+    Args:
+        model: left untouched.
+        target: "cpu" and "openvino" add the forms that are faster there alone, from
+            :data:`FIRST_OPSET_OF_TARGETS` on; other targets have none.
+
     Returns:
-        The new model, the given one untouched, and one sentence for each kind of rewrite done.
+        The new model, and one sentence for each kind of rewrite done.
     """
     graph = ir.from_proto(model)
     done = []
-    for rule in RULES:
-        count = rule.rule().apply_to_model(graph)
+    opset = graph.opset_imports.get("", 0)
+    special = RULES_OF_TARGET.get(target, ()) if opset >= FIRST_OPSET_OF_TARGETS else ()
+    for rule in (*RULES, *special):
+        count = RewriteRuleSet([rule.rule()], commute=True).apply_to_model(graph)
         if count:
             times = "" if count == 1 else f" ({count} times)"
             done.append(f"{rule.description}{times}")

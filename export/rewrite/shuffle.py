@@ -15,6 +15,8 @@ from __future__ import annotations
 import onnx_ir as ir
 from onnxscript.rewriter import MatchResult, RewriteRuleClassBase
 
+from export.rewrite.values import channels, shuffle_of
+
 
 class SharedShuffle(RewriteRuleClassBase):
     description = "sum of two pixel shuffles -> one pixel shuffle of the sum"
@@ -28,25 +30,15 @@ class SharedShuffle(RewriteRuleClassBase):
         self, context: object, a: ir.Value, b: ir.Value, left: ir.Value, right: ir.Value
     ) -> MatchResult:
         result = MatchResult()
-        if _shuffle(left) != _shuffle(right):
+        if shuffle_of(left) != shuffle_of(right):
             return result.fail("the two shuffles differ", [left, right])
-        if _channels(a) is None or _channels(a) != _channels(b):
+        if channels(a) is None or channels(a) != channels(b):
             return result.fail("the sum may broadcast over channels", [a, b])
         return result
 
     def rewrite(self, op, a, b, left, right):  # type: ignore[no-untyped-def]
-        size, mode = _shuffle(left)
-        return op.DepthToSpace(op.Add(a, b), blocksize=size, mode=mode)
-
-
-def _shuffle(value: ir.Value) -> tuple[int, str]:
-    node = value.producer()
-    assert node is not None  # the pattern matched it
-    return node.attributes.get_int("blocksize", 0), node.attributes.get_string("mode", "DCR")
-
-
-def _channels(value: ir.Value) -> int | None:
-    if value.shape is None or value.shape.rank() != 4:
-        return None
-    channels = value.shape[1]
-    return channels if isinstance(channels, int) else None
+        size, mode = shuffle_of(left)
+        total = op.Add(a, b)
+        total.shape = a.shape if a.shape == b.shape else ir.Shape([None, channels(a), None, None])
+        total.dtype = a.dtype
+        return op.DepthToSpace(total, blocksize=size, mode=mode)

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnx.parser
+import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from export.rewrite import rewrite
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -55,3 +60,48 @@ def write_operator():
 def tiny() -> TinyNetwork:
     torch.manual_seed(0)
     return TinyNetwork()
+
+
+def model_of(text: str, constants: dict[str, np.ndarray] | None = None, opset: int = 20):
+    """A model from ONNX's own text form, with constants as initializers."""
+    head = f'<ir_version: 10, opset_import: ["" : {opset}]> graph '
+    model = onnx.parser.parse_model(head + text)
+    for name, array in (constants or {}).items():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+    model = onnx.shape_inference.infer_shapes(model)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def run_model(model: onnx.ModelProto, *inputs: np.ndarray) -> np.ndarray:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
+    names = [entry.name for entry in session.get_inputs()]
+    return session.run(None, dict(zip(names, inputs, strict=True)))[0]
+
+
+class RewriteCheck:
+    """Rewrites a model and runs both forms in ONNX Runtime: the form before is the truth."""
+
+    model = staticmethod(model_of)
+    run = staticmethod(run_model)
+
+    def same(self, model, *inputs, target="", atol=1e-5) -> Counter:
+        """The rewritten model's operators, once it is known to answer as the given one does."""
+        rewritten, done = rewrite(model, target)
+        assert done
+        onnx.checker.check_model(rewritten, full_check=True)
+        expected = run_model(model, *inputs)
+        np.testing.assert_allclose(run_model(rewritten, *inputs), expected, atol=atol, rtol=1e-5)
+        return Counter(node.op_type for node in rewritten.graph.node)
+
+    def untouched(self, model, target="") -> None:
+        rewritten, done = rewrite(model, target)
+        assert done == []
+        assert [n.op_type for n in rewritten.graph.node] == [n.op_type for n in model.graph.node]
+
+
+@pytest.fixture(scope="session")
+def rewriting() -> RewriteCheck:
+    return RewriteCheck()

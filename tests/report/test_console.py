@@ -63,6 +63,17 @@ def test_eighty_columns_and_no_escape_codes_in_a_pipe(report):
     assert "\x1b" not in text
 
 
+def test_no_figure_is_cut_off(report):
+    slow = {**report["teacher"]["latency_ms"], "median": 12345.6}
+    report["teacher"] |= {"latency_ms": slow, "naive_latency_ms": slow}
+    report["candidates"][0]["latency_ms"] = 1000.4
+    text = printed(report)
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert row(text, "teacher, plain")[-1] == row(text, "teacher")[-1] == "12346"
+    assert "plain: exported without rewrites" in " ".join(text.split())
+
+
 def test_colour_is_left_out_on_request(report, monkeypatch):
     assert "\x1b[1;32m" in printed(report, force_terminal=True, color_system="standard")
     monkeypatch.setenv("NO_COLOR", "1")

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, numpy_helper
+
+from export.errors import ExportError
+from export.int8 import quantise as quantise_module
+from export.int8 import quantize, recorded_layers
+from export.int8.speed import GroupSpeed
+
+pytestmark = pytest.mark.usefixtures("nncf")
+
+LOOSE = {"max_psnr_drop": 1.0, "max_sam_drop": 1.0}
+
+
+@pytest.fixture
+def every_group_pays(monkeypatch):
+    """The verdict of a CPU on which everything is faster; timing is tested elsewhere."""
+
+    def pays(bench, layers, image, repeats):
+        return [
+            GroupSpeed(layer.kind, layer.shape, (layer.name,), 2.0, 1.0, 1.0) for layer in layers
+        ]
+
+    monkeypatch.setattr(quantise_module, "faster_groups", pays)
+    monkeypatch.setattr(quantise_module, "_compare", lambda *_: {"float": 2.0, "int8": 1.0})
+
+
+@pytest.fixture(scope="module")
+def for_tensorrt(network, tiles, evaluate, tmp_path_factory):
+    path = tmp_path_factory.mktemp("tensorrt") / "int8.onnx"
+    return quantize(network, path, iter(tiles), target="tensorrt", evaluate=evaluate, **LOOSE)
+
+
+def test_no_uint8_and_no_zero_point_is_left_for_tensorrt(for_tensorrt):
+    graph = onnx.load(for_tensorrt.path).graph
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    kinds = {tensor.data_type for tensor in graph.initializer}
+    assert kinds <= {TensorProto.FLOAT, TensorProto.INT8, TensorProto.INT64}  # INT64: pads
+    pairs = [node for node in graph.node if node.op_type.endswith("quantizeLinear")]
+    pairs += [node for node in graph.node if node.op_type == "QuantizeLinear"]
+    assert len(pairs) == 3 * 4  # Q, DQ and the weights' DQ for four layers
+    for node in pairs:
+        zero = numpy_helper.to_array(stored[node.input[2]])
+        assert zero.dtype == np.int8
+        assert not zero.any()
+
+
+def test_the_bicubic_branch_the_sum_and_the_shuffle_stay_float(for_tensorrt):
+    graph = onnx.load(for_tensorrt.path).graph
+    from_pair = {
+        n for node in graph.node if node.op_type == "DequantizeLinear" for n in node.output
+    }
+    readers = {n.op_type for n in graph.node if from_pair.intersection(n.input)}
+    assert readers == {"Conv"}
+    padded = {name for n in graph.node if n.op_type == "Pad" for name in n.output}
+    (branch,) = [n for n in graph.node if padded.intersection(n.input)]
+    assert branch.op_type == "Conv"
+    assert not from_pair.intersection(branch.input)
+
+
+def test_the_result_lists_every_layer_with_a_reason(for_tensorrt):
+    precisions = Counter(layer.precision for layer in for_tensorrt.layers)
+    assert precisions == {"int8": 4, "fp32": 1}
+    assert all(layer.reason for layer in for_tensorrt.layers)
+    assert recorded_layers(for_tensorrt.path) == {
+        layer.name: (layer.precision, layer.reason) for layer in for_tensorrt.layers
+    }
+    assert for_tensorrt.tiles == 4
+    assert for_tensorrt.trials == 1
+    assert "4 of 5 layers in int8 for tensorrt" in for_tensorrt.summary()
+
+
+def test_the_drop_is_that_of_the_file(for_tensorrt, evaluate, run_file):
+    after = evaluate(lambda image: run_file(for_tensorrt.path, image))
+    assert after["mpsnr"] == pytest.approx(for_tensorrt.after["mpsnr"], abs=1e-3)
+    drop = for_tensorrt.before["mpsnr"] - after["mpsnr"]
+    assert for_tensorrt.drop.psnr == pytest.approx(drop, abs=1e-3)
+    assert after != for_tensorrt.before
+
+
+def test_the_function_is_nearly_the_same_on_any_size(for_tensorrt, network, run_file):
+    for shape in ((1, 6, 5, 9), (2, 6, 16, 4)):
+        image = np.random.default_rng(3).random(shape, dtype=np.float32)
+        difference = np.abs(run_file(for_tensorrt.path, image) - run_file(network, image))
+        assert 0 < difference.max() < 0.05
+
+
+@pytest.mark.usefixtures("every_group_pays")
+def test_the_cpu_gets_uint8_activations_and_pairs_on_both_sides(
+    network, tiles, evaluate, tmp_path, run_file
+):
+    path = tmp_path / "int8.onnx"
+    result = quantize(network, path, tiles, target="cpu", evaluate=evaluate, **LOOSE)
+    graph = onnx.load(path).graph
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    quantisers = [node for node in graph.node if node.op_type == "QuantizeLinear"]
+    assert {stored[node.input[2]].data_type for node in quantisers} == {TensorProto.UINT8}
+    assert len(result.quantised) == 4
+    assert (result.float_ms, result.int8_ms) == (2.0, 1.0)
+    image = np.random.default_rng(3).random((1, 6, 9, 9), dtype=np.float32)
+    assert np.abs(run_file(path, image) - run_file(network, image)).max() < 0.05
+
+
+def test_measured_for_real_every_layer_has_a_verdict(network, tiles, evaluate, tmp_path):
+    """What gets faster here is this machine's business; that all is said is ours."""
+    path = tmp_path / "int8.onnx"
+    result = quantize(network, path, tiles, target="cpu", evaluate=evaluate, repeats=1, **LOOSE)
+    assert sorted(n for g in result.groups for n in g.layers) == sorted(
+        layer.name for layer in result.layers if "interpolates" not in layer.reason
+    )
+    assert (result.path is None) == (not path.exists()) == (not result.quantised)
+
+
+def test_the_worst_layers_are_left_out_until_the_limit_holds(
+    network, tiles, evaluate, tmp_path, for_tensorrt
+):
+    limit = for_tensorrt.drop.psnr / 2
+    path = tmp_path / "int8.onnx"
+    result = quantize(
+        network, path, tiles, target="tensorrt", evaluate=evaluate, max_psnr_drop=limit,
+        max_sam_drop=9.0,
+    )  # fmt: skip
+    assert 0 < len(result.quantised) < 4
+    assert result.drop.psnr <= limit
+    ranked = [layer for layer in result.layers if layer.alone is not None]
+    assert len(ranked) == 4
+    inside = [layer.alone.psnr for layer in ranked if layer.precision == "int8"]
+    outside = [layer.alone.psnr for layer in ranked if layer.precision == "fp32"]
+    assert max(inside) <= min(outside)
+    assert all("left out" in layer.reason for layer in ranked if layer.precision == "fp32")
+
+
+def test_a_limit_that_every_layer_breaks_is_answered_honestly(network, tiles, tmp_path):
+    first = []
+
+    def strict(candidate):
+        """Float is perfect; anything else is not."""
+        image = np.random.default_rng(0).random((1, 6, 8, 8), dtype=np.float32)
+        first.append(candidate(image))
+        return {"mpsnr": 40.0 - np.abs(first[-1] - first[0]).max(), "sam": 1.0}
+
+    path = tmp_path / "int8.onnx"
+    result = quantize(
+        network, path, tiles, target="tensorrt", evaluate=strict, max_psnr_drop=0, max_sam_drop=0
+    )
+    assert result.path is None
+    assert not any(tmp_path.iterdir())
+    assert result.quantised == ()
+    assert result.before == result.after
+    assert "none quantised" in result.summary()
+
+
+def test_layers_are_kept_on_request(network, tiles, evaluate, tmp_path, for_tensorrt):
+    name = for_tensorrt.quantised[0]
+    result = quantize(
+        network, tmp_path / "int8.onnx", tiles, target="tensorrt", evaluate=evaluate, keep=[name],
+        **LOOSE,
+    )  # fmt: skip
+    kept = {layer.name: layer.reason for layer in result.layers if layer.precision == "fp32"}
+    assert kept[name] == "asked for"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"target": "tpu"}, "one of cpu, tensorrt"),
+        ({"keep": ["nowhere"]}, "has no layer nowhere"),
+        ({"max_sam_drop": -1.0}, "max_sam_drop is a number from 0, got -1"),
+        ({"repeats": 0}, "at least 1 timed round"),
+        ({"tiles": []}, "no calibration tile"),
+        ({"path": "nowhere/int8.onnx"}, "is no folder"),
+        ({"evaluate": lambda network: {"mpsnr": float("nan"), "sam": 1.0}}, "finite number"),
+    ],
+)
+def test_bad_options_are_one_clear_line(network, tiles, evaluate, tmp_path, options, message):
+    given = {"path": "int8.onnx", "target": "tensorrt", "evaluate": evaluate, **LOOSE} | options
+    path = tmp_path / given.pop("path")
+    with pytest.raises(ExportError, match=message):
+        quantize(network, path, given.pop("tiles", tiles), **given)
+    assert not any(tmp_path.iterdir())

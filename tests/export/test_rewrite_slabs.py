@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from export.rewrite import slabs
+from export.rewrite.bicubic import phase_kernels
+from export.rewrite.bilinear import triangle_kernels
+
+RNG = np.random.default_rng(0)
+KERNELS = {
+    "bicubic": lambda rate: phase_kernels(rate, -0.75),
+    "bilinear": triangle_kernels,
+    "nearest": lambda rate: np.ones((rate**2, 1, 1, 1)),
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _small_slabs():
+    """Slabs of 8 channels, so that small networks have several."""
+    before, slabs.CHANNELS = slabs.CHANNELS, 8
+    yield
+    slabs.CHANNELS = before
+
+
+def tail(
+    rewriting,
+    rate=2,
+    bands=6,
+    groups=1,
+    kernel=3,
+    kind="bicubic",
+    bias=True,
+    order="CRD",
+    kernels=None,
+    options="",
+):
+    """y = DepthToSpace(Conv(t) + Conv(Pad(x))), t with 2 channels a group."""
+    depth, reach = bands * rate**2, kernel // 2
+    fixed = KERNELS[kind](rate) if kernels is None else kernels
+    edge = fixed.shape[-1] // 2
+    constants = {
+        "W": RNG.standard_normal((depth, 2, kernel, kernel), dtype=np.float32),
+        "K": np.tile(fixed, (bands, 1, 1, 1)).astype(np.float32),
+        "pads": np.array([0, 0, edge, edge, 0, 0, edge, edge]),
+    }
+    if bias:
+        constants["c"] = RNG.standard_normal(depth, dtype=np.float32)
+    return rewriting.model(
+        f"""(float[n, {2 * groups}, h, w] t, float[n, {bands}, h, w] x)
+            => (float[n, {bands}, hr, wr] y) {{
+            detail = Conv <group = {groups}, pads = [{reach}, {reach}, {reach}, {reach}]>
+                (t, W{", c" if bias else ""})
+            padded = Pad <mode = "edge"> (x, pads)
+            base = Conv <group = {bands}{options}> (padded, K)
+            total = Add(detail, base)
+            y = DepthToSpace <blocksize = {rate}, mode = "{order}"> (total)
+        }}""",
+        constants,
+    )
+
+
+def inputs(bands, groups, shape):
+    batch, height, width = shape
+    return (
+        RNG.standard_normal((batch, 2 * groups, height, width), dtype=np.float32),
+        RNG.random((batch, bands, height, width), dtype=np.float32),
+    )
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    rate=st.integers(2, 4),
+    per_group=st.integers(3, 5),
+    groups=st.integers(1, 3),
+    kernel=st.sampled_from([1, 3]),
+    kind=st.sampled_from(sorted(KERNELS)),
+    bias=st.booleans(),
+    shape=st.tuples(st.integers(1, 2), st.integers(1, 5), st.integers(1, 5)),
+)
+def test_any_tail_is_cut_into_slabs(rewriting, rate, per_group, groups, kernel, kind, bias, shape):
+    bands = per_group * groups
+    model = tail(rewriting, rate, bands, groups, kernel, kind, bias)
+    found = rewriting.same(model, *inputs(bands, groups, shape), target="cpu", atol=2e-5)
+    width = max(1, 8 // rate**2)
+    count = groups * -(-per_group // width)
+    assert found["Add"] == count
+    assert found["Conv"] == 3 * count
+    assert found["DepthToSpace"] == 0
+
+
+def test_only_for_the_runtime_that_gains(rewriting):
+    for target in ("", "tensorrt", "openvino"):
+        rewriting.untouched(tail(rewriting), target=target)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"order": "DCR"},
+        {"bands": 2},
+        {"kernels": RNG.random((4, 1, 3, 3))},
+        {"kind": "bicubic", "options": ", dilations = [1, 1], pads = [1, 1, 1, 1]", "kernel": 5},
+    ],
+    ids=["other order", "one slab holds it", "kernels of no product", "zeros at the border"],
+)
+def test_look_alikes_stay_untouched(rewriting, changes):
+    rewriting.untouched(tail(rewriting, **changes), target="cpu")
+
+
+def test_a_group_that_ends_within_a_band_stays(rewriting):
+    model = tail(rewriting, rate=2, bands=3, groups=4)
+    rewriting.untouched(model, target="cpu")
+
+
+def test_an_opset_before_the_operators_that_slabs_need_stays(rewriting):
+    model = tail(rewriting)
+    model.opset_import[0].version = 17
+    rewriting.untouched(model, target="cpu")
