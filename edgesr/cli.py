@@ -182,9 +182,12 @@ def build_parser() -> argparse.ArgumentParser:
         "pack a finished run for a Jetson board",
         "edgesr bundle runs/first",
         run_bundle,
-        arguments="RUN_DIR [--overwrite]",
+        arguments="RUN_DIR [--int8] [--overwrite]",
     )
     bundle.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="folder of edgesr compress")
+    bundle.add_argument(
+        "--int8", action="store_true", help="add an int8 model for TensorRT (extra: int8)"
+    )
     bundle.add_argument("--overwrite", action="store_true", help="replace an earlier bundle")
 
     info = _command(
@@ -359,7 +362,7 @@ def run_bundle(options: argparse.Namespace) -> None:
     """Pack a finished run and print the archive's name."""
     from edgesr.bundle import bundle
 
-    archive = bundle(options.run_dir, overwrite=options.overwrite)
+    archive = bundle(options.run_dir, int8=options.int8, overwrite=options.overwrite)
     print(f"{archive}: copy it to the board, unpack it, and run python3 run.py in it")
 
 

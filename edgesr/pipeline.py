@@ -458,12 +458,11 @@ def _candidate_entry(
 
 
 def _why(chosen: Candidate, recipe: CompressRecipe) -> str:
+    drop = chosen.psnr_drop or 0.0
+    effect = f"{'loses' if drop > 0 else 'gains'} {abs(drop):.3f} dB on validation before training"
     if _is_forced(recipe):
-        return f"asked for; loses {chosen.psnr_drop:.3f} dB on validation before training"
-    return (
-        f"the fastest that loses at most {recipe.max_psnr_drop:g} dB on validation"
-        f" ({chosen.psnr_drop:.3f} dB)"
-    )
+        return f"asked for; {effect}"
+    return f"the fastest that may lose {recipe.max_psnr_drop:g} dB; {effect}"
 
 
 def _why_not(candidate: Candidate, recipe: CompressRecipe) -> str:

@@ -62,3 +62,17 @@ def test_refusals_are_one_line(finished, capsys):
     message = capsys.readouterr().err.splitlines()[-1]
     assert "exists" in message
     assert main(["bundle", str(finished), "--overwrite"]) == 0
+
+
+def test_int8_is_added_within_the_budget_or_refused(finished, capsys):
+    pytest.importorskip("nncf", reason="the extra int8 is not installed")
+    code = main(["bundle", str(finished), "--int8"])
+    if code == 2:
+        assert "int8" in capsys.readouterr().err.splitlines()[-1]
+        assert not (finished / "bundle").exists()
+        return
+    manifest = json.loads((finished / "bundle" / "manifest.json").read_text())
+    assert [entry["name"] for entry in manifest["models"]][-1] == "int8-tensorrt"
+    facts = manifest["facts"]["int8-tensorrt"]
+    assert 0 < facts["int8_layers"] <= facts["layers"]
+    assert facts["validation_drop"]["psnr"] <= 0.05

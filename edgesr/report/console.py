@@ -48,8 +48,8 @@ def quantity(number: float) -> str:
 
 
 def _giga(macs: float) -> str:
-    """In one unit, so that a column can be compared at a glance."""
-    return f"{macs / 1e9:#.4g} G"
+    """In one unit, so that a column can be compared at a glance; at most eight characters."""
+    return f"{macs / 1e9:.4f} G" if macs < 1e9 else f"{macs / 1e9:#.4g} G"
 
 
 def _milliseconds(duration: float) -> str:
