@@ -158,7 +158,9 @@ def convert(
                     f"no layer of {source} gains by int8 within the limits; use fp32 or fp16"
                 )
             links.add("int8", session(current), None)
-            new, more = rewrite(load_model(current), target)  # layers are chosen by name, before
+            new, more = rewrite(
+                _with_shapes(load_model(current)), target
+            )  # layers are chosen by name, before
             if more:
                 write_model(new, current)
                 links.add("rewrites for the target", session(current), TOLERANCE)
@@ -250,6 +252,8 @@ def _on_target(target: str, precision: str, path: Path, links: _Links) -> tuple[
 
         tolerance = TOLERANCE if precision == "fp32" else HALF_TOLERANCE
         links.add("OpenVINO", openvino_session(path), None if precision == "int8" else tolerance)
+        if precision == "int8":
+            return ("the int8 layers are those that are faster in ONNX Runtime",)
     if target == "tensorrt":
         from export.tensorrt.check import parse
 

@@ -16,14 +16,15 @@ import torch
 import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import load_file
+from torch import nn
 
 from edgesr.compress import compress
-from edgesr.cube import make_scene, read_cube
+from edgesr.cube import Cube, make_scene, read_cube
 from edgesr.errors import ModelError, OptionError
 from edgesr.evaluate import evaluate
-from edgesr.job import open_job
+from edgesr.job import Job, open_job
 from edgesr.models import create_model
-from edgesr.pipeline import plan
+from edgesr.pipeline import plan, verification_inputs
 from edgesr.recipe import CompressRecipe
 from edgesr.report import validate
 from edgesr.surgery import find_sites, spectrum
@@ -202,6 +203,25 @@ def test_what_no_surgery_can_do(workplace, small_recipe, options, reason):
     sites = find_sites(job.model, job.example())
     with pytest.raises(OptionError, match=reason):
         plan(recipe, sites, {sites[0].name: spectrum(job.model, sites[0])})
+
+
+def test_the_reason_says_what_the_choice_loses_or_gains(run):
+    report = run(epochs=0, baseline_groups=0)
+    drop = next(c for c in report["candidates"] if c["chosen"])["validation"]["mpsnr_drop"]
+    effect = f"{'loses' if drop > 0 else 'gains'} {abs(drop):.3f} dB on validation"
+    assert effect in report["chosen"]["why"]
+
+
+def test_a_large_test_window_is_verified_by_its_corner(materials):
+    """Attention over all of it would not fit into the memory of the runtime."""
+    large = Cube(np.tile(np.load(materials.cube), (4, 4, 1)), "large")
+    job = Job(make_scene(large, patch=16), nn.Identity(), {}, "", "")
+    assert job.scene.test[0].height == 96
+    assert job.scene.test[0].width == 288
+    real, *others = verification_inputs(job)
+    whole, _ = job.scene.pair(job.scene.test[0])
+    assert torch.equal(real[0], whole[:, :32, :32])
+    assert max(max(tensor.shape[2:]) for tensor in others) <= 17
 
 
 def test_no_epochs_keep_the_closed_form(run):

@@ -26,6 +26,7 @@ For the CPU of ONNX Runtime. A runtime with a DepthToSpace of its own prefers th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,6 +39,9 @@ from export.rewrite.values import channels, constant, producer, shuffle_of
 
 CHANNELS = 128
 """Channels of one slab, about: 2 MB of float32 at 64 x 64 pixels."""
+
+LANES = 16
+"""Multiple of channels for which ONNX Runtime has its blocked layout (8 on lesser CPUs)."""
 
 SPATIAL = ("kernel_shape", "pads", "auto_pad", "strides", "dilations")
 SEPARABLE = 1e-6
@@ -76,8 +80,8 @@ class SlabsOfBands(RewriteRuleClassBase):
         if order != "CRD" or bands is None or channels(t) is None:
             return result.fail("another shuffle, or an unknown number of channels", shuffled)
         weight, _ = weights_of(detail)
-        if bands * rate**2 <= CHANNELS or len(weight) != bands * rate**2:
-            return result.fail("one slab holds it all", shuffled)
+        if len(weight) != bands * rate**2:
+            return result.fail("other numbers of bands", shuffled)
         if factors_of(base, rate) is None:
             return result.fail("the residual is no enlargement by fixed kernels", base)
         groups = producer(detail).attributes.get_int("group", 1)
@@ -128,7 +132,8 @@ def factors_of(base: ir.Value, rate: int) -> tuple[np.ndarray, np.ndarray] | Non
 
 def _slabs(bands: int, rate: int, groups: int) -> Iterator[tuple[int, int]]:
     """First and last band of every slab; none crosses a group of the convolution."""
-    width = max(1, CHANNELS // rate**2)
+    step = LANES // math.gcd(LANES, rate)
+    width = max(1, CHANNELS // rate**2 // step) * step
     for group in range(groups):
         stop = (group + 1) * bands // groups
         for start in range(group * bands // groups, stop, width):

@@ -21,7 +21,7 @@ def norm_and_conv(
     pads=0,
     axis=-1,
 ):
-    """y = Conv(channels first(LayerNormalization(channels last(x)))), ``width`` channels a group."""
+    """y = Conv(LayerNormalization over channels (x)), ``width`` channels a group."""
     depth = width * groups
     constants = {
         "W": RNG.standard_normal((3 * groups, width, kernel, kernel), dtype=np.float32),
@@ -34,7 +34,7 @@ def norm_and_conv(
     return rewriting.model(
         f"""(float[n, {depth}, h, w] x) => (float[n, {3 * groups}, h2, w2] y) {{
             p = Transpose <perm = [0, 2, 3, 1]> (x)
-            q = LayerNormalization <axis = {axis}, epsilon = 0.000001> (p, g{", b" if shift else ""})
+            q = LayerNormalization <axis = {axis}> (p, g{", b" if shift else ""})
             i = Transpose <perm = [{perm}]> (q)
             y = Conv <group = {groups}, pads = [{pads}, {pads}, {pads}, {pads}]>
                 (i, W{", c" if bias else ""})

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import numpy as np
-import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -64,18 +63,12 @@ def test_the_layer_keeps_its_name(rewriting):
         {"scale": np.ones(4)},
         {"scale": np.ones((4, 1))},
         {"scale": np.ones((3, 1, 1, 1))},
-        {"scale": np.ones((1, 1, 4, 1, 1))},
         {"scale": 2.0, "extra": "z"},
     ],
-    ids=["per column", "per row", "per sample", "five axes", "read elsewhere"],
+    ids=["per column", "per row", "per sample", "read elsewhere"],
 )
 def test_look_alikes_stay_untouched(rewriting, changes):
-    model = onnx.ModelProto()
-    try:
-        model = scaled_conv(rewriting, **changes)
-    except onnx.shape_inference.InferenceError:  # five axes: the text says four
-        pytest.skip("no valid model")
-    rewriting.untouched(model)
+    rewriting.untouched(scaled_conv(rewriting, **changes))
 
 
 def test_a_computed_factor_stays(rewriting):

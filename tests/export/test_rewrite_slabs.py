@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from export.rewrite import slabs
+from export.rewrite import rewrite, slabs
 from export.rewrite.bicubic import phase_kernels
 from export.rewrite.bilinear import triangle_kernels
 
@@ -19,10 +20,11 @@ KERNELS = {
 
 @pytest.fixture(autouse=True, scope="module")
 def _small_slabs():
-    """Slabs of 8 channels, so that small networks have several."""
-    before, slabs.CHANNELS = slabs.CHANNELS, 8
+    """Slabs of 8 channels in any number, so that small networks have several."""
+    before = slabs.CHANNELS, slabs.LANES
+    slabs.CHANNELS, slabs.LANES = 8, 1
     yield
-    slabs.CHANNELS = before
+    slabs.CHANNELS, slabs.LANES = before
 
 
 def tail(
@@ -100,11 +102,10 @@ def test_only_for_the_runtime_that_gains(rewriting):
     "changes",
     [
         {"order": "DCR"},
-        {"bands": 2},
         {"kernels": RNG.random((4, 1, 3, 3))},
         {"kind": "bicubic", "options": ", dilations = [1, 1], pads = [1, 1, 1, 1]", "kernel": 5},
     ],
-    ids=["other order", "one slab holds it", "kernels of no product", "zeros at the border"],
+    ids=["other order", "kernels of no product", "zeros at the border"],
 )
 def test_look_alikes_stay_untouched(rewriting, changes):
     rewriting.untouched(tail(rewriting, **changes), target="cpu")
@@ -119,3 +120,20 @@ def test_an_opset_before_the_operators_that_slabs_need_stays(rewriting):
     model = tail(rewriting)
     model.opset_import[0].version = 17
     rewriting.untouched(model, target="cpu")
+
+
+@pytest.mark.parametrize(
+    ("rate", "bands", "widths"),
+    [(4, 20, [8, 8, 4]), (2, 70, [32, 32, 6]), (3, 33, [16, 16, 1]), (8, 5, [2, 2, 1])],
+)
+def test_slabs_fill_the_blocks_of_the_layout(rewriting, monkeypatch, rate, bands, widths):
+    monkeypatch.setattr(slabs, "CHANNELS", 128)
+    monkeypatch.setattr(slabs, "LANES", 16)
+    rewritten, _ = rewrite(tail(rewriting, rate, bands), "cpu")
+    found = [
+        list(onnx.numpy_helper.to_array(tensor))
+        for tensor in rewritten.graph.initializer
+        if tensor.name.endswith(".slabs")
+    ]
+    assert found == [widths]
+    rewriting.same(tail(rewriting, rate, bands), *inputs(bands, 1, (1, 4, 3)), target="cpu")

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import socket
+import sys
+
+import numpy as np
+import pytest
+
+from export.errors import ExportError
+from export.onnx import export_onnx
+from export.openvino import openvino_session
+from export.runtime import session
+
+openvino = pytest.importorskip("openvino")
+IMAGE = np.random.default_rng(0).random((2, 5, 9, 7), dtype=np.float32)
+
+
+@pytest.fixture(scope="module")
+def path(tiny, tmp_path_factory):
+    import torch
+
+    return export_onnx(tiny, torch.rand(1, 5, 8, 8), tmp_path_factory.mktemp("ov") / "tiny.onnx")
+
+
+def test_it_answers_as_onnx_runtime_at_any_size(path):
+    run = openvino_session(path)
+    for image in (IMAGE, IMAGE[:1, :, :5]):
+        np.testing.assert_allclose(run(image), session(path)(image), atol=1e-5)
+
+
+def test_an_answer_is_not_overwritten_by_the_next(path):
+    run = openvino_session(path)
+    first = run(IMAGE)
+    kept = first.copy()
+    run(1 - IMAGE)
+    np.testing.assert_array_equal(first, kept)
+
+
+def test_bfloat16_rounds_where_the_cpu_has_it(path):
+    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        with pytest.raises(ExportError, match="choose float32"):
+            openvino_session(path, precision="bfloat16")
+        return
+    difference = np.abs(openvino_session(path, precision="bfloat16")(IMAGE) - session(path)(IMAGE))
+    assert 1e-6 < difference.max() < 0.1
+
+
+def test_nothing_is_sent(path, monkeypatch):
+    def refuse(*arguments, **options):
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    openvino_session(path)(IMAGE)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"precision": "float16"}, "float32 or bfloat16, got 'float16'"),
+        ({"threads": 0}, "at least 1 thread is needed, got 0"),
+    ],
+)
+def test_bad_options_are_refused(path, options, message):
+    with pytest.raises(ExportError, match=message):
+        openvino_session(path, **options)
+
+
+def test_files_that_it_cannot_run_are_refused(tmp_path, path):
+    with pytest.raises(ExportError, match="does not exist"):
+        openvino_session(tmp_path / "none.onnx")
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"no network")
+    with pytest.raises(ExportError, match="OpenVINO cannot load"):
+        openvino_session(broken)
+    with pytest.raises(ExportError, match=r"OpenVINO failed on \(1, 3, 4, 4\)"):
+        openvino_session(path)(np.zeros((1, 3, 4, 4), np.float32))
+
+
+def test_its_absence_is_told_with_the_way_out(path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(ExportError, match="install the extra 'openvino'"):
+        openvino_session(path)
