@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from edgesr.cube.scene import Scene
 
 
+OVERLAP = 8
+"""LR pixels around the part of a tile that is used."""
+
+
 @contextmanager
 def inference(model: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients; the mode of every module is restored afterwards."""
@@ -69,8 +73,19 @@ def _profile(start: int, size: int, length: int, context: int, scale: int) -> Te
     return weight.clamp(0, 1)
 
 
+def check_tile(tile: int | None, overlap: int = OVERLAP) -> None:
+    """Raise :class:`OptionError` unless tiles of side ``tile`` can overlap by ``overlap``."""
+    if overlap < 0:
+        raise OptionError(f"overlap must be 0 or more LR pixels, received {overlap}")
+    if tile is not None and tile <= 3 * overlap:
+        raise OptionError(
+            f"a tile of {tile} LR pixels leaves nothing between overlaps of {overlap}; "
+            f"use a tile of at least {3 * overlap + 1}"
+        )
+
+
 def super_resolve(
-    model: nn.Module, lr: Tensor, *, scale: int, tile: int | None = None, overlap: int = 8
+    model: nn.Module, lr: Tensor, *, scale: int, tile: int | None = None, overlap: int = OVERLAP
 ) -> Tensor:
     """Super-resolve one image, whole or in tiles that bound the memory.
 
@@ -96,13 +111,7 @@ def super_resolve(
     """
     if lr.ndim != 3:
         raise DataError(f"super-resolution takes one image [B, h, w], received {list(lr.shape)}")
-    if overlap < 0:
-        raise OptionError(f"overlap must be 0 or more LR pixels, received {overlap}")
-    if tile is not None and tile <= 3 * overlap:
-        raise OptionError(
-            f"a tile of {tile} LR pixels leaves nothing between overlaps of {overlap}; "
-            f"use a tile of at least {3 * overlap + 1}"
-        )
+    check_tile(tile, overlap)
     bands, height, width = lr.shape
     device = _device(model)
     with inference(model):
@@ -158,7 +167,7 @@ def evaluate(
     split: str = "test",
     *,
     tile: int | None = None,
-    overlap: int = 8,
+    overlap: int = OVERLAP,
     convention: Convention = "standard",
 ) -> dict[str, float]:
     """The six measures of :mod:`edgesr.metrics`, averaged over the windows of a scene's split.

@@ -11,7 +11,7 @@ from edgesr.cube import Cube, Normalisation, read_cube, write_cube
 from edgesr.cube.memory import require_memory
 from edgesr.cube.writers import require_writable
 from edgesr.errors import DataError, ModelError
-from edgesr.evaluate import super_resolve
+from edgesr.evaluate import check_tile, super_resolve
 from edgesr.job import stored_bands
 from edgesr.progress import stage
 from edgesr.weights import Loaded, load_network
@@ -39,9 +39,7 @@ def upscale_file(
     """
     require_writable(target)
     loaded = load_network(Path(weights), factory)
-    cube = read_cube(source)
-    with stage(f"super-resolve {cube.name}"):
-        result = upscale(cube, loaded, tile)
+    result = upscale(read_cube(source), loaded, tile)
     write_cube(result, target)
     return result
 
@@ -52,6 +50,7 @@ def upscale(cube: Cube, loaded: Loaded, tile: int | None = None) -> Cube:
     Numbers are normalised as at training and brought back to the cube's own; nodata pixels are
     filled with the mean of the valid ones for the network and stay nodata in the result.
     """
+    check_tile(tile)
     stored = loaded.metadata.get("data") or {}
     if not {"normalisation", "scale"} <= stored.keys():
         raise ModelError("the weights carry no normalisation; use weights written by edgesr")
@@ -62,9 +61,6 @@ def upscale(cube: Cube, loaded: Loaded, tile: int | None = None) -> Cube:
     invalid = cube.invalid() if cube.may_hold_nodata else np.zeros(cube.shape[:2], bool)
     if invalid.all():
         raise DataError(f"{cube.name} holds no valid pixel; nothing to super-resolve")
-    values = np.array(cube.data, dtype=np.float32)
-    values[invalid] = values[~invalid].mean(axis=0)
-    lr = torch.from_numpy(np.ascontiguousarray(normalisation.apply(values).transpose(2, 0, 1)))
     scale = int(stored["scale"])
     height, width, bands = (cube.shape[0] * scale, cube.shape[1] * scale, cube.shape[2])
     require_memory(
@@ -72,7 +68,11 @@ def upscale(cube: Cube, loaded: Loaded, tile: int | None = None) -> Cube:
         f"{cube.name}: super-resolving to {height} x {width} pixels, {bands} bands,",
         "crop the cube, and super-resolve its parts",
     )
-    sr = super_resolve(loaded.model.eval(), lr, scale=scale, tile=tile)
+    values = np.array(cube.data, dtype=np.float32)
+    values[invalid] = values[~invalid].mean(axis=0)
+    lr = torch.from_numpy(np.ascontiguousarray(normalisation.apply(values).transpose(2, 0, 1)))
+    with stage(f"super-resolve {cube.name}"):
+        sr = super_resolve(loaded.model.eval(), lr, scale=scale, tile=tile)
     native = np.empty((*sr.shape[1:], len(sr)), dtype=np.float32)
     for row in range(len(native)):  # whole, the intermediate results would take four times as much
         native[row] = normalisation.invert(sr[:, row].T.numpy())
