@@ -49,7 +49,7 @@ class BicubicByConv(RewriteRuleClassBase):
         rate = factor(node)
         assert rate is not None  # the check
         a = node.attributes.get_float("cubic_coeff_a", -0.75)
-        return by_conv(op, x, resized, rate, phase_kernels(rate, a))
+        return by_conv(op, x, resized, rate, phase_kernels(rate, a), "bicubic")
 
 
 def phase_kernels(rate: int, a: float) -> np.ndarray:

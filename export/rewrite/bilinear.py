@@ -51,7 +51,7 @@ class BilinearByConv(RewriteRuleClassBase):
 
     def rewrite(self, op, a, x, shuffled, resized):  # type: ignore[no-untyped-def]
         rate, order = shuffle_of(shuffled)
-        enlarged = by_conv(op, x, resized, rate, triangle_kernels(rate))
+        enlarged = by_conv(op, x, resized, rate, triangle_kernels(rate), "bilinear")
         return op.Add(op.DepthToSpace(a, blocksize=rate, mode=order), enlarged)
 
 

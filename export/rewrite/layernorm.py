@@ -79,5 +79,6 @@ class LayerNormAffineIntoConv(RewriteRuleClassBase):
         ones = op.initializer(ir.tensor(np.ones_like(scale)), f"{normalised.name}.ones")
         attributes = dict(node.attributes.items())
         plain = op.LayerNormalization(pixels, ones, **attributes)
+        producer(plain).name = node.name
         first = op.Transpose(plain, perm=list(TO_CHANNELS_FIRST))
         return conv_like(op, first, convolved, convolved, inner.reshape(weight.shape), bias)

@@ -50,7 +50,7 @@ class NearestByChannels(RewriteRuleClassBase):
 
     def rewrite(self, op, a, x, shuffled, resized):  # type: ignore[no-untyped-def]
         rate, order = shuffle_of(shuffled)
-        enlarged = by_conv(op, x, resized, rate, np.ones((rate**2, 1, 1, 1)))
+        enlarged = by_conv(op, x, resized, rate, np.ones((rate**2, 1, 1, 1)), "nearest")
         return op.Add(op.DepthToSpace(a, blocksize=rate, mode=order), enlarged)
 
 

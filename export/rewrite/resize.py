@@ -76,8 +76,13 @@ def tap_weights(rate: int, reach: int, kernel: Callable[[np.ndarray], np.ndarray
     return np.einsum("pi,qj->pqij", phases, phases).reshape(rate**2, 1, size, size)
 
 
-def by_conv(op: Any, x: ir.Value, resized: ir.Value, rate: int, weights: np.ndarray) -> ir.Value:
-    """Edge pad, depthwise convolution by ``weights`` [r^2, 1, k, k], pixel shuffle."""
+def by_conv(
+    op: Any, x: ir.Value, resized: ir.Value, rate: int, weights: np.ndarray, name: str
+) -> ir.Value:
+    """Edge pad, depthwise convolution by ``weights`` [r^2, 1, k, k], pixel shuffle.
+
+    The initializer of the weights ends in ``name``, which tells the layer apart in reports.
+    """
     assert x.shape is not None  # the checks
     assert x.dtype is not None
     bands, reach = channels(x), weights.shape[-1] // 2
@@ -91,7 +96,7 @@ def by_conv(op: Any, x: ir.Value, resized: ir.Value, rate: int, weights: np.ndar
     else:
         source = x
     phases = op.Conv(
-        source, op.initializer(ir.tensor(weight), f"{resized.name}.phases"), group=bands
+        source, op.initializer(ir.tensor(weight), f"{resized.name}.{name}"), group=bands
     )
     phases.shape = ir.Shape([x.shape[0], bands * rate**2, x.shape[2], x.shape[3]])
     phases.dtype = x.dtype
