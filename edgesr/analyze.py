@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from edgesr.cost import Cost, count
+from edgesr.entries import site_entry, spectrum_entry
 from edgesr.errors import ModelError, OptionError
 from edgesr.job import open_job
 from edgesr.models import create_model
@@ -156,23 +157,3 @@ def draw(analysis: Analysis, folder: Path, *, overwrite: bool = False) -> list[P
             for site, name in names.items()
         ),
     ]
-
-
-def site_entry(site: Site) -> dict[str, Any]:
-    """Return a site as ``report.json`` has it."""
-    return {
-        key: list(value) if isinstance(value, tuple) else value for key, value in vars(site).items()
-    }
-
-
-def spectrum_entry(name: str, found: Spectrum, target: float) -> dict[str, Any]:
-    """Return the spectrum of a site as ``report.json`` has it."""
-    return {
-        "site": name,
-        "rows": found.rows,
-        "cols": found.cols,
-        "target": target,
-        "rank": {kind: found.rank(target, kind) for kind in ("sum", "energy")},
-        "effective_rank": found.effective_rank,
-        "singular_values": found.values.tolist(),
-    }

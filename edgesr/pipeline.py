@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,9 +14,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgesr.analyze import site_entry, spectrum_entry
-from edgesr.cost import Cost, count
+from edgesr.cost import count
 from edgesr.distill.trainer import TrainResult, train
+from edgesr.entries import (
+    candidate_entry,
+    cost_entry,
+    distillation_entry,
+    file_entry,
+    latency_entry,
+    pass_entry,
+    site_entry,
+    spectrum_entry,
+    why,
+)
 from edgesr.errors import ModelError, OptionError
 from edgesr.evaluate import evaluate, evaluate_bicubic
 from edgesr.job import LR_PATCH, Job, check_fit, open_job
@@ -47,7 +56,6 @@ from export.runtime import session
 from export.verify import Agreement, compare
 
 CALIBRATION_WINDOWS = 50_000  # windows of the upsampler's input that the closed form sees
-RUNTIME = "ONNX Runtime, CPU, float32"
 NAIVE = "teacher-naive.onnx"  # the uncompressed network as torch exports it, without our rewrites
 
 
@@ -143,12 +151,15 @@ def _run(
             files["baseline"] = folder.state(f"{_file_name(baseline)}.onnx")
         timings = _latencies(recipe, job, files, repeats=30)
 
+    tile = job.example(recipe.latency_tile)
+    threads = recipe.threads or torch.get_num_threads()
+
     def network(model: nn.Module, name: str, metrics: Mapping[str, float]) -> dict[str, Any]:
         cost = count(model, tuple(job.example().shape))
         return {
-            **_cost_entry(cost),
+            **cost_entry(cost),
             "metrics": dict(metrics),
-            "latency_ms": _latency_entry(recipe, job, timings[name]),
+            "latency_ms": latency_entry(timings[name], tile, threads),
         }
 
     report: dict[str, Any] = {
@@ -162,7 +173,7 @@ def _run(
             "model": job.network,
             "weights": job.weights,
             **network(job.model, "teacher", original),
-            "naive_latency_ms": _latency_entry(recipe, job, timings["naive"]),
+            "naive_latency_ms": latency_entry(timings["naive"], tile, threads),
         },
         "student": {
             "model": job.network,
@@ -171,9 +182,9 @@ def _run(
         },
         "sites": [site_entry(site) for site in sites],
         "spectrum": [spectrum_entry(name, spectra[name], recipe.rank_target) for name in spectra],
-        "candidates": [_candidate_entry(c, chosen, recipe) for c in candidates],
-        "chosen": {**_pass_entry(chosen), "why": _why(chosen, recipe)},
-        "distillation": _distillation_entry(training),
+        "candidates": [candidate_entry(c, chosen, recipe) for c in candidates],
+        "chosen": {**pass_entry(chosen), "why": why(chosen, recipe)},
+        "distillation": distillation_entry(training),
         "paper_baseline": None,
         "onnx": {
             "path": ONNX,
@@ -184,13 +195,13 @@ def _run(
         },
         "timing_s": folder.timing,
         "recipe": {key: v for key, v in recipe.to_dict().items() if v is not None},
-        "files": [_file_entry(folder.path / name) for name in (STUDENT, ONNX, RECIPE)],
+        "files": [file_entry(folder.path / name) for name in (STUDENT, ONNX, RECIPE)],
     }
     if rival is not None and baseline is not None:
         report["paper_baseline"] = {
             "groups": baseline.setting,
             **network(rival[0], "baseline", evaluate(rival[0], job.scene)),
-            "distillation": _distillation_entry(rival[1]),
+            "distillation": distillation_entry(rival[1]),
         }
     validate(report)
     folder.finish(report)
@@ -259,13 +270,9 @@ def _exactly(setting: int, offered: Any, option: str) -> list[Candidate]:
     return found
 
 
-def _is_forced(recipe: CompressRecipe) -> bool:
-    return recipe.exact_target or recipe.groups is not None or recipe.rank is not None
-
-
 def _choose(candidates: list[Candidate], recipe: CompressRecipe) -> Candidate:
     """Take the fastest within the budget; a setting that was asked for has none to keep."""
-    if _is_forced(recipe):
+    if recipe.is_forced:
         return choose(candidates, math.inf)
     return choose(candidates, recipe.max_psnr_drop, recipe.max_sam_drop, recipe.method)
 
@@ -411,83 +418,3 @@ def verification_inputs(job: Job) -> list[Tensor]:
     noise = torch.rand(2, bands, 13, 17, generator=torch.Generator().manual_seed(0))
     flat = torch.ones(1, bands, LR_PATCH, LR_PATCH)
     return [real[None], torch.zeros_like(flat), flat, step, noise]
-
-
-def _cost_entry(cost: Cost) -> dict[str, Any]:
-    return {
-        "params": cost.params,
-        "macs": cost.macs,
-        "macs_input_shape": list(cost.input_shape),
-        "upsampler_params": cost.upsampler_params,
-    }
-
-
-def _latency_entry(recipe: CompressRecipe, job: Job, timing: Timing) -> dict[str, Any]:
-    return {
-        "runtime": RUNTIME,
-        "input_shape": list(job.example(recipe.latency_tile).shape),
-        "threads": recipe.threads or torch.get_num_threads(),
-        "repeats": timing.repeats,
-        "median": timing.median_ms,
-        "p95": timing.p95_ms,
-    }
-
-
-def _pass_entry(candidate: Candidate) -> dict[str, Any]:
-    key = "rank" if candidate.method == "lowrank" else "groups"
-    return {
-        "pass": candidate.method,
-        key: candidate.setting,
-        "settings": candidate.settings,
-    }
-
-
-def _candidate_entry(
-    candidate: Candidate, chosen: Candidate, recipe: CompressRecipe
-) -> dict[str, Any]:
-    return {
-        **_pass_entry(candidate),
-        "params": candidate.params,
-        "upsampler_params": candidate.upsampler_params,
-        "macs": candidate.macs,
-        "latency_ms": candidate.latency_ms,
-        "validation": {"mpsnr_drop": candidate.psnr_drop, "sam_drop": candidate.sam_drop},
-        "chosen": candidate is chosen,
-        "reason": _why(candidate, recipe) if candidate is chosen else _why_not(candidate, recipe),
-    }
-
-
-def _why(chosen: Candidate, recipe: CompressRecipe) -> str:
-    drop = chosen.psnr_drop or 0.0
-    effect = f"{'loses' if drop > 0 else 'gains'} {abs(drop):.3f} dB on validation before training"
-    if _is_forced(recipe):
-        return f"asked for; {effect}"
-    return f"the fastest that may lose {recipe.max_psnr_drop:g} dB; {effect}"
-
-
-def _why_not(candidate: Candidate, recipe: CompressRecipe) -> str:
-    if candidate.psnr_drop is not None and candidate.psnr_drop > recipe.max_psnr_drop:
-        return f"loses more than {recipe.max_psnr_drop:g} dB"
-    drop = candidate.sam_drop
-    if recipe.max_sam_drop is not None and drop is not None and drop > recipe.max_sam_drop:
-        return f"loses more than {recipe.max_sam_drop:g} degrees"
-    return "slower, or as fast and larger"
-
-
-def _distillation_entry(training: TrainResult) -> dict[str, Any]:
-    best = training.best["epoch"]
-    return {
-        "epochs": len(training.history),
-        "best_epoch": best,
-        "kept": "distilled" if best else "closed form",
-        "history": training.history,
-    }
-
-
-def _file_entry(path: Path) -> dict[str, Any]:
-    content = path.read_bytes()
-    return {
-        "path": path.name,
-        "bytes": len(content),
-        "sha256": hashlib.sha256(content).hexdigest(),
-    }

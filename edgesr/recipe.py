@@ -308,6 +308,11 @@ class CompressRecipe(WeightsRecipe):
         check=NOT_NEGATIVE,
     )
 
+    @property
+    def is_forced(self) -> bool:
+        """Whether one setting is asked for, so that no budget decides."""
+        return self.exact_target or self.groups is not None or self.rank is not None
+
 
 @dataclass(frozen=True)
 class TrainRecipe(Recipe):

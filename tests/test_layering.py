@@ -17,7 +17,7 @@ LEVELS = [
     {"tiling"},
     {"evaluate", "models", "surgery"},
     {"cost", "distill", "weights"},
-    {"job"},
+    {"entries", "job"},
     {"analyze", "compare", "convert", "training", "upscale"},
     {"run"},
     {"bundle", "pipeline"},
