@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: compress test slow lint clean
+.PHONY: compress test slow bench lint clean
 
 compress: $(VENV)/.run
 	$(BIN)/python -m edgesr.compress --rank-target 0.9
@@ -13,6 +13,9 @@ test: $(VENV)/.test
 
 slow: $(VENV)/.test
 	$(BIN)/python -m pytest -q -m slow
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m pytest benchmarks --import-mode=prepend -q --benchmark-columns=median,iqr,min,rounds --benchmark-sort=name
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -32,6 +35,10 @@ $(VENV)/.run: pyproject.toml | $(BIN)/python
 
 $(VENV)/.test: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@
+
+$(VENV)/.bench: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
