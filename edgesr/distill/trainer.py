@@ -21,6 +21,7 @@ from edgesr.distill.average import WeightAverage
 from edgesr.distill.config import TrainConfig
 from edgesr.distill.features import SiteFeatures
 from edgesr.distill.losses import dacn_loss, hh_loss, kd_loss
+from edgesr.distill.order import quick_order
 from edgesr.distill.parallel import Workers, workers
 from edgesr.distill.progress import Report, reporting
 from edgesr.distill.sampling import Patch, PatchSampler
@@ -122,7 +123,8 @@ class _Trainer:
         self.validation = Validation(scenes[0], self.device, config.batch)
         self.steps = config.steps_per_epoch or math.ceil(self.sampler.windows / config.batch)
 
-        self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.order = quick_order(model)
+        self.model = model.to(self.device, memory_format=self.order)  # type: ignore[call-overload]
         self.core = _core(model)
         self.weights = [weight for weight in model.parameters() if weight.requires_grad]
         if not self.weights:
@@ -136,7 +138,8 @@ class _Trainer:
         self.teacher = teacher
         self.listeners: tuple[SiteFeatures, ...] = ()
         if teacher is not None:
-            teacher.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            order = quick_order(teacher)
+            teacher.to(self.device, memory_format=order)  # type: ignore[call-overload]
             self.listeners = (SiteFeatures(model, sites), SiteFeatures(teacher, sites))
         if config.amp == "fp16" and self.device.type != "cuda":
             raise OptionError("amp fp16 needs a CUDA device; use bf16 or off on the CPU")
@@ -213,6 +216,8 @@ class _Trainer:
         lr, hr = self.sampler.load(patches)
         if self.core is not self.model:
             lr, hr = self.model.split(lr), self.model.split(hr)
+        if self.order is torch.contiguous_format:
+            lr = lr.contiguous()
         with self._autocast():
             sr = self.forward(lr)
             if self.teacher is not None:

@@ -14,6 +14,7 @@ from edgesr.distill.losses import kd_loss
 from edgesr.distill.trainer import TrainConfig, train
 from edgesr.errors import DataError, ModelError, OptionError
 from edgesr.evaluate import evaluate
+from edgesr.models import create_model
 
 QUICK = TrainConfig(epochs=4, batch=4, steps_per_epoch=3, ema=0.5)
 
@@ -47,6 +48,28 @@ def test_training_improves_validation_and_returns_what_validated_best():
     )
     assert result.history[-1]["lr"] == pytest.approx(2e-4)
     assert max(entry["val_mpsnr"] for entry in result.history) == result.best["val_mpsnr"]
+
+
+def test_three_dimensional_convolutions_train():
+    model = create_model("3dfcnn", bands=3, scale=2)
+    assert any(weight.ndim == 5 for weight in model.parameters())
+    result = train(model, [scene()], QUICK, progress=False)
+    assert len(result.history) == QUICK.epochs
+
+
+class ViewingNet(SmallNet):
+    """Takes for granted, as networks do, that a convolution gives planes."""
+
+    def forward(self, lr: torch.Tensor) -> torch.Tensor:
+        hidden = self.head(lr)
+        tokens = hidden.view(*hidden.shape[:2], -1)
+        return super().forward(lr) + 0 * tokens.mean()
+
+
+def test_a_network_that_views_its_features_as_planes_trains_and_distils():
+    model = ViewingNet()
+    train(model, [scene()], QUICK, progress=False)
+    train(ViewingNet(seed=1), [scene()], QUICK, teacher=model, sites=[SITE], progress=False)
 
 
 def test_initial_weights_are_kept_when_training_only_harms():
