@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: compress test slow bench lint clean
+.PHONY: compress test slow bench bench-quick bench-gpu bench-on-gpu gpu gpu-tests lint clean
 
 compress: $(VENV)/.run
 	$(BIN)/python -m edgesr.compress --rank-target 0.9
@@ -14,8 +14,27 @@ test: $(VENV)/.test
 slow: $(VENV)/.test
 	$(BIN)/python -m pytest -q -m slow
 
+# Saves benchmarks/results/MACHINE.json and renders the tables; COMPARE=FILE puts earlier ones beside.
 bench: $(VENV)/.bench
-	$(BIN)/python -m pytest benchmarks --import-mode=prepend -q --benchmark-columns=median,iqr,min,rounds --benchmark-sort=name
+	$(BIN)/python -m benchmarks $(if $(COMPARE),--compare $(COMPARE))
+
+bench-quick: $(VENV)/.bench
+	$(BIN)/python -m benchmarks --quick
+
+bench-gpu:
+	@$(PYTHON) tests/has_gpu.py
+	@$(MAKE) --no-print-directory VENV=.venv-gpu bench-on-gpu
+
+bench-on-gpu: $(VENV)/.gpu
+	$(BIN)/python -m benchmarks --gpu
+
+# Every test that needs a GPU, in an environment of its own: onnxruntime-gpu replaces onnxruntime.
+gpu:
+	@$(PYTHON) tests/has_gpu.py
+	@$(MAKE) --no-print-directory VENV=.venv-gpu gpu-tests
+
+gpu-tests: $(VENV)/.gpu
+	$(BIN)/python -m pytest -m gpu -rs --tb=short
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -23,7 +42,7 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) .venv-gpu build *.egg-info
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "edgesr needs Python 3.11 or newer; set PYTHON=python3.x")'
@@ -39,6 +58,13 @@ $(VENV)/.test: pyproject.toml | $(BIN)/python
 
 $(VENV)/.bench: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	@touch $@
+
+$(VENV)/.gpu: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	$(BIN)/python -m pip uninstall --quiet --yes onnxruntime
+	$(BIN)/python -m pip install --quiet 'onnxruntime-gpu[cuda,cudnn]>=1.23,<2'
+	$(BIN)/python -m pip install --quiet 'tensorrt>=10,<12' || echo 'no tensorrt for this machine: tensorrt-rtx serves instead'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python

@@ -1,0 +1,5 @@
+"""What the library costs, measured; reads it and is read by nobody.
+
+``make bench`` runs everything here, saves ``results/MACHINE.json`` and renders its tables; each
+module says what it measures. ``README.md`` beside this file holds the tables.
+"""

@@ -1,36 +1,109 @@
-"""Networks to measure, exported once a session; nothing here is read by the library."""
+"""Fixtures of the benchmarks; see :mod:`benchmarks.interleave` for how a group is measured."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
 
-from edgesr.models import create_model
-from edgesr.surgery import lowrank, require_sites
-from export.onnx import export_onnx
+from benchmarks.interleave import Budget, Calls, Groups, Replay
 
-BANDS, SCALE = 128, 4
-NETWORKS = ("dense", "g=8", "R=32")
+if TYPE_CHECKING:
+    from benchmarks.zoo import Zoo
+
+REPLAY = Replay()
+GROUPS = pytest.StashKey[Groups]()
+QUICK_SHARE = 0.1
+"""Of the time for a group, with ``--quick``."""
+
+Gather = Callable[[], tuple[Calls, Mapping[str, str]]]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="few rounds, small sizes; for a look")
+    parser.addoption("--device", default="cuda", help="device of the GPU suite (default: cuda)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[GROUPS] = Groups()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if {"in_turn", "timed_once"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.benchmark(timer=REPLAY.now))
+
+
+def pytest_benchmark_update_machine_info(
+    config: pytest.Config, machine_info: dict[str, Any]
+) -> None:
+    from benchmarks.machine import machine
+
+    on_gpu = config.getoption("markexpr") == "gpu"
+    machine_info.clear()
+    machine_info.update(machine(config.getoption("device") if on_gpu else "cpu"))
+
+
+def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
+    """Leave the single times out, and say what could not be measured, and why."""
+    for record in output_json["benchmarks"]:
+        record["stats"].pop("data", None)
+    output_json["absent"] = {
+        group: reasons for group, reasons in config.stash[GROUPS].absent.items() if reasons
+    }
 
 
 @pytest.fixture(scope="session")
-def onnx_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, bool], Path]:
-    """Path of an LKCA-Net (random weights, 16 blocks), as torch exports it or rewritten."""
-    folder = tmp_path_factory.mktemp("onnx")
+def quick(pytestconfig: pytest.Config) -> bool:
+    """Whether small sizes and few rounds are wanted."""
+    return bool(pytestconfig.getoption("quick"))
 
-    def file(name: str, rewritten: bool) -> Path:
-        path = folder / f"{name}-{rewritten}.onnx"
-        if not path.exists():
-            torch.manual_seed(0)
-            groups = 8 if name == "g=8" else 1
-            model = create_model("lkca_net", bands=BANDS, scale=SCALE, groups=groups).eval()
-            example = torch.rand(1, BANDS, 16, 16)
-            if name == "R=32":
-                model, _ = lowrank(model, require_sites(model, example)[0], 32)
-            export_onnx(model, example, path, rewrite=rewritten)
-        return path
 
-    return file
+@pytest.fixture
+def in_turn(benchmark: Any, pytestconfig: pytest.Config, quick: bool) -> Callable[..., None]:
+    """Record one member of a group whose members are measured in turn: ``in_turn(group, name,
+    gather, seconds=..., **facts)``, with ``gather`` as in :meth:`Groups.times`."""
+
+    def record(
+        group: str, name: str, gather: Gather, *, seconds: float = 20, **facts: object
+    ) -> None:
+        groups = pytestconfig.stash[GROUPS]
+        budget = Budget(seconds * QUICK_SHARE, least=3) if quick else Budget(seconds)
+        times = groups.times(group, gather, budget)
+        if name not in times:
+            pytest.skip(groups.absent[group].get(name, "not part of this group"))
+        benchmark.group = group
+        benchmark.extra_info.update(facts)
+        REPLAY.load(times[name])
+        benchmark.pedantic(lambda: None, rounds=len(times[name]))
+
+    return record
+
+
+@pytest.fixture
+def timed_once(benchmark: Any) -> Callable[..., None]:
+    """Record what was done once and takes long: ``timed_once(group, seconds, **facts)``."""
+
+    def record(group: str, seconds: float, **facts: object) -> None:
+        benchmark.group = group
+        benchmark.extra_info.update(facts)
+        REPLAY.load([seconds])
+        benchmark.pedantic(lambda: None, rounds=1)
+
+    return record
+
+
+@pytest.fixture(scope="session")
+def threads() -> int:
+    """Threads of every runtime: what torch takes for this machine (OMP_NUM_THREADS rules it)."""
+    import torch
+
+    return torch.get_num_threads()
+
+
+@pytest.fixture(scope="session")
+def zoo(tmp_path_factory: pytest.TempPathFactory, threads: int) -> Zoo:
+    from benchmarks.zoo import Zoo
+
+    return Zoo(tmp_path_factory.mktemp("zoo"), threads)

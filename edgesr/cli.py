@@ -162,6 +162,12 @@ def build_parser() -> argparse.ArgumentParser:
     export.add_argument(
         "--precision", default="fp32", choices=("fp32", "fp16", "int8"), help="(default: fp32)"
     )
+    export.add_argument(
+        "--opset",
+        type=int,
+        metavar="N",
+        help="newest operator set that the target reads: 16 for TensorRT 8.5, 17 for 8.6",
+    )
     _output(export, "OUT.onnx", "file to write", required=True)
     export.add_argument(
         "--profile", action="store_true", help="print the time per operator, before and after"
@@ -176,19 +182,149 @@ def build_parser() -> argparse.ArgumentParser:
         "--max-sam-drop", type=float, default=0.05, metavar="DEG", help="int8 (default: 0.05)"
     )
 
+    engine = _command(
+        commands,
+        "engine",
+        "build a TensorRT engine, on this GPU or for another",
+        "edgesr engine net.fp16.onnx --precision fp16 --sm 86 --output net.engine",
+        run_engine,
+        arguments="IN.onnx --output OUT.engine [options]",
+    )
+    engine.add_argument(
+        "input", type=Path, metavar="IN.onnx", help="typed network, as edgesr export writes it"
+    )
+    _output(engine, "OUT.engine", "file to write; OUT.engine.json goes beside it", required=True)
+    engine.add_argument(
+        "--precision",
+        default="fp32",
+        choices=("fp32", "fp16", "int8"),
+        help="of the file and of the engine (default: fp32)",
+    )
+    engine.add_argument(
+        "--sm", metavar="86", help="compute capability to build for (default: the GPU here)"
+    )
+    tiles = engine.add_argument_group("sizes, where the file leaves them free")
+    for name, which, default in (
+        ("min", "least", 16),
+        ("opt", "the engine is tuned for it", 64),
+        ("max", "largest", 128),
+    ):
+        tiles.add_argument(
+            f"--{name}",
+            type=int,
+            metavar="PIXELS",
+            help=f"LR tile edge, {which} (default: {default})",
+        )
+    tiles.add_argument(
+        "--batch", type=int, default=1, metavar="N", help="most tiles in a call (default: 1)"
+    )
+    building = engine.add_argument_group("building")
+    building.add_argument(
+        "--memory-mib", type=int, metavar="N", help="working memory of the engine (default: any)"
+    )
+    building.add_argument(
+        "--timing-cache", type=Path, metavar="DIR", help="share timings with other builds"
+    )
+    building.add_argument("--dla", action="store_true", help="tell what a DLA could take over")
+
     bundle = _command(
         commands,
         "bundle",
         "pack a finished run for a Jetson board",
         "edgesr bundle runs/first",
         run_bundle,
-        arguments="RUN_DIR [--int8] [--overwrite]",
+        arguments="RUN_DIR [--overwrite]",
     )
     bundle.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="folder of edgesr compress")
-    bundle.add_argument(
-        "--int8", action="store_true", help="add an int8 model for TensorRT (extra: int8)"
-    )
     bundle.add_argument("--overwrite", action="store_true", help="replace an earlier bundle")
+
+    bench = _command(
+        commands,
+        "bench",
+        "measure a run's models again, beside results from boards",
+        "edgesr bench runs/first --import orin-15w.json orin-30w.json",
+        run_bench,
+        arguments="RUN_DIR [options]",
+    )
+    bench.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="folder of edgesr compress")
+    bench.add_argument(
+        "--import",
+        dest="boards",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="result.json of boards, to print beside this machine's figures",
+    )
+    bench.add_argument(
+        "--no-measure", action="store_true", help="take this machine's figures from the report"
+    )
+    bench.add_argument("--tile", type=int, metavar="PIXELS", help="LR side (default: the run's)")
+    bench.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: the run's)")
+    _json(bench)
+
+    report = _command(
+        commands,
+        "report",
+        "write the HTML page of a finished run, with results from boards",
+        "edgesr report runs/first --import orin-15w.json",
+        run_report,
+        arguments="RUN_DIR [--import result.json ...] [--output FILE]",
+    )
+    report.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="folder of edgesr compress")
+    report.add_argument(
+        "--import",
+        dest="imports",
+        type=Path,
+        nargs="+",
+        default=[],
+        action="extend",
+        metavar="FILE",
+        help="result.json of a bundle that ran on a board; several are shown side by side",
+    )
+    report.add_argument(
+        "--output", type=Path, metavar="FILE", help="page (default: RUN_DIR/report.html)"
+    )
+
+    reproduce = _command(
+        commands,
+        "reproduce",
+        "rerun a table of the papers and print it beside the published one",
+        "edgesr reproduce lkca:5 --data Chikusei.mat:chikusei --device cuda",
+        run_reproduce,
+        arguments="TABLE [--data NAME=FILE ...] [options]",
+        after_interrupt="; go on with the same command",
+    )
+    reproduce.add_argument(
+        "table", nargs="?", metavar="TABLE", help="such as lkca:5 or real; see --list"
+    )
+    reproduce.add_argument("--list", action="store_true", help="list all tables and their cubes")
+    reproduce.add_argument(
+        "--data",
+        action="append",
+        default=[],
+        metavar="NAME=FILE",
+        help="a cube of the table; FILE alone where it has one cube; repeat for more",
+    )
+    reproduce.add_argument(
+        "--output",
+        type=Path,
+        default=Path("runs/reproduce.json"),
+        metavar="FILE",
+        help="results; what FILE holds already is not run again (default: runs/reproduce.json)",
+    )
+    reproduce.add_argument(
+        "--seeds", type=int, metavar="N", help="trainings of each row (default: 1; real: 3)"
+    )
+    reproduce.add_argument(
+        "--epochs", type=int, metavar="N", help="of every training (default: the table's own)"
+    )
+    reproduce.add_argument(
+        "--quick", action="store_true", help="rehearse: one step of training, cubes of any size"
+    )
+    reproduce.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (default: cpu)")
+    reproduce.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all)")
+    _json(reproduce)
 
     info = _command(
         commands,
@@ -351,6 +487,7 @@ def run_export(options: argparse.Namespace) -> None:
         options.target,
         options.precision,
         Int8Options(options.tiles, options.max_psnr_drop, options.max_sam_drop),
+        opset=options.opset,
         overwrite=options.overwrite,
     )
     print(chain.summary())
@@ -358,12 +495,91 @@ def run_export(options: argparse.Namespace) -> None:
         print(f"\n{profile_both(options.input, options.output)}")
 
 
+def run_engine(options: argparse.Namespace) -> None:
+    """Build an engine and print what is known of it."""
+    from edgesr.engine import EngineOptions, build_engine, describe, dla
+
+    result = build_engine(
+        options.input,
+        options.output,
+        EngineOptions(
+            precision=options.precision,
+            capability=options.sm,
+            least=options.min,
+            best=options.opt,
+            most=options.max,
+            batch=options.batch,
+            memory_mib=options.memory_mib,
+            timing_cache=options.timing_cache,
+        ),
+        overwrite=options.overwrite,
+    )
+    print(describe(result))
+    if options.dla:
+        print(dla(options.input))
+
+
 def run_bundle(options: argparse.Namespace) -> None:
     """Pack a finished run and print the archive's name."""
     from edgesr.bundle import bundle
 
-    archive = bundle(options.run_dir, int8=options.int8, overwrite=options.overwrite)
+    archive = bundle(options.run_dir, overwrite=options.overwrite)
     print(f"{archive}: copy it to the board, unpack it, and run python3 run.py in it")
+
+
+def run_bench(options: argparse.Namespace) -> None:
+    """Print a run's models as measured now (or by the run), and the boards' results beside them."""
+    for name in ("tile", "threads"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise OptionError(f"--{name} must be at least 1, not {value}")
+    from edgesr.bench import bench, render, stored
+    from edgesr.boards import read_boards
+
+    boards = read_boards(options.boards)
+    if options.no_measure:
+        found = stored(options.run_dir)
+    else:
+        found = bench(options.run_dir, tile=options.tile, threads=options.threads)
+    if options.json:
+        print(json.dumps({**found, "boards": [board.content for board in boards]}, indent=2))
+    else:
+        render(found, boards)
+
+
+def run_report(options: argparse.Namespace) -> None:
+    """Write the page of a finished run and print its name."""
+    from edgesr.page import render_run
+
+    page = render_run(options.run_dir, options.imports, options.output)
+    print(f"{page}: open it in a browser; it needs no network and no other file")
+
+
+def run_reproduce(options: argparse.Namespace) -> None:
+    """Rerun a table of the papers and print it beside the published one."""
+    from edgesr.reproduce.console import listing, render
+
+    if options.list:
+        print(listing())
+        return
+    if options.table is None:
+        raise OptionError("name a table, such as lkca:5; edgesr reproduce --list shows all")
+    from edgesr.reproduce.command import reproduce
+
+    content = reproduce(
+        options.table,
+        options.data,
+        options.output,
+        seeds=options.seeds,
+        epochs=options.epochs,
+        quick=options.quick,
+        device=options.device,
+        threads=options.threads,
+    )
+    if options.json:
+        print(json.dumps(content, indent=2))
+    else:
+        render(content, options.table)
 
 
 def run_info(options: argparse.Namespace) -> None:

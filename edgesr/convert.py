@@ -41,6 +41,7 @@ def convert_file(
     precision: str,
     int8: Int8Options,
     *,
+    opset: int | None = None,
     overwrite: bool = False,
 ) -> Chain:
     """Convert an ONNX file; see :func:`export.chain.convert`.
@@ -50,7 +51,9 @@ def convert_file(
         ExportError: whatever stops the chain.
     """
     if precision != "int8":
-        return convert(source, output, target=target, precision=precision, overwrite=overwrite)
+        return convert(
+            source, output, target=target, precision=precision, opset=opset, overwrite=overwrite
+        )
     if int8.tiles is None:
         raise OptionError(
             "--precision int8 needs calibration tiles; pass --tiles FILE.npz with arrays "
@@ -64,6 +67,7 @@ def convert_file(
         precision=precision,
         tiles=[tile[None] for tile in low[:2]],
         quantise=_quantiser(low, high, int8),
+        opset=opset,
         overwrite=overwrite,
     )
 

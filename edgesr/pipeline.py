@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from edgesr import deployment
+from edgesr.bundle import bundle_report
 from edgesr.cost import count
+from edgesr.deploy import PLAIN, REWRITTEN
+from edgesr.deploy.quality import Foreign
+from edgesr.deployment import BASELINE, TEACHER, Made, verification_inputs
+from edgesr.distill.config import TrainConfig
+from edgesr.distill.quantisation import quantisation_aware
 from edgesr.distill.trainer import TrainResult, train
 from edgesr.entries import (
     candidate_entry,
@@ -29,69 +33,30 @@ from edgesr.entries import (
 )
 from edgesr.errors import ModelError, OptionError
 from edgesr.evaluate import evaluate, evaluate_bicubic
-from edgesr.job import LR_PATCH, Job, check_fit, open_job
-from edgesr.latency import Timing, measure
-from edgesr.progress import stage, track
+from edgesr.job import Job, check_fit, open_job
+from edgesr.pictures import take_pictures
+from edgesr.progress import stage
 from edgesr.recipe import CompressRecipe
 from edgesr.report import SCHEMA_VERSION, environment, validate
-from edgesr.run import ONNX, RECIPE, STUDENT, RunFolder
-from edgesr.surgery import (
-    Candidate,
-    Moments,
-    Site,
-    Spectrum,
-    all_moments,
-    choose,
-    factorise,
-    groups_for_rank,
-    require_sites,
-    spectrum,
-    walk,
-)
+from edgesr.report.page import write_page
+from edgesr.report.pictures import Pictures
+from edgesr.run import ONNX, PAGE, PICTURES, RECIPE, STUDENT, RunFolder
+from edgesr.surgery import Candidate, Site, Spectrum, require_sites, spectrum
+from edgesr.surgery.structure import clone
 from edgesr.training import train_config
+from edgesr.trials import Surgeon, calibrate, file_name, measured, plan, take
 from edgesr.weights import load_network, save_network
 from export.onnx import OPSET, applied_rewrites, export_onnx
-from export.refill import refill
 from export.runtime import session
 from export.verify import Agreement, compare
-
-CALIBRATION_WINDOWS = 50_000  # windows of the upsampler's input that the closed form sees
-NAIVE = "teacher-naive.onnx"  # the uncompressed network as torch exports it, without our rewrites
-
-
-@dataclass(frozen=True)
-class Surgeon:
-    """The network under the knife, with all that its candidates share."""
-
-    job: Job
-    sites: Sequence[Site]
-    spectra: Mapping[str, Spectrum]
-    moments: Mapping[str, Moments] | None
-    factorisations: Mapping[str, Any]
-
-    def operate(self, candidate: Candidate) -> nn.Module:
-        """Return the network after a candidate's surgery, in closed form."""
-        student, _ = candidate.perform(
-            self.job.model, self.sites, self.moments, self.factorisations
-        )
-        return student.eval()
-
-    def groups(self, candidate: Candidate) -> dict[str, int]:
-        """Return the groups that a grouped candidate gives its layers, by the layer's weight."""
-        if candidate.method != "grouped":
-            return {}
-        return {
-            f"{layer}.weight": candidate.settings[site.name]
-            for site in self.sites
-            if site.name in candidate.settings
-            for layer in site.layers
-        }
 
 
 def run(
     recipe: CompressRecipe, output: Path | None, *, overwrite: bool, resume: bool
 ) -> dict[str, Any]:
     """Do the whole job; see :func:`edgesr.compress.compress`."""
+    if recipe.bundle and "tensorrt" not in recipe.targets:
+        raise OptionError("--bundle packs models for TensorRT; name tensorrt among --targets")
     folder = RunFolder(output, overwrite=overwrite, resume=resume)
     with folder.timed("open"):
         job = open_job(recipe)
@@ -124,8 +89,8 @@ def _run(
         bicubic = evaluate_bicubic(job.scene)
         original = evaluate(job.model, job.scene)
     with folder.timed("candidates"):
-        candidates = _measured(recipe, folder, surgeon, candidates)
-    chosen = _choose(candidates, recipe)
+        candidates = measured(recipe, folder, surgeon, candidates)
+    chosen = take(candidates, recipe)
     with folder.timed("distil"):
         student, training = _distil(recipe, folder, surgeon, chosen, guide)
     baseline = next(
@@ -141,18 +106,19 @@ def _run(
             )
     with folder.timed("export"), stage("export and verify"):
         agreement = _export(folder, job, student, training)
-    with folder.timed("latency"), stage("measure latency"):
-        files = {
-            "naive": folder.state(NAIVE),
-            "teacher": folder.state("teacher.onnx"),
-            "student": folder.path / ONNX,
-        }
-        if baseline is not None:
-            files["baseline"] = folder.state(f"{_file_name(baseline)}.onnx")
-        timings = _latencies(recipe, job, files, repeats=30)
+    with folder.timed("deploy"):
+        made = _make(recipe, folder, job, sites, student, guide)
+    with folder.timed("measure"):
+        table, timings = deployment.measure(
+            recipe, folder.path, made, job, student, rival and rival[0], folder.state("")
+        )
+        profile = deployment.profile(recipe, folder.path, made, job, folder.state(""))
+    with folder.timed("pictures"), stage("pictures of the test region"):
+        pictures = _pictures(folder, job, student, made)
 
     tile = job.example(recipe.latency_tile)
-    threads = recipe.threads or torch.get_num_threads()
+    threads = table["threads"]
+    timings["student"] = deployment.student_time(table)
 
     def network(model: nn.Module, name: str, metrics: Mapping[str, float]) -> dict[str, Any]:
         cost = count(model, tuple(job.example().shape))
@@ -172,8 +138,8 @@ def _run(
         "teacher": {
             "model": job.network,
             "weights": job.weights,
-            **network(job.model, "teacher", original),
-            "naive_latency_ms": latency_entry(timings["naive"], tile, threads),
+            **network(job.model, f"{TEACHER} {REWRITTEN}", original),
+            "naive_latency_ms": latency_entry(timings[f"{TEACHER} {PLAIN}"], tile, threads),
         },
         "student": {
             "model": job.network,
@@ -193,17 +159,22 @@ def _run(
             "inputs": [list(shape) for shape in agreement.inputs],
             "rewrites": applied_rewrites(folder.path / ONNX),
         },
+        "deployment": table,
+        "profile": profile,
         "timing_s": folder.timing,
         "recipe": {key: v for key, v in recipe.to_dict().items() if v is not None},
-        "files": [file_entry(folder.path / name) for name in (STUDENT, ONNX, RECIPE)],
+        "files": [file_entry(folder.path / name) for name in (STUDENT, ONNX, RECIPE, PICTURES)],
     }
     if rival is not None and baseline is not None:
         report["paper_baseline"] = {
             "groups": baseline.setting,
-            **network(rival[0], "baseline", evaluate(rival[0], job.scene)),
+            **network(rival[0], f"{BASELINE} {REWRITTEN}", evaluate(rival[0], job.scene)),
             "distillation": distillation_entry(rival[1]),
         }
     validate(report)
+    write_page(report, pictures, folder.path / PAGE)
+    if recipe.bundle:
+        bundle_report(folder.path, report, overwrite=True)
     folder.finish(report)
     return report
 
@@ -221,150 +192,12 @@ def _open_guide(recipe: CompressRecipe, job: Job) -> nn.Module:
     return guide
 
 
-def plan(
-    recipe: CompressRecipe, sites: Sequence[Site], spectra: Mapping[str, Spectrum]
-) -> list[Candidate]:
-    """List the surgeries that a recipe wants measured, largest first.
-
-    Raises:
-        OptionError: what the recipe asks for is impossible, or not smaller than the layers.
-    """
-    starts = {
-        name: found.rank(recipe.rank_target, recipe.rank_criterion)
-        for name, found in spectra.items()
-    }
-    if recipe.groups is not None and recipe.rank is not None:
-        raise OptionError("--groups and --rank contradict each other; pass one of them")
-    if recipe.groups is not None:
-        return _exactly(recipe.groups, walk(sites, starts, ("grouped",)), "--groups")
-    if recipe.rank is not None:
-        first = next(iter(walk(sites, recipe.rank, ("lowrank",))), None)
-        return _exactly(-(-recipe.rank // 8) * 8, [first] if first else [], "--rank")
-    wanted = ("lowrank", "grouped") if recipe.method == "auto" else (recipe.method,)
-    candidates = list(walk(sites, starts, wanted))
-    if recipe.exact_target:
-        rank = -(-max(starts.values()) // 8) * 8
-        groups = min(groups_for_rank(site, starts[site.name]) for site in sites)
-        settings = {"lowrank": rank, "grouped": groups}
-        candidates = [c for c in candidates if settings[c.method] == c.setting]
-        if not candidates:
-            raise OptionError(
-                f"nothing at the target's own rank {rank} (groups {groups}) is smaller than the"
-                " layers; leave out --exact-target, lower --rank-target, or pass"
-                " --rank-criterion energy"
-            )
-    if not candidates:
-        advice = "there is nothing to gain" if recipe.method == "auto" else "pass --method auto"
-        raise OptionError(f"no {recipe.method} surgery makes the upsampler smaller; {advice}")
-    return candidates
-
-
-def _exactly(setting: int, offered: Any, option: str) -> list[Candidate]:
-    candidates = list(offered)
-    found = [c for c in candidates if c.setting == setting]
-    if not found:
-        valid = ", ".join(str(c.setting) for c in candidates)
-        below = " or less" if option == "--rank" else ""
-        advice = f"choose {valid}{below}" if valid else "nothing does"
-        raise OptionError(f"{option} {setting} does not make the upsampler smaller; {advice}")
-    return found
-
-
-def _choose(candidates: list[Candidate], recipe: CompressRecipe) -> Candidate:
-    """Take the fastest within the budget; a setting that was asked for has none to keep."""
-    if recipe.is_forced:
-        return choose(candidates, math.inf)
-    return choose(candidates, recipe.max_psnr_drop, recipe.max_sam_drop, recipe.method)
-
-
-def calibrate(
-    recipe: CompressRecipe, job: Job, sites: Sequence[Site], spectra: Mapping[str, Spectrum]
-) -> Surgeon:
-    """Gather what the closed forms need of the training data, and decompose each site once."""
-    moments = None
-    if recipe.init == "data":
-        order = torch.randperm(
-            len(job.scene.train), generator=torch.Generator().manual_seed(recipe.seed)
-        )
-        patches = (job.scene.pair(job.scene.train[i])[0] for i in order.tolist())
-        moments = all_moments(job.model, sites, patches, CALIBRATION_WINDOWS)
-    shared = {
-        site.name: factorise(job.model, site, moments[site.name] if moments else None)
-        for site in sites
-    }
-    return Surgeon(job, sites, spectra, moments, shared)
-
-
-def _measured(
-    recipe: CompressRecipe, folder: RunFolder, surgeon: Surgeon, candidates: list[Candidate]
-) -> list[Candidate]:
-    """Fill in the candidates' cost, drop on validation and latency; once a run."""
-
-    def compute() -> list[dict[str, Any]]:
-        job = surgeon.job
-        before = evaluate(job.model, job.scene, "validation")
-        tile = job.example(recipe.latency_tile)
-        original = _static_onnx(folder, tile, "teacher", job.model)
-        export_onnx(job.model, tile, folder.state(NAIVE), dynamic=False, rewrite=False)
-        files = {"": original}
-        families: dict[tuple[str, ...], tuple[Path, nn.Module]] = {}
-        for candidate in track(candidates, "measure candidates"):
-            student = surgeon.operate(candidate)
-            after = evaluate(student, job.scene, "validation")
-            candidate.psnr_drop = before["mpsnr"] - after["mpsnr"]
-            candidate.sam_drop = after["sam"] - before["sam"]
-            cost = count(student, tuple(job.example().shape))
-            candidate.params, candidate.macs = cost.params, cost.macs
-            candidate.upsampler_params = cost.upsampler_params
-            groups = surgeon.groups(candidate)
-            family = tuple(sorted(candidate.settings))  # groups change no graph, low ranks do once
-            relative = (original, job.model) if groups else families.get(family)
-            path = _static_onnx(folder, tile, _file_name(candidate), student, relative, groups)
-            if not groups:
-                families.setdefault(family, (path, student))
-            files[candidate.label] = path
-        with stage("time candidates"):
-            timings = _latencies(recipe, job, files, repeats=15)
-        for candidate in candidates:
-            candidate.latency_ms = timings[candidate.label].median_ms
-        return [asdict(candidate) for candidate in candidates]
-
-    return [Candidate(**values) for values in folder.remember("candidates", compute)]
-
-
-def _static_onnx(
-    folder: RunFolder,
-    tile: Tensor,
-    name: str,
-    model: nn.Module,
-    relative: tuple[Path, nn.Module] | None = None,
-    groups: Mapping[str, int] | None = None,
-) -> Path:
-    """Export for one input size, or refill the file of a relative that has the same graph."""
-    path = folder.state(f"{name}.onnx")
-    if relative is None or not refill(
-        relative[0], _arrays(relative[1]), _arrays(model), path, groups
-    ):
-        export_onnx(model, tile, path, dynamic=False)
-    compare(path, model, [tile])
-    return path
-
-
-def _arrays(model: nn.Module) -> dict[str, np.ndarray]:
-    return {name: value.detach().numpy() for name, value in model.state_dict().items()}
-
-
-def _file_name(candidate: Candidate) -> str:
-    return f"{candidate.method}-{candidate.setting}"
-
-
-def _latencies(
-    recipe: CompressRecipe, job: Job, files: Mapping[str, Path], repeats: int
-) -> dict[str, Timing]:
-    threads = recipe.threads or torch.get_num_threads()
-    tile = job.example(recipe.latency_tile).numpy()
-    sessions = {name: session(path, threads) for name, path in files.items()}
-    return measure({name: partial(run, tile) for name, run in sessions.items()}, repeats)
+def _config(recipe: CompressRecipe) -> TrainConfig:
+    return replace(
+        train_config(recipe),
+        final_learning_rate=recipe.learning_rate / 10,
+        warmup_steps=recipe.steps_per_epoch,  # Adam knows nothing of a trained network yet
+    )
 
 
 def _distil(
@@ -375,19 +208,14 @@ def _distil(
     guide: nn.Module,
 ) -> tuple[nn.Module, TrainResult]:
     """Fine-tune a candidate; validation decides, so the closed form is the least that comes out."""
-    config = replace(
-        train_config(recipe),
-        final_learning_rate=recipe.learning_rate / 10,
-        warmup_steps=recipe.steps_per_epoch,  # Adam knows nothing of a trained network yet
-    )
     with stage(f"distil {candidate.label}"):
         result = train(
             surgeon.operate(candidate),
             [surgeon.job.scene],
-            config,
+            _config(recipe),
             teacher=guide,
             sites=surgeon.sites,
-            checkpoint=folder.state(f"{_file_name(candidate)}.checkpoint"),
+            checkpoint=folder.state(f"{file_name(candidate)}.checkpoint"),
             resume=True,
         )
     return result.model.cpu().eval(), result
@@ -405,16 +233,42 @@ def _export(folder: RunFolder, job: Job, student: nn.Module, training: TrainResu
     return compare(path, student, verification_inputs(job))
 
 
-def verification_inputs(job: Job) -> list[Tensor]:
-    """Return real and adversarial LR inputs: a test window, zeros, ones, a step, odd noise.
+def _make(
+    recipe: CompressRecipe,
+    folder: RunFolder,
+    job: Job,
+    sites: Sequence[Site],
+    student: nn.Module,
+    guide: nn.Module,
+) -> Made:
+    """Write the models and engines; once a run."""
 
-    Of a large window only a corner: ONNX Runtime holds whole attention maps.
-    """
-    real, _ = job.scene.pair(job.scene.test[0])
-    bands, side = real.shape[0], 2 * LR_PATCH
-    real = real[:, :side, :side]
-    step = torch.zeros(1, bands, LR_PATCH, LR_PATCH)
-    step[..., LR_PATCH // 2 :] = 1
-    noise = torch.rand(2, bands, 13, 17, generator=torch.Generator().manual_seed(0))
-    flat = torch.ones(1, bands, LR_PATCH, LR_PATCH)
-    return [real[None], torch.zeros_like(flat), flat, step, noise]
+    def tune() -> Path:
+        with stage("fine-tune with quantisation simulated"):
+            tuned = quantisation_aware(
+                clone(student),
+                [job.scene],
+                _config(recipe),
+                sites=sites,
+                teacher=guide,
+                checkpoint=folder.state("qat.checkpoint"),
+                resume=True,
+            )
+        return export_onnx(tuned.model.cpu().eval(), job.example(), folder.state("qat.onnx"))
+
+    def compute() -> dict[str, Any]:
+        source, tuner = folder.path / ONNX, tune if recipe.qat else None
+        return deployment.make(recipe, folder.path, source, job, tuner).to_dict()
+
+    return Made.from_dict(folder.remember("deployment", compute))
+
+
+def _pictures(folder: RunFolder, job: Job, student: nn.Module, made: Made) -> Pictures:
+    """Show the test region as each network makes it; int8 is the first that was made."""
+    networks: dict[str, nn.Module] = {"teacher": job.model, "student": student}
+    for model in made.models:
+        if model.precision == "int8":
+            networks.setdefault("int8", Foreign(session(folder.path / model.path)))
+    pictures = take_pictures(job.scene, networks)
+    pictures.save(folder.path / PICTURES)
+    return pictures

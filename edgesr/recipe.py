@@ -44,6 +44,14 @@ def one_of(*choices: str) -> Check:
     return Check(f"one of {', '.join(choices)}", lambda value: value in choices)
 
 
+def list_with(first: str, *others: str) -> Check:
+    """Check that a value is a comma separated list of the words given, ``first`` among them."""
+    return Check(
+        f"a list of {', '.join((first, *others))} with {first} in it, such as {first},{others[-1]}",
+        lambda value: first in (given := value.split(",")) and {*given} <= {first, *others},
+    )
+
+
 def option(
     default: Any, group: str, text: str, *, check: Check | None = None, metavar: str | None = None
 ) -> Any:
@@ -281,8 +289,34 @@ class CompressRecipe(WeightsRecipe):
         None, "Budget", "largest loss of SAM on validation, in degrees", check=NOT_NEGATIVE
     )
     latency_tile: int = option(
-        32, "Budget", "LR side of the tile that latency is measured on", check=POSITIVE
+        64, "Budget", "LR side of the tile that latency is measured on", check=POSITIVE
     )
+    precisions: str = option(
+        "fp32,fp16,int8",
+        "Deployment",
+        "what is made for each target, comma separated; fp32 always is",
+        check=list_with("fp32", "fp16", "int8"),
+        metavar="LIST",
+    )
+    targets: str = option(
+        "cpu,tensorrt,openvino",
+        "Deployment",
+        "what it is made for, comma separated; cpu always is",
+        check=list_with("cpu", "tensorrt", "openvino"),
+        metavar="LIST",
+    )
+    qat: bool = option(
+        False,
+        "Deployment",
+        "where the limits leave layers out of int8, fine-tune with quantisation simulated",
+    )
+    compute_capability: str | None = option(
+        None,
+        "Deployment",
+        "GPU that TensorRT engines are built for, such as 8.6 (default: the one here, else 8.6)",
+        metavar="X.Y",
+    )
+    bundle: bool = option(False, "Deployment", "also write the bundle for a Jetson board")
     epochs: int = option(
         12, "Distillation", "epochs of fine-tuning; 0 keeps the closed form", check=NOT_NEGATIVE
     )

@@ -16,10 +16,13 @@ from edgesr.recipe import CompressRecipe
 
 RECIPE = "recipe.toml"
 REPORT = "report.json"
+PAGE = "report.html"
+PICTURES = "pictures.npz"
 STATE = ".state"
 STUDENT = "student.safetensors"
 ONNX = "model.onnx"
-WRITTEN = (RECIPE, STUDENT, ONNX, REPORT)
+FOLDERS = ("models", "engines", "bundle")
+WRITTEN = (RECIPE, STUDENT, ONNX, REPORT, PAGE, PICTURES, *FOLDERS, "bundle.tar.gz")
 
 
 class RunFolder:
@@ -79,8 +82,7 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             if self._overwrite:
                 shutil.rmtree(self.path / STATE, ignore_errors=True)
-                for name in WRITTEN:
-                    (self.path / name).unlink(missing_ok=True)
+                self._remove_written()
             if not self._resume:
                 recipe.save(self.path / RECIPE)  # first: it is what makes the folder a run
             (self.path / STATE).mkdir(exist_ok=True)
@@ -124,10 +126,16 @@ class RunFolder:
     def abandon(self) -> None:
         """Remove what this run has written: it has failed for good."""
         shutil.rmtree(self.path / STATE, ignore_errors=True)
-        for name in WRITTEN:
-            (self.path / name).unlink(missing_ok=True)
+        self._remove_written()
         if not any(self.path.iterdir()):
             self.path.rmdir()
+
+    def _remove_written(self) -> None:
+        for path in (self.path / name for name in WRITTEN):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
     def _load(self, name: str) -> Any:
         path = self.state(f"{name}.json")

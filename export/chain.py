@@ -27,16 +27,19 @@ import onnx
 from export.errors import ExportError, one_line
 from export.fp16 import kept_nodes, to_fp16
 from export.model_file import load_model, write_model
+from export.opset import check_opset, lower, opset_of
 from export.probes import probes
 from export.rewrite import rewrite
 from export.runtime import session
-from export.unsupported import explain
+from export.unsupported import explain, refuse_antialias
 from export.verify import TOLERANCE
 
 TARGETS = ("cpu", "tensorrt", "openvino")
 PRECISIONS = ("fp32", "fp16", "int8")
 HALF_TOLERANCE = 2e-2
 """For float16: some tens of roundings of 2^-11 each."""
+LEVEL_TOLERANCE = 2e-2
+"""For exact rewrites around int8 layers: what lay between two levels may round to the other one."""
 
 _KEY = "links"
 Run = Callable[[np.ndarray], np.ndarray]
@@ -113,6 +116,7 @@ def convert(
     precision: str = "fp32",
     tiles: Sequence[np.ndarray] = (),
     quantise: Quantise | None = None,
+    opset: int | None = None,
     overwrite: bool = False,
 ) -> Chain:
     """Write the network of ``source`` for ``target`` to ``path``, checked link by link.
@@ -124,6 +128,7 @@ def convert(
         precision: one of :data:`PRECISIONS`.
         tiles: real images [N, C, H, W] to compare on, beside the synthetic ones.
         quantise: what makes the int8 file; needed for "int8" alone.
+        opset: newest operator set that the file may need; by default that of ``source``.
         overwrite: replace ``path``.
 
     Raises:
@@ -132,7 +137,10 @@ def convert(
     """
     source, path = Path(source), Path(path)
     _check(path, target, precision, quantise, overwrite)
+    if opset is not None:
+        check_opset(opset)
     model = load_model(source)
+    refuse_antialias(model, target)
     images = [*_named(tiles), *probes(_input_shape(model, source))]
     try:
         first: Run = session(source)
@@ -141,7 +149,7 @@ def convert(
     reference, skipped = _answers(first, images, source)
     with tempfile.TemporaryDirectory() as folder:
         links = _Links(images, reference, skipped)
-        new, rewrites = rewrite(_with_shapes(model), "" if precision == "int8" else target)
+        new, rewrites = rewrite(model, "" if precision == "int8" else target)
         current = Path(folder) / "rewritten.onnx"
         write_model(new, current)
         links.add("exact rewrites", session(current), TOLERANCE)
@@ -152,19 +160,19 @@ def convert(
         elif precision == "int8":
             assert quantise is not None  # _check
             current, before = Path(folder) / "int8.onnx", current
-            quantise(before, current, "cpu" if target == "openvino" else target)
+            quantise(before, current, target)
             if not current.is_file():
                 raise ExportError(
                     f"no layer of {source} gains by int8 within the limits; use fp32 or fp16"
                 )
             links.add("int8", session(current), None)
-            new, more = rewrite(
-                _with_shapes(load_model(current)), target
-            )  # layers are chosen by name, before
+            new, more = rewrite(load_model(current), target)  # layers are chosen by name, before
             if more:
                 write_model(new, current)
-                links.add("rewrites for the target", session(current), TOLERANCE)
+                links.add("rewrites for the target", session(current), LEVEL_TOLERANCE)
                 rewrites += more
+        if opset is not None:
+            rewrites += _lowered(current, opset, precision, links)
         notes = _on_target(target, precision, current, links)
         result = load_model(current)
         kept = kept_nodes(result)
@@ -245,6 +253,17 @@ def _answers(
     return answers, skipped
 
 
+def _lowered(path: Path, opset: int, precision: str, links: _Links) -> list[str]:
+    """Say the file in an older operator set; what was spelled out."""
+    model = load_model(path)
+    if opset_of(model) <= opset:
+        return []
+    lowered, done = lower(model, opset)
+    write_model(lowered, path)
+    links.add(f"opset {opset}", session(path), TOLERANCE if precision == "fp32" else HALF_TOLERANCE)
+    return done
+
+
 def _on_target(target: str, precision: str, path: Path, links: _Links) -> tuple[str, ...]:
     """Compare on, or at least show to, the runtime of the target; what could not be checked."""
     if target == "openvino":
@@ -252,8 +271,6 @@ def _on_target(target: str, precision: str, path: Path, links: _Links) -> tuple[
 
         tolerance = TOLERANCE if precision == "fp32" else HALF_TOLERANCE
         links.add("OpenVINO", openvino_session(path), None if precision == "int8" else tolerance)
-        if precision == "int8":
-            return ("the int8 layers are those that are faster in ONNX Runtime",)
     if target == "tensorrt":
         from export.tensorrt.check import parse
 
@@ -289,14 +306,6 @@ def _input_shape(model: onnx.ModelProto, source: Path) -> list[int | str]:
         )
     axes = inputs[0].type.tensor_type.shape.dim
     return [axis.dim_value or axis.dim_param for axis in axes]
-
-
-def _with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The rules ask for shapes, which files of other exporters often leave out."""
-    try:
-        return onnx.shape_inference.infer_shapes(model, data_prop=True)
-    except onnx.shape_inference.InferenceError:
-        return model
 
 
 def _named(tiles: Sequence[np.ndarray]) -> list[tuple[str, np.ndarray]]:

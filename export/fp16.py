@@ -136,7 +136,7 @@ def to_fp16(
     typing.set_outputs(TYPES[output_type])
     RemoveUnusedNodesPass()(model)
     proto = ir.to_proto(model)
-    _remember(proto, kept)
+    remember_kept(proto, kept)
     try:
         onnx.checker.check_model(proto, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
@@ -327,6 +327,7 @@ def _reason_to_keep(node: ir.Node, keep: Collection[str], opset: int) -> str:
     return ""
 
 
-def _remember(model: onnx.ModelProto, kept: dict[str, str]) -> None:
+def remember_kept(model: onnx.ModelProto, kept: dict[str, str]) -> None:
+    """Note in the file what :func:`kept_nodes` shall answer; in place."""
     entries = {entry.key: entry.value for entry in model.metadata_props}
     onnx.helper.set_model_props(model, {**entries, _KEY: json.dumps(kept)})

@@ -1,7 +1,8 @@
 """From a module to an ONNX file: ``torch.export``, the dynamo exporter, then exact rewrites.
 
 Opset 20 is written by default: the first one with ``Gelu`` as one operator, and what the exporter
-of torch writes without converting versions.
+of torch writes without converting versions. Asked for an older one the exporter may silently write
+another; so older ones are made from it by :mod:`export.opset`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import onnx
 
 from export.errors import ExportError, one_line
 from export.modes import evaluating
+from export.opset import check_opset, lower, opset_of
 from export.rewrite import rewrite as rewrite_graph
 
 if TYPE_CHECKING:
@@ -53,20 +55,28 @@ def export_onnx(
         path: file to write; it appears under this name only when complete and checked.
         dynamic: batch, height and width stay free. ``False`` fixes them to those of ``example``,
             which takes less than half the time and is enough to measure one shape.
-        opset: version of the operator set.
+        opset: version of the operator set, from 16 on. TensorRT 8.5 reads 16, 8.6 reads 17.
         rewrite: apply the exact rewrites of :mod:`export.rewrite`.
 
     Raises:
         ExportError: the network cannot be traced, fixes the size of its input although
-            ``dynamic`` was asked, or exceeds 2 GB.
+            ``dynamic`` was asked, exceeds 2 GB, or cannot be said in ``opset``.
     """
     path = Path(path)
     if not path.parent.is_dir():
         raise ExportError(f"{path} cannot be written: {path.parent} is no folder; create it first")
-    model = _trace(module, example, dynamic=dynamic, opset=opset)
+    check_opset(opset)
+    model = _trace(module, example, dynamic=dynamic, opset=max(opset, OPSET))
     applied: list[str] = []
     if rewrite:
         model, applied = rewrite_graph(model)
+    model, spelled_out = lower(model, opset)
+    applied += spelled_out
+    if opset_of(model) != opset:
+        raise ExportError(
+            f"the exporter of torch wrote opset {opset_of(model)} where {opset} was asked for; "
+            f"choose {OPSET} or less"
+        )
     onnx.helper.set_model_props(model, {_REWRITES_KEY: json.dumps(applied)})
     if model.ByteSize() > LARGEST_FILE:
         raise ExportError(

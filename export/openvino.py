@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +20,33 @@ class OpenVinoSession:
 
     Attributes:
         path: the file.
+        name: runtime, for reports.
+        device: "cpu".
         threads: threads that a call uses.
         precision: "float32" or "bfloat16".
     """
 
-    def __init__(self, path: Path | str, threads: int = 1, precision: str = "float32") -> None:
+    device = "cpu"
+
+    def __init__(
+        self,
+        path: Path | str,
+        threads: int = 1,
+        precision: str = "float32",
+        shape: Sequence[int] | None = None,
+    ) -> None:
         self.path = Path(path)
         self.threads = threads
         self.precision = precision
+        self.name = "OpenVINO" if precision == "float32" else f"OpenVINO {precision}"
         if precision not in HINTS:
             raise ExportError(f"a precision is {' or '.join(HINTS)}, got {precision!r}")
         if not self.path.is_file():
             raise ExportError(f"{self.path} does not exist; name an .onnx file")
         if threads < 1:
             raise ExportError(f"at least 1 thread is needed, got {threads}")
-        core = _core()
         hint, ability = HINTS[precision]
-        if ability not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        if ability not in abilities():
             raise ExportError(f"this CPU does not compute in {precision}; choose float32")
         settings = {
             "INFERENCE_PRECISION_HINT": hint,
@@ -44,24 +55,33 @@ class OpenVinoSession:
             "PERFORMANCE_HINT": "LATENCY",
         }
         try:
-            self._model = core.compile_model(core.read_model(self.path), "CPU", settings)
+            core = _core()
+            model = core.read_model(self.path)
+            if shape is not None:
+                model.reshape(list(shape))
+            compiled = core.compile_model(model, "CPU", settings)
+            self._request = compiled.create_infer_request()
         except RuntimeError as error:
             raise ExportError(f"OpenVINO cannot load {self.path}: {_reason(error)}") from error
-        self._dtype = self._model.input(0).element_type.to_dtype()
+        self._dtype = compiled.input(0).element_type.to_dtype()
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Output [N, C', H', W'] for ``image`` [N, C, H, W], converted to the file's type."""
+        given = np.ascontiguousarray(image, dtype=self._dtype)
         try:
-            answer = self._model(np.ascontiguousarray(image, dtype=self._dtype))
+            answer = self._request.infer([given], share_inputs=True, share_outputs=True)
         except RuntimeError as error:
             raise ExportError(
                 f"OpenVINO failed on {tuple(image.shape)} with {self.path.name}: {_reason(error)}"
             ) from error
-        return np.array(answer[0])
+        return np.array(answer[0])  # the one copy: the next call writes to the same memory
 
 
 def openvino_session(
-    path: Path | str, threads: int = 1, precision: str = "float32"
+    path: Path | str,
+    threads: int = 1,
+    precision: str = "float32",
+    shape: Sequence[int] | None = None,
 ) -> OpenVinoSession:
     """Load ``path`` for the CPU.
 
@@ -69,12 +89,23 @@ def openvino_session(
         path: ONNX file.
         threads: threads that a call uses.
         precision: "float32", or "bfloat16" where the CPU has it.
+        shape: the only one that images may have, such as (1, 128, 64, 64); about a tenth faster
+            than a file whose sizes are free.
 
     Raises:
         ExportError: OpenVINO is not installed, a file that it cannot run, or a precision that the
             CPU does not have.
     """
-    return OpenVinoSession(path, threads, precision)
+    return OpenVinoSession(path, threads, precision, shape)
+
+
+def abilities() -> list[str]:
+    """What the CPU computes in, in OpenVINO's words, such as "BF16".
+
+    Raises:
+        ExportError: OpenVINO is not installed.
+    """
+    return list(_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
 
 
 def _core() -> Any:

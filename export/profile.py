@@ -6,8 +6,10 @@ import json
 import tempfile
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,6 +18,10 @@ from export.runtime import Session
 
 RUNS = 9
 WARMUP = 2
+
+_KERNEL = "_kernel_time"
+Event = dict[str, Any]
+K = TypeVar("K", bound=Hashable)
 
 
 def profile(
@@ -35,14 +41,31 @@ def profile(
     Raises:
         ExportError: a file or an image that cannot be run.
     """
-    if runs < 1:
-        raise ExportError(f"a profile needs at least 1 run, got {runs}")
-    with tempfile.TemporaryDirectory() as folder:
-        run = Session(path, threads, profile_prefix=Path(folder) / "profile")
-        for _ in range(WARMUP + runs):
-            run(image)
-        events = json.loads(run.end_profiling().read_text())
-    return _by_operator(events, runs)
+    spent = _measured(path, image, threads, runs, _type)
+    return dict(sorted(spent.items(), key=lambda item: -item[1]))
+
+
+@dataclass(frozen=True)
+class NodeTime:
+    """One operator of the network, as the runtime executes it.
+
+    Attributes:
+        layer: name of the node.
+        op: its type.
+        ms: median milliseconds.
+    """
+
+    layer: str
+    op: str
+    ms: float
+
+
+def node_times(
+    path: Path | str, image: np.ndarray, *, threads: int = 1, runs: int = RUNS
+) -> list[NodeTime]:
+    """Median milliseconds of every node, in the order of execution; see :func:`profile`."""
+    spent = _measured(path, image, threads, runs, lambda event: (event["name"], _type(event)))
+    return [NodeTime(name.removesuffix(_KERNEL), op, ms) for (name, op), ms in spent.items()]
 
 
 def table(before: Mapping[str, float], after: Mapping[str, float]) -> str:
@@ -58,12 +81,24 @@ def table(before: Mapping[str, float], after: Mapping[str, float]) -> str:
     return "\n".join(lines)
 
 
-def _by_operator(events: list[dict], runs: int) -> dict[str, float]:
+def _measured(
+    path: Path | str, image: np.ndarray, threads: int, runs: int, key: Callable[[Event], K]
+) -> dict[K, float]:
+    """Median milliseconds by the key of the events, in the order in which keys first occur."""
+    if runs < 1:
+        raise ExportError(f"a profile needs at least 1 run, got {runs}")
+    with tempfile.TemporaryDirectory() as folder:
+        run = Session(path, threads, profile_prefix=Path(folder) / "profile")
+        for _ in range(WARMUP + runs):
+            run(image)
+        events = json.loads(run.end_profiling().read_text())
     starts = sorted(event["ts"] for event in events if event["name"] == "model_run")
-    spent: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(len(starts)))
-    for event in events:
-        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
-            index = bisect_right(starts, event["ts"]) - 1
-            spent[event["args"]["op_name"]][index] += event["dur"] / 1e3
-    medians = {name: float(np.median(times[-runs:])) for name, times in spent.items()}
-    return dict(sorted(medians.items(), key=lambda item: -item[1]))
+    spent: dict[K, np.ndarray] = defaultdict(lambda: np.zeros(len(starts)))
+    for event in sorted(events, key=lambda event: event["ts"]):
+        if event.get("cat") == "Node" and event["name"].endswith(_KERNEL):
+            spent[key(event)][bisect_right(starts, event["ts"]) - 1] += event["dur"] / 1e3
+    return {name: float(np.median(times[-runs:])) for name, times in spent.items()}
+
+
+def _type(event: Event) -> str:
+    return str(event["args"]["op_name"])

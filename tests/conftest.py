@@ -173,6 +173,8 @@ def small_recipe(materials: Materials) -> CompressRecipe:
         epochs=2,
         steps_per_epoch=2,
         batch=2,
+        precisions="fp32",
+        targets="cpu",
     )
 
 
@@ -185,7 +187,8 @@ def plain_exporter() -> Callable[..., Path]:
 @pytest.fixture
 def plain_export(plain_exporter: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the pipeline the plain exporter; what it writes is verified all the same."""
-    monkeypatch.setattr("edgesr.pipeline.export_onnx", plain_exporter)
+    for module in ("edgesr.deploy.rivals", "edgesr.pipeline", "edgesr.trials"):
+        monkeypatch.setattr(f"{module}.export_onnx", plain_exporter)
 
 
 def _write_plainly(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from edgesr.weights import load_network
 
 @pytest.fixture
 def finished(workplace, plain_export, small_recipe) -> Path:
-    compress(small_recipe, Path("run"))
+    compress(replace(small_recipe, targets="cpu,tensorrt", precisions="fp32,fp16"), Path("run"))
     return Path("run")
 
 
@@ -64,15 +65,28 @@ def test_refusals_are_one_line(finished, capsys):
     assert main(["bundle", str(finished), "--overwrite"]) == 0
 
 
-def test_int8_is_added_within_the_budget_or_refused(finished, capsys):
+def test_int8_comes_with_what_it_cost(workplace, plain_export, small_recipe):
     pytest.importorskip("nncf", reason="the extra int8 is not installed")
-    code = main(["bundle", str(finished), "--int8"])
-    if code == 2:
-        assert "int8" in capsys.readouterr().err.splitlines()[-1]
-        assert not (finished / "bundle").exists()
-        return
-    manifest = json.loads((finished / "bundle" / "manifest.json").read_text())
-    assert [entry["name"] for entry in manifest["models"]][-1] == "int8-tensorrt"
-    facts = manifest["facts"]["int8-tensorrt"]
-    assert 0 < facts["int8_layers"] <= facts["layers"]
-    assert facts["validation_drop"]["psnr"] <= 0.05
+    recipe = replace(
+        small_recipe,
+        targets="cpu,tensorrt",
+        precisions="fp32,int8",
+        max_psnr_drop=5.0,
+        max_sam_drop=5.0,
+        bundle=True,
+    )
+    compress(recipe, Path("run"))
+    manifest = json.loads(Path("run/bundle/manifest.json").read_text())
+    assert [entry["name"] for entry in manifest["models"]] == ["fp32", "int8"]
+    facts = manifest["facts"]["int8"]
+    assert facts["counts"]["int8"] > 0
+    assert facts["validation"]["drop"]["mpsnr"] <= 5
+    assert Path("run/bundle.tar.gz").is_file()
+
+
+def test_a_run_for_other_targets_has_nothing_for_a_board(
+    workplace, plain_export, small_recipe, capsys
+):
+    compress(small_recipe, Path("run"))
+    assert main(["bundle", "run"]) == 2
+    assert "TensorRT" in capsys.readouterr().err.splitlines()[-1]

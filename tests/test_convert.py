@@ -35,6 +35,21 @@ def test_a_file_is_converted_and_profiled(source, tmp_path, capsys):
         assert words in told
 
 
+def test_an_older_operator_set_is_reached_or_refused_in_one_line(tmp_path, capsys):
+    source, output = tmp_path / "net.onnx", tmp_path / "out.onnx"
+    text = """<ir_version: 10, opset_import: ["" : 20]>
+        net (float[n, 3, h, w] x) => (float[n, 3, h, w] y) { y = Gelu (x) }"""
+    onnx.save(onnx.parser.parse_model(text), source)
+    arguments = ["export", str(source), "--target", "tensorrt", "--output", str(output)]
+    assert main([*arguments, "--opset", "9"]) == 2
+    told = capsys.readouterr().err
+    assert told == "edgesr: error: an opset from 16 to 23 is needed, got 9\n"
+    assert not output.exists()
+    assert main([*arguments, "--opset", "16"]) == 0
+    assert "rewritten: Gelu -> error function" in capsys.readouterr().out
+    assert [entry.version for entry in onnx.load(output).opset_import] == [16]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -24,7 +24,8 @@ from edgesr.errors import ModelError, OptionError
 from edgesr.evaluate import evaluate
 from edgesr.job import Job, open_job
 from edgesr.models import create_model
-from edgesr.pipeline import plan, verification_inputs
+from edgesr.deployment import verification_inputs
+from edgesr.trials import plan
 from edgesr.recipe import CompressRecipe
 from edgesr.report import validate
 from edgesr.surgery import find_sites, spectrum
@@ -78,7 +79,8 @@ def test_the_report_agrees_with_the_files(run, materials, workplace, small_recip
     report = run()
     out = workplace / "out"
     assert {path.name for path in out.iterdir()} == {
-        "student.safetensors", "model.onnx", "recipe.toml", "report.json"
+        "student.safetensors", "model.onnx", "recipe.toml", "report.json",
+        "models", "pictures.npz", "report.html",
     }  # fmt: skip
     assert json.loads((out / "report.json").read_text()) == report
     validate(report)

@@ -160,11 +160,20 @@ def test_abandoning_removes_what_was_written(tmp_path):
 # --- interruptions -----------------------------------------------------------------------------
 
 
-def steady(callables: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, Timing]:
+def steady(
+    callables: Mapping[str, Callable[[], object]], repeats: int, warmup: int = 3
+) -> dict[str, Timing]:
     """Latencies that say the same in every run: the later, the slower."""
     return {
         name: Timing(index, index, index, repeats) for index, name in enumerate(callables, start=1)
     }
+
+
+def be_steady(patch: pytest.MonkeyPatch) -> None:
+    """Let no latency differ between two runs."""
+    for module in ("edgesr.trials", "edgesr.deploy.measure"):
+        patch.setattr(f"{module}.measure", steady)
+    patch.setattr("edgesr.deployment.node_times", lambda *arguments, **options: [])
 
 
 @pytest.fixture(scope="module")
@@ -179,8 +188,9 @@ def expected(recipe, materials, plain_exporter, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("uninterrupted") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(materials.folder))
-        patch.setattr("edgesr.pipeline.export_onnx", plain_exporter)
-        patch.setattr("edgesr.pipeline.measure", steady)
+        for module in ("edgesr.deploy.rivals", "edgesr.pipeline", "edgesr.trials"):
+            patch.setattr(f"{module}.export_onnx", plain_exporter)
+        be_steady(patch)
         report = compress(recipe, folder)
     assert report["chosen"]["groups"] == 2
     assert report["paper_baseline"]["groups"] == 8
@@ -220,20 +230,24 @@ STAGES = [
     ("edgesr.pipeline:calibrate", 1),
     ("edgesr.pipeline:evaluate_bicubic", 1),
     ("edgesr.pipeline:evaluate", 1),  # the teacher on the test region
-    ("edgesr.pipeline:evaluate", 4),  # the second candidate
-    ("edgesr.pipeline:export_onnx", 1),  # the teacher
-    ("edgesr.pipeline:compare", 3),  # the second candidate's file
-    ("edgesr.pipeline:measure", 1),
-    ("edgesr.pipeline:choose", 1),
+    ("edgesr.trials:evaluate", 3),  # the second candidate
+    ("edgesr.trials:export_onnx", 1),  # the teacher
+    ("edgesr.trials:compare", 2),  # the second candidate's file
+    ("edgesr.trials:measure", 1),
+    ("edgesr.trials:choose", 1),
     ("edgesr.distill.trainer:_Trainer._step", 1),  # epoch 1
     ("edgesr.distill.trainer:_Trainer._step", 4),  # epoch 2, with a checkpoint
     ("edgesr.distill.trainer:checkpoints.save", 2),
     ("edgesr.distill.trainer:_Trainer._step", 7),  # the paper's, epoch 2
     ("edgesr.pipeline:save_network", 1),
-    ("edgesr.pipeline:export_onnx", 3),  # the student: its weights are there, its graph is not
-    ("edgesr.pipeline:compare", 5),
-    ("edgesr.pipeline:measure", 2),
+    ("edgesr.pipeline:export_onnx", 1),  # the student: its weights are there, its graph is not
+    ("edgesr.pipeline:compare", 1),
+    ("edgesr.deploy.models:convert", 1),
+    ("edgesr.deploy.rivals:export_onnx", 1),  # the models are there, their table is not
+    ("edgesr.deploy.measure:measure", 1),
+    ("edgesr.pipeline:take_pictures", 1),
     ("edgesr.pipeline:validate", 1),
+    ("edgesr.pipeline:write_page", 1),
     ("edgesr.run:RunFolder.finish", 1),
     ("edgesr.run:shutil.rmtree", 1),  # the report is there, the state is not gone
 ]
@@ -243,7 +257,7 @@ STAGES = [
 def test_an_interrupted_run_is_completed_by_resume(
     workplace, plain_export, monkeypatch, recipe, expected, target, call
 ):
-    monkeypatch.setattr("edgesr.pipeline.measure", steady)
+    be_steady(monkeypatch)
     with monkeypatch.context() as pressed:
         interrupt(pressed, target, call)
         with pytest.raises(KeyboardInterrupt):
@@ -275,7 +289,7 @@ def test_an_interruption_while_the_folder_is_made(workplace, plain_export, monke
 def test_a_run_may_be_interrupted_again_and_again(
     workplace, plain_export, monkeypatch, recipe, expected
 ):
-    monkeypatch.setattr("edgesr.pipeline.measure", steady)
+    be_steady(monkeypatch)
     for turn, (target, call) in enumerate(STAGES[5:12:2]):
         with monkeypatch.context() as pressed:
             interrupt(pressed, target, 1 if "_step" in target else call)
@@ -288,7 +302,7 @@ def test_a_run_may_be_interrupted_again_and_again(
 
 def test_a_resumed_run_measures_no_candidate_again(workplace, plain_export, monkeypatch, recipe):
     with monkeypatch.context() as pressed:
-        interrupt(pressed, "edgesr.pipeline:choose", 1)
+        interrupt(pressed, "edgesr.trials:choose", 1)
         with pytest.raises(KeyboardInterrupt):
             compress(recipe, Path("run"))
     measured = json.loads((workplace / "run/.state/candidates.json").read_text())
@@ -299,7 +313,7 @@ def test_a_resumed_run_measures_no_candidate_again(workplace, plain_export, monk
 
 def test_a_resumed_run_trains_no_epoch_again(workplace, plain_export, monkeypatch, recipe):
     """Two steps an epoch, two epochs, two students: the first student's first epoch is over."""
-    monkeypatch.setattr("edgesr.pipeline.measure", steady)
+    be_steady(monkeypatch)
     with monkeypatch.context() as pressed:
         interrupt(pressed, "edgesr.distill.trainer:_Trainer._step", 4)
         with pytest.raises(KeyboardInterrupt):

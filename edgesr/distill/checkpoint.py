@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from edgesr.errors import ModelError, OptionError
 from edgesr.files import atomic_path
+
+if TYPE_CHECKING:
+    from edgesr.cube.scene import Scene
 
 FORMAT = 1
 
@@ -56,3 +61,18 @@ def load(path: Path, run: dict[str, Any]) -> dict[str, Any]:
             f"{run.get(name)!r}; repeat the options of the first run or train without --resume"
         )
     return content["state"]
+
+
+def digest(parts: Iterable[bytes]) -> str:
+    """Short hash of bytes, to tell one training from another."""
+    found = hashlib.sha256()
+    for part in parts:
+        found.update(part)
+    return found.hexdigest()[:12]
+
+
+def fingerprint(scene: Scene) -> str:
+    """What a training reads of a scene, in short: windows, normalisation, degradation."""
+    windows = repr((scene.train, scene.validation)).encode()
+    limits = scene.normalisation.lower.tobytes() + scene.normalisation.upper.tobytes()
+    return f"{scene.cube.name} {digest([windows, limits, scene.degradation.encode()])}"

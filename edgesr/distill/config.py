@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from edgesr.errors import OptionError
 
-LossName = Literal["hh", "dacn", "dacn-published"]
+LossName = Literal["hh", "dacn", "dacn-published", "mse"]
+LOSSES = get_args(LossName)
 Precision = Literal["off", "bf16", "fp16"]
 
 
@@ -21,7 +22,7 @@ class TrainConfig:
         steps_per_epoch: steps in an epoch; None for as many as use every training window once.
         learning_rate: Adam's rate after the warm-up.
         final_learning_rate: Adam's rate in the last step, reached along a cosine.
-        loss: "hh" (LKCA-Net), "dacn" or "dacn-published" (without the spectral term).
+        loss: "hh" (LKCA-Net), "dacn", "dacn-published" (without the spectral term) or "mse".
         patience: epochs without a better validation MPSNR after which training stops; None for
             never.
         clip: largest norm of the gradient; None for no limit.
@@ -31,6 +32,7 @@ class TrainConfig:
         alpha: weight of distillation.
         decay: factor on ``alpha`` every ``decay_every`` epochs.
         decay_every: epochs between two decays.
+        kd_cos, kd_sam, kd_grad: weights of the terms of the distillation loss.
         seed: decides patches, flips and DropPath.
         device: "cpu", "cuda" or "cuda:1".
         amp: "bf16" or "fp16" (CUDA only) for mixed precision; losses are always float32.
@@ -53,6 +55,9 @@ class TrainConfig:
     alpha: float = 0.01
     decay: float = 0.66
     decay_every: int = 10
+    kd_cos: float = 0.5
+    kd_sam: float = 0.5
+    kd_grad: float = 0.1
     seed: int = 0
     device: str = "cpu"
     amp: Precision = "off"
@@ -67,7 +72,7 @@ class TrainConfig:
             "steps_per_epoch": (self.steps_per_epoch is None or self.steps_per_epoch >= 1, ">= 1"),
             "learning_rate": (self.learning_rate > 0, "above 0"),
             "final_learning_rate": (self.final_learning_rate > 0, "above 0"),
-            "loss": (self.loss in ("hh", "dacn", "dacn-published"), "hh, dacn or dacn-published"),
+            "loss": (self.loss in LOSSES, f"{', '.join(LOSSES[:-1])} or {LOSSES[-1]}"),
             "patience": (self.patience is None or self.patience >= 1, "1 or more, or none"),
             "clip": (self.clip is None or self.clip > 0, "above 0, or none"),
             "ema": (self.ema is None or 0 < self.ema < 1, "between 0 and 1, or none"),
@@ -75,6 +80,9 @@ class TrainConfig:
             "alpha": (self.alpha >= 0, "0 or more"),
             "decay": (0 < self.decay <= 1, "above 0 and at most 1"),
             "decay_every": (self.decay_every >= 1, "1 or more"),
+            "kd_cos": (self.kd_cos >= 0, "0 or more"),
+            "kd_sam": (self.kd_sam >= 0, "0 or more"),
+            "kd_grad": (self.kd_grad >= 0, "0 or more"),
             "seed": (self.seed >= 0, "0 or more"),
             "amp": (self.amp in ("off", "bf16", "fp16"), "off, bf16 or fp16"),
             "mix": (0 <= self.mix < 1, "0 or more and below 1"),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -63,6 +63,7 @@ def train(
     checkpoint: Path | None = None,
     resume: bool = False,
     progress: bool = True,
+    before_validation: Callable[[], object] | None = None,
 ) -> TrainResult:
     """Train ``model`` in place on the training windows of ``scenes``.
 
@@ -85,6 +86,7 @@ def train(
         checkpoint: file that is replaced after every epoch.
         resume: continue from ``checkpoint`` if it exists, on CPU to the same bits.
         progress: report on stderr.
+        before_validation: called whenever weights that are about to be validated are in place.
 
     Raises:
         DataError: the scenes differ in bands, scale or patch size, or lack windows.
@@ -96,7 +98,7 @@ def train(
     with workers(config.device) as group:
         cuda = [group.device] if group.device.type == "cuda" else []
         with torch.random.fork_rng(devices=cuda):
-            trainer = _Trainer(model, scenes, config, teacher, sites, group)
+            trainer = _Trainer(model, scenes, config, teacher, sites, group, before_validation)
             try:
                 return trainer.run(checkpoint, resume, progress and group.first)
             finally:
@@ -114,13 +116,14 @@ class _Trainer:
         teacher: nn.Module | None,
         sites: Sequence[Site],
         group: Workers,
+        before_validation: Callable[[], object] | None,
     ) -> None:
         self.config, self.group = config, group
         self.device = group.device
         self.scenes = scenes
         self.share = group.share(config.batch)
         self.sampler = PatchSampler(scenes, self.device, jitter=config.jitter)
-        self.validation = Validation(scenes[0], self.device, config.batch)
+        self.validation = Validation(scenes[0], self.device, config.batch, before_validation)
         self.steps = config.steps_per_epoch or math.ceil(self.sampler.windows / config.batch)
 
         self.order = quick_order(model)
@@ -248,6 +251,8 @@ class _Trainer:
         config = self.config
         if config.loss == "hh":
             loss = hh_loss(sr, hr)
+        elif config.loss == "mse":
+            loss = F.mse_loss(sr, hr)
         else:
             loss = dacn_loss(
                 sr, hr, self.weights, "paper" if config.loss == "dacn" else "published"
@@ -260,7 +265,9 @@ class _Trainer:
                     f"the teacher's {list(teacher[0].shape)}; give a teacher for the same bands"
                 )
             weight = config.alpha * decay(self.epoch, config.decay, config.decay_every)
-            loss = loss + weight * kd_loss(student, teacher)
+            loss = loss + weight * kd_loss(
+                student, teacher, cos=config.kd_cos, sam=config.kd_sam, grad=config.kd_grad
+            )
         return loss
 
     def _consider(self, epoch: int) -> dict[str, Any]:
@@ -290,12 +297,12 @@ class _Trainer:
         return {
             **options,
             "steps": self.steps,
-            "data": [_fingerprint(scene) for scene in self.scenes],
-            "layers": _digest(
+            "data": [checkpoints.fingerprint(scene) for scene in self.scenes],
+            "layers": checkpoints.digest(
                 str(tuple(v.shape)).encode() for v in self.model.state_dict().values()
             ),
             "teacher": self.teacher
-            and _digest(
+            and checkpoints.digest(
                 value.cpu().contiguous().numpy().tobytes()
                 for value in self.teacher.state_dict().values()
             ),
@@ -332,16 +339,3 @@ def _core(model: nn.Module) -> nn.Module:
 
 def _seed(seed: int, epoch: int, rank: int) -> int:
     return int(np.random.SeedSequence([seed, epoch, rank]).generate_state(1)[0])
-
-
-def _digest(parts: Iterable[bytes]) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()[:12]
-
-
-def _fingerprint(scene: Scene) -> str:
-    windows = repr((scene.train, scene.validation)).encode()
-    limits = scene.normalisation.lower.tobytes() + scene.normalisation.upper.tobytes()
-    return f"{scene.cube.name} {_digest([windows, limits, scene.degradation.encode()])}"

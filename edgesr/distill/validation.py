@@ -23,15 +23,24 @@ CACHE_SHARE = 0.1
 
 
 class Validation:
-    """MPSNR (dB) and SAM (degrees), averaged over the validation windows of a scene."""
+    """MPSNR (dB) and SAM (degrees), averaged over the validation windows of a scene.
 
-    def __init__(self, scene: Scene, device: torch.device, batch: int) -> None:
+    ``before`` is called ahead of each measurement, when the weights to measure are in place.
+    """
+
+    def __init__(
+        self,
+        scene: Scene,
+        device: torch.device,
+        batch: int,
+        before: Callable[[], object] | None = None,
+    ) -> None:
         if not scene.validation:
             raise DataError(
                 f"the scene {scene.cube.name!r} has no validation windows to choose weights by; "
                 "use a larger validation share"
             )
-        self.scene, self.device, self.batch = scene, device, batch
+        self.scene, self.device, self.batch, self.before = scene, device, batch, before
         pixels = sum(window.height * window.width for window in scene.validation)
         size = 4 * pixels * scene.cube.shape[2]
         self._kept: list[tuple[Tensor, Tensor]] | None = None
@@ -54,6 +63,8 @@ class Validation:
         self, model: nn.Module, autocast: Callable[[], AbstractContextManager[Any]]
     ) -> list[float]:
         """[MPSNR, SAM] of the model's present weights, run under ``autocast()``."""
+        if self.before is not None:
+            self.before()
         total = torch.zeros(2, dtype=torch.float64)
         windows = 0
         with inference(model):

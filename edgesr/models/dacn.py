@@ -19,8 +19,11 @@ from edgesr.models.registry import register
 
 NAME = "dacn"
 GROUP_BANDS = 32
-FEATURE_WIDTHS = (32, 64, 128)
-UPSAMPLER_FILTERS = {2: (256,), 4: (256, 128), 8: (256, 128, 16)}
+WIDTH = 32
+FEATURE_FACTORS = (1, 2, 4)
+"""Channels of the feature blocks, as multiples of the width."""
+UPSAMPLER_EIGHTHS = {2: (64,), 4: (64, 32), 8: (64, 32, 4)}
+"""Filters of the upsampling blocks, in eighths of the width: 256, 128 and 16 at width 32."""
 HEADS = 4
 NORM_EPS = 1e-3
 BATCH_NORM_MOMENTUM = 0.01
@@ -69,18 +72,22 @@ class ChannelAttention(nn.Module):
 class FeatureBlock(nn.Module):
     """Conv, self-attention with residual, channel attention; a 1x1 skip beside: 2f channels."""
 
-    def __init__(self, entering: int, channels: int, maximum: bool) -> None:
+    def __init__(
+        self, entering: int, channels: int, maximum: bool, attention: bool, channel_attention: bool
+    ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(entering, channels, 3, padding=1)
         self.batch_norm = _batch_norm(channels)
-        self.attention = SelfAttention(channels)
+        self.attention = SelfAttention(channels) if attention else None
         self.norm = ChannelNorm(channels, eps=NORM_EPS)
-        self.gate = ChannelAttention(channels, maximum)
+        self.gate = ChannelAttention(channels, maximum) if channel_attention else nn.Identity()
         self.skip = nn.Conv2d(entering, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         local = F.leaky_relu(self.batch_norm(self.conv(x)), SLOPE)
-        attended = self.norm(local + self.attention(local))
+        if self.attention is not None:
+            local = local + self.attention(local)
+        attended = self.norm(local)
         return torch.cat((self.gate(attended), self.skip(x)), dim=1)
 
 
@@ -105,9 +112,13 @@ class DACN(nn.Module):
         scale: 2, 4 or 8.
         variant: "paper" pools mean and maximum in channel attention; "published" pools the mean in
             both branches, as the authors' code does.
+        group_bands: bands S that the network takes; 32 as published.
+        attention: False leaves the self-attention out (the paper's Table I).
+        channel_attention: False leaves the channel attention out (the paper's Table I).
+        width: channels of the first feature block, a multiple of 8; all others follow.
 
     Shapes:
-        forward: [N, 32, h, w] -> [N, 32, h*scale, w*scale].
+        forward: [N, S, h, w] -> [N, S, h*scale, w*scale].
 
     Weights start as Keras starts them (Glorot uniform, zero biases), since the authors used Keras.
 
@@ -116,26 +127,49 @@ class DACN(nn.Module):
     """
 
     name = NAME
-    bands = GROUP_BANDS
 
-    def __init__(self, scale: int = 4, variant: str = "paper") -> None:
+    def __init__(
+        self,
+        scale: int = 4,
+        variant: str = "paper",
+        group_bands: int = GROUP_BANDS,
+        attention: bool = True,
+        channel_attention: bool = True,
+        width: int = WIDTH,
+    ) -> None:
         super().__init__()
-        check_choice(NAME, "scale", scale, list(UPSAMPLER_FILTERS))
+        check_choice(NAME, "scale", scale, list(UPSAMPLER_EIGHTHS))
         check_choice(NAME, "variant", variant, ["paper", "published"])
-        self.config: dict[str, Any] = {"scale": scale, "variant": variant}
+        check_whole(NAME, "group_bands", group_bands, 1)
+        check_choice(NAME, "attention", attention, [True, False])
+        check_choice(NAME, "channel_attention", channel_attention, [True, False])
+        check_whole(NAME, "width", width, 8)
+        if width % 8:
+            raise ModelError(f"{NAME} got width={width}; give a multiple of 8, such as {WIDTH}")
+        self.config: dict[str, Any] = {
+            "scale": scale,
+            "variant": variant,
+            "group_bands": group_bands,
+            "attention": attention,
+            "channel_attention": channel_attention,
+            "width": width,
+        }
         self.scale = scale
+        self.bands = group_bands
         features: list[nn.Module] = []
-        width = GROUP_BANDS
-        for channels in FEATURE_WIDTHS:
-            features.append(FeatureBlock(width, channels, maximum=variant == "paper"))
-            width = 2 * channels
+        entering = group_bands
+        for channels in (factor * width for factor in FEATURE_FACTORS):
+            features.append(
+                FeatureBlock(entering, channels, variant == "paper", attention, channel_attention)
+            )
+            entering = 2 * channels
         upsampler: list[nn.Module] = []
-        for filters in UPSAMPLER_FILTERS[scale]:
-            upsampler.append(UpsamplingBlock(width, filters))
-            width = 2 * filters
+        for filters in (eighths * width // 8 for eighths in UPSAMPLER_EIGHTHS[scale]):
+            upsampler.append(UpsamplingBlock(entering, filters))
+            entering = 2 * filters
         self.features = nn.Sequential(*features)
         self.upsampler = nn.Sequential(*upsampler)
-        self.head = nn.Conv2d(width, GROUP_BANDS, 3, padding=1)
+        self.head = nn.Conv2d(entering, group_bands, 3, padding=1)
         self.apply(_keras_start)
 
     def forward(self, lr: Tensor) -> Tensor:
@@ -214,11 +248,18 @@ class BandGroups(nn.Module):
 
 @register(NAME)
 def build_dacn(
-    scale: int = 4, variant: str = "paper", bands: int | None = None, overlap: int = 8
+    scale: int = 4,
+    variant: str = "paper",
+    bands: int | None = None,
+    overlap: int = 8,
+    group_bands: int = GROUP_BANDS,
+    attention: bool = True,
+    channel_attention: bool = True,
+    width: int = WIDTH,
 ) -> nn.Module:
-    """The 32-band :class:`DACN`, or with ``bands`` the same over a whole cube."""
-    core = DACN(scale, variant)
-    return core if bands is None else BandGroups(core, bands, overlap=overlap)
+    """:class:`DACN` for one group of bands, or with ``bands`` the same over a whole cube."""
+    core = DACN(scale, variant, group_bands, attention, channel_attention, width)
+    return core if bands is None else BandGroups(core, bands, group_bands, overlap)
 
 
 def _batch_norm(channels: int) -> nn.BatchNorm2d:

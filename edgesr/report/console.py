@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -21,15 +22,22 @@ def render(report: Section, console: Console | None = None) -> None:
         console: where to print; standard output by default. NO_COLOR and pipes are honoured.
     """
     console = console or Console(highlight=False)
-    notes = Table.grid(padding=(0, 1))
-    notes.add_column(style="dim", no_wrap=True)
-    notes.add_column(overflow="fold")
-    for label, text in _notes(report):
-        notes.add_row(label, Text(text))
-    parts = [Text(_headline(report), style="bold"), _networks(report), _candidates(report), notes]
-    for part in parts if report["candidates"] else (*parts[:2], notes):
+    parts: list[Text | Table] = [Text(_headline(report), style="bold"), _networks(report)]
+    if report["candidates"]:
+        parts.append(_candidates(report))
+    for part in (*parts, deployment_table(report["deployment"]), notes(_notes(report))):
         console.print()
         console.print(part)
+
+
+def notes(lines: Iterable[tuple[str, str]]) -> Table:
+    """Grid of labels and what they say."""
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for label, text in lines:
+        grid.add_row(label, Text(text))
+    return grid
 
 
 def surgery_name(surgery: Section) -> str:
@@ -118,6 +126,30 @@ def _candidates(report: Section) -> Table:
     return table
 
 
+def deployment_table(deployment: Section) -> Table:
+    """Table of precision and runtime: latency, quality on test, size, largest difference."""
+    table = _table("Deployed", "MPSNR dB", "SAM deg", "int8", "MB", "Differs", "ms")
+    fastest = min(
+        (one["latency_ms"]["median"] for one in deployment["models"] if one["latency_ms"]),
+        default=0.0,
+    )
+    for model in deployment["models"]:
+        latency = model["latency_ms"]
+        counts = model.get("counts", {})
+        median = latency and latency["median"]
+        table.add_row(
+            f"{model['runtime'].removesuffix(', CPU')} {model['precision']}",
+            f"{model['metrics']['mpsnr']:.3f}",
+            f"{model['metrics']['sam']:.3f}",
+            f"{counts['int8']}/{sum(counts.values())}" if "int8" in counts else "-",
+            f"{model['bytes'] / 1e6:.1f}",
+            f"{model['max_abs_difference']:.0e}",
+            "-" if median is None else _milliseconds(median),
+            style="bold green" if median == fastest else "",
+        )
+    return table
+
+
 def _table(first: str, *others: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False, title=None)
     table.add_column(first, no_wrap=True, min_width=16)
@@ -172,11 +204,35 @@ def _notes(report: Section) -> Iterator[tuple[str, str]]:
         f" {onnx['max_abs_difference']:.1e} ({_count(len(onnx['inputs']), 'input')});"
         f" {_count(len(onnx['rewrites']), 'exact rewrite')}",
     )
+    yield from deployment_notes(report["deployment"])
     yield "time", f"{sum(report['timing_s'].values()):.0f} s"
     yield (
         "files",
-        f"{report.get('folder', '.')}: {', '.join(file['path'] for file in report['files'])}",
+        f"{report.get('folder', '.')}: {', '.join(file['path'] for file in report['files'])},"
+        " models; open report.html in a browser",
     )
+
+
+def deployment_notes(deployment: Section) -> Iterator[tuple[str, str]]:
+    """Lines below the table of what was deployed: how it was measured, ratios, engines."""
+    untimed = {one["runtime"] for one in deployment["models"] if one["latency_ms"] is None}
+    yield (
+        "deployed",
+        f"input {_by(deployment['input_shape'])}, {_count(deployment['threads'], 'thread')}, median"
+        f" of {deployment['repeats']}, all in turn; int8: layers in int8 of all that compute"
+        + "".join(f"; {runtime} needs its GPU: quality by ONNX Runtime" for runtime in untimed),
+    )
+    for number, ratio in enumerate(deployment["ratios"]):
+        yield (
+            "" if number else "faster",
+            f"{ratio['ratio']:.1f}x {ratio['name']}: {ratio['from']}"
+            f" {_milliseconds(ratio['from_ms'])} ms, now {_milliseconds(ratio['to_ms'])} ms",
+        )
+    if engines := deployment["engines"]:
+        built = ", ".join(f"{Path(one['path']).name} ({one['build_s']:.0f} s)" for one in engines)
+        yield "engines", f"{engines[0]['library']}: {built}"
+    for absent in deployment["absent"]:
+        yield "absent", f"{absent['what']}: {absent['why']}"
 
 
 def _by(shape: list[int]) -> str:

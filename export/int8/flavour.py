@@ -28,12 +28,13 @@ class Flavour:
     """One target.
 
     Attributes:
-        name: "cpu" or "tensorrt".
+        name: "cpu", "openvino" or "tensorrt".
         element: type of quantised activations; weights are int8 with one scale per channel.
         symmetric: zero point 0.
         outputs: pairs behind a layer too. ONNX Runtime has no int8 convolution of float output;
             a pair on the inputs alone would be two passes over the data for nothing. TensorRT
-            computes in int8 from the inputs alone and loses no precision behind the layer.
+            and OpenVINO compute in int8 from the inputs alone and lose no precision behind the
+            layer (OpenVINO, LKCA-Net of rank 32: also 91 ms to 83).
         timed: whether this machine can tell what gets faster.
     """
 
@@ -67,10 +68,13 @@ class Flavour:
 CPU = Flavour("cpu", np.uint8, symmetric=False, outputs=True, timed=True)
 """uint8 activations: kernels of ONNX Runtime for int8 activations are slower than for uint8."""
 
+OPENVINO = Flavour("openvino", np.uint8, symmetric=False, outputs=False, timed=True)
+"""Scales and zero points of any kind, which OpenVINO's transformations see through."""
+
 TENSORRT = Flavour("tensorrt", np.int8, symmetric=True, outputs=False, timed=False)
 """int8 with zero point 0 alone: TensorRT takes uint8 for int8, with wrong ranges."""
 
-TARGETS = {flavour.name: flavour for flavour in (CPU, TENSORRT)}
+TARGETS = {flavour.name: flavour for flavour in (CPU, OPENVINO, TENSORRT)}
 
 
 def find_flavour(target: str) -> Flavour:

@@ -45,19 +45,23 @@ def quantize(
 ) -> QuantisationResult:
     """Write the network of ``source`` to ``path`` with as many int8 layers as the limits allow.
 
+    What is measured is the network after :func:`export.rewrite.rewrite` for the target, as it will
+    run. What is written is the network before it, since only there the layers have their names:
+    rewrite it, or let :func:`export.chain.convert` do all.
+
     Args:
-        source: float32 ONNX file, exact rewrites done.
+        source: float32 ONNX file, the exact rewrites done that serve every target.
         path: file to write; it appears only when complete and proved.
         tiles: calibration inputs [1, B, h, w], as the network gets them: real training data,
             without nodata, never the test region.
-        target: "cpu" (ONNX Runtime: only layers that get faster on this very machine) or
-            "tensorrt" (int8 with zero point 0 alone).
+        target: "cpu" (ONNX Runtime) or "openvino" (only layers that get faster there, on this very
+            machine), or "tensorrt" (int8 with zero point 0 alone).
         evaluate: answers {"mpsnr": dB, "sam": degrees} of a network on validation data; never on
             test data, since it chooses the layers.
         max_psnr_drop: largest accepted loss of "mpsnr", in dB.
         max_sam_drop: largest accepted rise of "sam", in degrees.
         keep: names of further layers to leave in float32.
-        threads: threads of ONNX Runtime, for the metrics and the speed.
+        threads: threads of the runtime, for the metrics and the speed.
         speed_image: [N, B, h, w] to measure speed on; by default the first tile, repeated to
             64 x 64 where the file leaves the size free.
         repeats: timed rounds of each speed measurement, at least 1.
@@ -190,7 +194,7 @@ def _compare(
     bench: Bench, chosen: Collection[str], image: np.ndarray, repeats: int
 ) -> dict[str, float]:
     def caller(names: Collection[str]) -> Callable[[], object]:
-        run = bench.session(names)
+        run = bench.timed(names)
         return lambda: run(image)
 
     spent = rounds({"float": caller(()), "int8": caller(chosen)}, repeats)

@@ -41,10 +41,11 @@ class QuantisationResult:
 
     Attributes:
         path: the file; None, and nothing written, where no layer is quantised.
-        target: "cpu" or "tensorrt".
+        target: "cpu", "openvino" or "tensorrt".
         layers: every conv, gemm and matmul layer, in the order of the graph.
         before: metrics of the float32 network on validation.
-        after: of the quantised one, run by ONNX Runtime; equal to ``before`` without one.
+        after: of the quantised one, run by OpenVINO for that target and else by ONNX Runtime;
+            equal to ``before`` without one.
         drop: the difference of the two.
         tiles: number of calibration tiles.
         trials: sets of layers that were evaluated.

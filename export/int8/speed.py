@@ -2,8 +2,9 @@
 
 Layers of equal signature form a group. The groups, largest arithmetic first, join the network one
 after another; one stays when the network with it is faster than the network without it, both
-measured in turn in one process: by the medians, and in most rounds. So the passes over the data
-that a pair costs, and saves between two neighbours in int8, count where they occur. Groups that
+measured in turn in one process: by the medians, and in most rounds. Both are what will run, after
+the rewrites of the target. So the passes over the data that a pair costs, and saves between two
+neighbours in int8, count where they occur, and so does a rewrite that a pair prevents. Groups that
 were refused are asked once more at the end, when their neighbours are known.
 """
 
@@ -119,8 +120,8 @@ def _verdict(group: list[Layer], without: np.ndarray, with_it: np.ndarray) -> Gr
 
 
 def _caller(bench: Bench, chosen: set[str], image: np.ndarray) -> Callable[[], object]:
-    session = bench.session(chosen)
-    return lambda: session(image)
+    network = bench.timed(chosen)
+    return lambda: network(image)
 
 
 def _arithmetic(group: list[Layer]) -> int:

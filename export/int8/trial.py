@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import onnx
 
 from export.int8.calibrate import Calibration
 from export.int8.flavour import Flavour
 from export.int8.place import place
 from export.model_file import write_model
+from export.rewrite import rewrite
 from export.runtime import Session
+
+Network = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Bench:
-    """Where subsets are tried.
+    """Where subsets are tried, in the form in which they will run.
 
     Attributes:
-        model: the network in float32.
+        model: the network in float32, before the rewrites of the target.
         calibration: of all layers that can be quantised.
         flavour: of the target.
         folder: for files that live as long as one trial.
@@ -37,11 +41,24 @@ class Bench:
         """The network with the layers named in ``chosen`` in int8; all others in float32."""
         return place(self.model, self.calibration, chosen, self.flavour)
 
-    def session(self, chosen: Collection[str]) -> Session:
-        """The same, loaded."""
+    def session(self, chosen: Collection[str]) -> Network:
+        """The same after the rewrites of the target, loaded for its metrics: float is float32."""
+        return self._load(chosen, "float32")
+
+    def timed(self, chosen: Collection[str]) -> Network:
+        """The same, loaded for its speed: with OpenVINO, float is bfloat16 where the CPU has it."""
+        return self._load(chosen, "bfloat16")
+
+    def _load(self, chosen: Collection[str], precision: str) -> Network:
         path = self.folder / "trial.onnx"
-        write_model(self.quantised(chosen), path)
+        model, _ = rewrite(self.quantised(chosen), self.flavour.name)
+        write_model(model, path)
         try:
-            return Session(path, self.threads)
+            if self.flavour.name != "openvino":
+                return Session(path, self.threads)
+            from export.openvino import abilities, openvino_session
+
+            known = precision if "BF16" in abilities() else "float32"
+            return openvino_session(path, self.threads, known)
         finally:
             path.unlink()

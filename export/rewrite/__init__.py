@@ -15,11 +15,14 @@ from export.rewrite.batchnorm import BatchNormIntoConv
 from export.rewrite.bicubic import BicubicByConv
 from export.rewrite.bilinear import BilinearByConv
 from export.rewrite.channel_norm import ChannelNormInPlace
+from export.rewrite.gated_concat import GatedConcatChannelsLast
 from export.rewrite.layernorm import LayerNormAffineIntoConv
+from export.rewrite.mean_of_parts import MeanOfParts
 from export.rewrite.nearest import NearestByChannels
 from export.rewrite.scale import ScaleIntoConv
 from export.rewrite.shuffle import SharedShuffle
 from export.rewrite.slabs import SlabsOfBands
+from export.rewrite.slabs_openvino import SlabsForOpenVino
 
 RULES = (
     BicubicByConv,
@@ -32,7 +35,10 @@ RULES = (
 )
 """Good on every runtime."""
 
-RULES_OF_TARGET = {"cpu": (SlabsOfBands,), "openvino": (ChannelNormInPlace,)}
+RULES_OF_TARGET = {
+    "cpu": (SlabsOfBands, GatedConcatChannelsLast, MeanOfParts),
+    "openvino": (ChannelNormInPlace, SlabsForOpenVino),
+}
 """What only pays on one, by target: "cpu" is ONNX Runtime."""
 
 FIRST_OPSET_OF_TARGETS = 18
@@ -42,6 +48,9 @@ FIRST_OPSET_OF_TARGETS = 18
 def rewrite(model: onnx.ModelProto, target: str = "") -> tuple[onnx.ModelProto, list[str]]:
     """Apply every rule until none fits.
 
+    The rules ask for shapes; where the file leaves them out, as those of other exporters often do,
+    they are inferred.
+
     Args:
         model: left untouched.
         target: "cpu" and "openvino" add the forms that are faster there alone, from
@@ -50,7 +59,7 @@ def rewrite(model: onnx.ModelProto, target: str = "") -> tuple[onnx.ModelProto, 
     Returns:
         The new model, and one sentence for each kind of rewrite done.
     """
-    graph = ir.from_proto(model)
+    graph = ir.from_proto(_with_shapes(model))
     done = []
     opset = graph.opset_imports.get("", 0)
     special = RULES_OF_TARGET.get(target, ()) if opset >= FIRST_OPSET_OF_TARGETS else ()
@@ -61,3 +70,10 @@ def rewrite(model: onnx.ModelProto, target: str = "") -> tuple[onnx.ModelProto, 
             done.append(f"{rule.description}{times}")
     RemoveUnusedNodesPass()(graph)
     return ir.to_proto(graph), done
+
+
+def _with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+    try:
+        return onnx.shape_inference.infer_shapes(model, data_prop=True)
+    except (onnx.shape_inference.InferenceError, ValueError):  # ValueError: larger than 2 GB
+        return model

@@ -21,13 +21,18 @@ Three things are saved, all of them passes over the large image:
   (phase, pixel) -> (pixel, phase) and an exchange of whole rows, both far faster than a
   DepthToSpace (ONNX Runtime, 128 bands, x4, 64 x 64: 22 ms to 4).
 
-For the CPU of ONNX Runtime. A runtime with a DepthToSpace of its own prefers the graph above.
+Where a group of the convolution ends within a band, that band is a slab of its own, which reads all
+groups that it lies in; weights of zero stand where a channel of the band is not of a group.
+
+For the CPU of ONNX Runtime; :mod:`export.rewrite.slabs_openvino` is the form for OpenVINO. TensorRT
+prefers the graph above.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -35,10 +40,7 @@ import onnx_ir as ir
 from onnxscript.rewriter import MatchResult, RewriteRuleClassBase
 
 from export.rewrite.affine import check_conv, weights_of
-from export.rewrite.values import channels, constant, producer, shuffle_of
-
-CHANNELS = 128
-"""Channels of one slab, about: 2 MB of float32 at 64 x 64 pixels."""
+from export.rewrite.values import channels, constant, producer, shuffle_of, sizes
 
 LANES = 16
 """Multiple of channels for which ONNX Runtime has its blocked layout (8 on lesser CPUs)."""
@@ -50,6 +52,8 @@ SEPARABLE = 1e-6
 
 class SlabsOfBands(RewriteRuleClassBase):
     description = "convolution, residual and shuffle of the output -> slabs of bands"
+    width = 128
+    """Channels of one slab, about: 2 MB of float32 at 64 x 64 pixels."""
 
     def pattern(self, op, t, padded):  # type: ignore[no-untyped-def]
         detail = op.Conv(
@@ -84,9 +88,6 @@ class SlabsOfBands(RewriteRuleClassBase):
             return result.fail("other numbers of bands", shuffled)
         if factors_of(base, rate) is None:
             return result.fail("the residual is no enlargement by fixed kernels", base)
-        groups = producer(detail).attributes.get_int("group", 1)
-        if bands % groups:
-            return result.fail("a group ends within a band", detail)
         return result
 
     def rewrite(self, op, t, padded, detail, base, total, shuffled):  # type: ignore[no-untyped-def]
@@ -95,18 +96,37 @@ class SlabsOfBands(RewriteRuleClassBase):
         assert bands is not None  # the check
         weight, bias = weights_of(detail)
         bias = bias + weights_of(base)[1]
-        slabs = list(_slabs(bands, rate, producer(detail).attributes.get_int("group", 1)))
+        groups = producer(detail).attributes.get_int("group", 1)
+        slabs = list(slabs_of(bands, rate, groups, self.width))
         low = _split(op, padded, [stop - start for start, stop in slabs])
-        features = _inputs(op, t, detail, slabs, bands)
+        depth = channels(t)
+        assert depth is not None  # the check
+        parts = _split(op, t, [depth // groups] * groups)
         outputs = []
-        for (start, stop), source, feature in zip(slabs, low, features, strict=True):
+        for (start, stop), source in zip(slabs, low, strict=True):
             rows = _phase_by_phase(start, stop, rate)
+            first, last = start * groups // bands, -(-stop * groups // bands)
+            read = parts[first:last]
+            feature = read[0] if len(read) == 1 else op.Concat(*read, axis=1)
+            kernels = _over_groups(weight, rows, groups, first, last)
             total = op.Add(
-                _detail(op, feature, detail, weight[rows], bias[rows], start),
+                _detail(op, feature, detail, kernels, bias[rows], start),
                 _enlarged(op, source, base, rate, (start, stop)),
             )
-            outputs.append(_shuffle(op, total, stop - start, rate))
-        return op.Concat(*outputs, axis=1)
+            outputs.append(self.shuffle(op, total, stop - start, rate))
+        return outputs[0] if len(outputs) == 1 else op.Concat(*outputs, axis=1)
+
+    def shuffle(self, op: Any, total: ir.Value, bands: int, rate: int) -> ir.Value:
+        """[N, r r B, h, w], column phase, row phase, band, to [N, B, h r, w r]."""
+        height = op.Shape(total, start=2, end=3)
+        by_phase = op.Reshape(total, sizes(op, 0, rate, -1))
+        interleaved = op.Transpose(by_phase, perm=[0, 2, 1])
+        head, tail = sizes(op, 0, rate, bands), sizes(op, -1)
+        rows = op.Reshape(interleaved, op.Concat(head, height, tail, axis=0))
+        stacked = op.Transpose(rows, perm=[0, 2, 3, 1, 4])
+        tall = op.Mul(height, sizes(op, rate))
+        image: ir.Value = op.Reshape(stacked, op.Concat(sizes(op, 0, bands), tall, tail, axis=0))
+        return image
 
 
 def factors_of(base: ir.Value, rate: int) -> tuple[np.ndarray, np.ndarray] | None:
@@ -130,13 +150,14 @@ def factors_of(base: ir.Value, rate: int) -> tuple[np.ndarray, np.ndarray] | Non
     return (columns, rows) if close else None
 
 
-def _slabs(bands: int, rate: int, groups: int) -> Iterator[tuple[int, int]]:
-    """First and last band of every slab; none crosses a group of the convolution."""
+def slabs_of(bands: int, rate: int, groups: int, channels: int) -> Iterator[tuple[int, int]]:
+    """First and last band of every slab: within one group, or one band that several share."""
     step = LANES // math.gcd(LANES, rate)
-    width = max(1, CHANNELS // rate**2 // step) * step
-    for group in range(groups):
-        stop = (group + 1) * bands // groups
-        for start in range(group * bands // groups, stop, width):
+    width = max(1, channels // rate**2 // step) * step
+    ends = range(groups + 1)
+    cuts = sorted({g * bands // groups for g in ends} | {-(-g * bands // groups) for g in ends})
+    for begin, stop in pairwise(cuts):
+        for start in range(begin, stop, width):
             yield start, min(start + width, stop)
 
 
@@ -147,15 +168,16 @@ def _split(op: Any, value: ir.Value, sizes: list[int]) -> list[ir.Value]:
     return list(op.Split(value, lengths, axis=1, _outputs=len(sizes)))
 
 
-def _inputs(
-    op: Any, t: ir.Value, detail: ir.Value, slabs: list[tuple[int, int]], bands: int
-) -> list[ir.Value]:
-    """What the convolution of each slab reads: everything, or the channels of its group."""
-    groups = producer(detail).attributes.get_int("group", 1)
-    depth = channels(t)
-    assert depth is not None  # the check
-    parts = _split(op, t, [depth // groups] * groups)
-    return [parts[start * groups // bands] for start, _ in slabs]
+def _over_groups(
+    weight: np.ndarray, rows: np.ndarray, groups: int, first: int, last: int
+) -> np.ndarray:
+    """``rows`` of the kernels, reading all input channels of the groups ``first`` to ``last``."""
+    depth = weight.shape[1]
+    wide = np.zeros((len(rows), (last - first) * depth, *weight.shape[2:]), weight.dtype)
+    own = rows * groups // len(weight) - first
+    for group in range(last - first):
+        wide[own == group, group * depth : (group + 1) * depth] = weight[rows[own == group]]
+    return wide
 
 
 def _phase_by_phase(start: int, stop: int, rate: int) -> np.ndarray:
@@ -208,19 +230,6 @@ def _enlarged(
     return residual
 
 
-def _shuffle(op: Any, total: ir.Value, bands: int, rate: int) -> ir.Value:
-    """[N, r r B, h, w], phase by phase, to [N, B, h r, w r]."""
-    height = op.Shape(total, start=2, end=3)
-    by_phase = op.Reshape(total, _sizes(op, 0, rate, -1))
-    interleaved = op.Transpose(by_phase, perm=[0, 2, 1])
-    head, tail = _sizes(op, 0, rate, bands), _sizes(op, -1)
-    rows = op.Reshape(interleaved, op.Concat(head, height, tail, axis=0))
-    stacked = op.Transpose(rows, perm=[0, 2, 3, 1, 4])
-    tall = op.Mul(height, _sizes(op, rate))
-    image: ir.Value = op.Reshape(stacked, op.Concat(_sizes(op, 0, bands), tall, tail, axis=0))
-    return image
-
-
 def _constant(op: Any, array: np.ndarray, like: ir.Value, name: str) -> ir.Value:
     """An initializer in the type of the weights that ``like`` was computed with."""
     old = constant(producer(like), 1)
@@ -229,12 +238,6 @@ def _constant(op: Any, array: np.ndarray, like: ir.Value, name: str) -> ir.Value
         ir.tensor(array.astype(old.dtype)), f"{like.name}.{name}"
     )
     return initializer
-
-
-def _sizes(op: Any, *lengths: int) -> ir.Value:
-    """A constant list of lengths; 0 stands for the input's own, -1 for what is left."""
-    constant_list: ir.Value = op.Constant(value_ints=list(lengths))
-    return constant_list
 
 
 def _describe(value: ir.Value, whole: ir.Value, depth: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx_ir as ir
 
@@ -41,3 +43,21 @@ def shuffle_of(value: ir.Value) -> tuple[int, str]:
     """Block size and order of the DepthToSpace that ``value`` comes from."""
     attributes = producer(value).attributes
     return attributes.get_int("blocksize", 0), attributes.get_string("mode", "DCR")
+
+
+def parts_of(value: ir.Value) -> list[ir.Value]:
+    """What a Concat over channels joined to the image ``value``; nothing where it is none."""
+    node = value.producer()
+    if node is None or node.op_type != "Concat" or node.domain:
+        return []
+    if value.shape is None or value.shape.rank() != 4:
+        return []
+    if node.attributes.get_int("axis", 0) % 4 != 1:
+        return []
+    return [part for part in node.inputs if part is not None]
+
+
+def sizes(op: Any, *lengths: int) -> ir.Value:
+    """A constant list of lengths; 0 stands for the input's own, -1 for what is left."""
+    constant_list: ir.Value = op.Constant(value_ints=list(lengths))
+    return constant_list

@@ -32,9 +32,7 @@ from export.tensorrt.refusal import parser_error
 from export.tensorrt.requested import Precision, check_expected, name_nodes, requested
 from export.tensorrt.sidecar import SideFile, sha256, side_path
 from export.tensorrt.weak import constrain
-
-LITTLE_MEMORY = ("OutOfMemory", "out of memory", "workspace", "Requested size")
-"""Words in the builder's errors that mean memory."""
+from export.unsupported import refuse_antialias
 
 
 @dataclass(frozen=True)
@@ -96,6 +94,7 @@ def build(
         raise ExportError(f"a memory limit is a number of bytes from 1, got {memory_limit}")
     model = load_model(onnx_path)
     name_nodes(model)
+    refuse_antialias(model, "tensorrt")
     kept = kept_nodes(model)
     asked = requested(model)
     check_expected(asked, kept, expect)
@@ -260,10 +259,15 @@ def _run(
 
 def _build_failure(said: Messages, expect: str, memory_limit: int | None) -> str:
     text = said.errors[0] if said.errors else "no reason given"
-    if any(word in error for error in said.errors for word in LITTLE_MEMORY):
-        limit = "" if memory_limit is None else f" of {memory_limit / 2**20:.0f} MB"
+    if said.of_memory and memory_limit is None:
         return (
-            f"the engine does not fit the memory limit{limit}; raise it, or build for smaller tiles"
+            "the GPU has too little memory to build the engine; build for smaller tiles, or close "
+            "other programs"
+        )
+    if said.of_memory and memory_limit is not None:
+        return (
+            f"the engine does not fit the memory limit of {memory_limit / 2**20:.0f} MB; raise it, "
+            "or build for smaller tiles"
         )
     hint = ""
     if expect == "int8":

@@ -7,15 +7,19 @@ import onnx
 from export.tensorrt.api import Api, available, find_api
 from export.tensorrt.messages import logger, record
 from export.tensorrt.refusal import parser_error
+from export.unsupported import refuse_antialias
 
 
 def parse(model: onnx.ModelProto, api: Api | None = None) -> str | None:
     """Name and version of the TensorRT that reads the network; None where there is none here.
 
+    What no TensorRT takes is refused even then.
+
     Raises:
         UnsupportedOperatorError: an operator that it does not take, with its layer.
         ExportError: any other complaint of the parser.
     """
+    refuse_antialias(model, "tensorrt")
     if api is None:
         if not available():
             return None

@@ -30,6 +30,7 @@ _LARGEST_PROPERTIES = 16384  # bytes; the structure begins with the name and gro
 _CALLS: dict[str, tuple[Any, ...]] = {
     "cudaGetDeviceCount": (POINTER(c_int),),
     "cudaGetDevice": (POINTER(c_int),),
+    "cudaSetDevice": (c_int,),
     "cudaDeviceGetAttribute": (POINTER(c_int), c_int, c_int),
     "cudaGetDeviceProperties": (c_void_p, c_int),
     "cudaMemGetInfo": (POINTER(c_size_t), POINTER(c_size_t)),
@@ -110,6 +111,14 @@ class Cuda:
         self.call("cudaGetDeviceProperties", properties, index)
         name = properties.value[:256].decode(errors="replace")
         return Device(name, (major.value, minor.value), *self._memory())
+
+    def select(self, index: int) -> None:
+        """Use the GPU of that number from now on, in this thread.
+
+        Raises:
+            CudaError: there is none.
+        """
+        self.call("cudaSetDevice", index)
 
     def stream(self) -> int:
         """A new stream that does not wait for the default one."""

@@ -33,6 +33,9 @@ KNOWN_WARNINGS = (
 REPORT = "Layers:\n"
 """How the builder begins its report of the layers of an engine."""
 
+LITTLE_MEMORY = ("OutOfMemory", "out of memory", "workspace", "Requested size")
+"""Words in errors that mean memory."""
+
 _ERRORS = ("INTERNAL_ERROR", "ERROR")
 _loggers: dict[str, Any] = {}
 
@@ -49,6 +52,11 @@ class Messages:
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     report: str = ""
+
+    @property
+    def of_memory(self) -> bool:
+        """Whether an error says that memory was too little."""
+        return any(word in error for error in self.errors for word in LITTLE_MEMORY)
 
     def take(self, severity: str, message: str) -> None:
         if severity in _ERRORS:

@@ -8,32 +8,19 @@ from typing import Any
 import onnx
 
 from export.errors import ExportError
+from export.unsupported import UnsupportedOperatorError
 
 WAYS_OUT = {
-    "Resize": "enlarge by a whole factor without antialiasing, which is rewritten as a convolution",
+    "Resize": "enlarge by a whole factor, which edgesr export rewrites as a convolution",
     "QuantizeLinear": "quantise to int8 with zero point 0, the flavour of the target tensorrt",
     "DequantizeLinear": "quantise to int8 with zero point 0, the flavour of the target tensorrt",
-    "LayerNormalization": "export with an opset below 17, which spells it out",
-    "GroupNormalization": "export with an opset below 18, which spells it out",
-    "Gelu": "export with an opset below 20, which spells it out",
-    "GridSample": "export with opset 16 to 19",
+    "LayerNormalization": "edgesr export --opset 16 spells it out",
+    "GroupNormalization": "edgesr export --opset 17 spells it out",
+    "Gelu": "edgesr export --opset 17 spells it out",
+    "GridSample": "export the network with opset 16 to 19",
     "DeformConv": "replace it by a plain convolution",
 }
 OTHERWISE = "replace it before the export, or run this file in ONNX Runtime"
-
-
-class UnsupportedOperatorError(ExportError):
-    """TensorRT does not take an operator of the network.
-
-    Attributes:
-        layer: name of the layer.
-        operator: its type.
-    """
-
-    def __init__(self, message: str, layer: str, operator: str) -> None:
-        super().__init__(message)
-        self.layer = layer
-        self.operator = operator
 
 
 def parser_error(parser: Any, model: onnx.ModelProto) -> ExportError:
@@ -46,11 +33,12 @@ def parser_error(parser: Any, model: onnx.ModelProto) -> ExportError:
         return ExportError(f"TensorRT cannot read the file: {why(error.desc())}")
     node = model.graph.node[index]
     operator = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+    name = node.name or f"{node.op_type}_{index}"
     others = parser.num_errors - 1
     return UnsupportedOperatorError(
-        f"TensorRT does not take layer {node.name} ({operator}): {why(error.desc())}; "
+        f"TensorRT does not take layer {name} ({operator}): {why(error.desc())}; "
         f"{WAYS_OUT.get(node.op_type, OTHERWISE)}{f' ({others} more)' if others else ''}",
-        node.name,
+        name,
         operator,
     )
 

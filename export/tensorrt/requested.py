@@ -83,7 +83,8 @@ def check_expected(asked: dict[str, str], kept: dict[str, str], expect: str) -> 
     if expect != "fp32" and expect not in asked.values():
         raise ExportError(
             f"{expect} was asked for and no layer of the file is typed so "
-            f"({_summary(asked)}); convert the file first"
+            f"({_summary(asked)}); edgesr export --target tensorrt --precision {expect} writes "
+            "such a file"
         )
     others = [
         name

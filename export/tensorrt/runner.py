@@ -59,9 +59,13 @@ class Runner:
         onnx: network that it must have been built from; not compared when None.
         cuda_graph: launch the whole network as one recorded graph, which saves the time that
             the host takes for every kernel. Recorded anew for every shape.
+        device: number of the GPU.
         api, cuda: libraries to use; by default those that are here.
 
     Attributes:
+        name: the TensorRT and its version, for reports.
+        device: such as "cuda:0".
+        threads: 1; no thread of the host computes.
         inputs, outputs: :class:`Tensor` by name.
 
     Raises:
@@ -69,25 +73,33 @@ class Runner:
         ExportError: no GPU, or an engine that cannot be loaded.
     """
 
+    threads = 1
+
     def __init__(
         self,
         engine: Path | str,
         *,
         onnx: Path | str | None = None,
         cuda_graph: bool = False,
+        device: int = 0,
         api: Api | None = None,
         cuda: Cuda | None = None,
     ) -> None:
         self._path = Path(engine)
         cuda = cuda or find_cuda()
-        device = None if cuda is None else cuda.device()
-        if cuda is None or device is None:
+        gpu = None if cuda is None else cuda.device()
+        if cuda is None or gpu is None:
             raise ExportError(
                 f"{engine} needs a GPU and none is here (no CUDA driver); run the ONNX file in "
                 "ONNX Runtime instead"
             )
-        side = check_engine(engine, onnx, api=api, device=device)
+        if device:
+            cuda.select(device)
+            gpu = cuda.device()
+        side = check_engine(engine, onnx, api=api, device=gpu)
         self._api = api or find_api(side.library)
+        self.name = f"{self._api.name} {self._api.version}"
+        self.device = f"cuda:{device}"
         self._profile = side.ranges()
         self._cuda = cuda
         self._wants_graph = cuda_graph
@@ -190,6 +202,11 @@ class Runner:
             runtime = self._api.module.Runtime(logger(self._api))
             engine = runtime.deserialize_cuda_engine(self._path.read_bytes())
             context = None if engine is None else self._new_context(engine)
+        if context is None and said.of_memory:
+            raise CudaError(
+                f"the GPU has too little memory for {self._path}; build it for smaller tiles, or "
+                "close other programs"
+            )
         if context is None:
             text = said.errors[0][:200] if said.errors else "no reason given"
             raise ExportError(f"{self._path} cannot be loaded: {text}; build it again")

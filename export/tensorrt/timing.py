@@ -53,7 +53,12 @@ def save_cache(config: Any, file: Path) -> None:
         cache = config.get_timing_cache()
         content = None if cache is None else cache.serialize()
     if content is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ExportError(
+                f"timing cache {file.parent} is no folder: {error.strerror}"
+            ) from error
         write_bytes(memoryview(content), file)
 
 

@@ -49,8 +49,11 @@ def bench(
     plan: Plan,
     root: Path,
     say: Say,
+    may_skip: bool = False,
 ) -> list[dict[str, Any]]:
     """Verify, then measure, one model after the other; a failed one does not stop the others.
+
+    With ``may_skip``, models that the runtime is known to get wrong are left out, with the reason.
 
     Returns one entry a model, see ``result.schema.json``.
     """
@@ -60,6 +63,11 @@ def bench(
             say(f"measuring the idle board for {plan.idle_s:g} s")
         idle = idle_power(meter, plan.idle_s)
         for model in models:
+            reason = backend.reason_to_skip(model) if may_skip else None
+            if reason is not None:
+                say(f"{model.name}: skipped: {reason}")
+                entries.append({**_head(model), "status": "skipped", "reason": reason})
+                continue
             try:
                 entries.append(_measure(bundle, model, backend, tile, plan, meter, idle, root, say))
             except BoardError as error:

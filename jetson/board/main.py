@@ -44,11 +44,8 @@ def main(folder: str, arguments: list[str]) -> int:
     code = 0
     try:
         _run(Path(folder), options, result)
-        failed = [entry for entry in result["models"] if entry["status"] != "verified"]
-        result["ok"] = not failed
-        if failed:
-            names = ", ".join(entry["name"] for entry in failed)
-            raise BoardError(f"{len(failed)} of {len(result['models'])} models failed: {names}")
+        _require_verified(result["models"])
+        result["ok"] = True
     except BoardError as error:
         result["error"] = " ".join(str(error).split())
         code = _fail(result["error"])
@@ -66,6 +63,14 @@ def main(folder: str, arguments: list[str]) -> int:
     print(summarise(result))
     print(f"written to {options.output}")
     return code
+
+
+def _require_verified(models: list[dict[str, Any]]) -> None:
+    failed = [entry["name"] for entry in models if entry["status"] == "failed"]
+    if failed:
+        raise BoardError(f"{len(failed)} of {len(models)} models failed: {', '.join(failed)}")
+    if not any(entry["status"] == "verified" for entry in models):
+        raise BoardError(f"no model can be run here: {models[0]['reason']}")
 
 
 def _run(folder: Path, options: argparse.Namespace, result: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from importlib import import_module
 from typing import Any
 
@@ -15,6 +16,7 @@ from .runner import Runner
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 _PREFERRED = ("CUDAExecutionProvider", "CPUExecutionProvider")
 _ERRORS_ONLY = 3
+_ARM = ("aarch64", "arm64")
 
 
 class OrtBackend:
@@ -45,6 +47,20 @@ class OrtBackend:
             "providers": self._providers,
             "threads": self._threads,
         }
+
+    def reason_to_skip(self, model: Model) -> str | None:
+        """Say why ``model`` is better not even loaded here; None where it may be.
+
+        On arm64 CPUs the half-precision convolution of onnxruntime (up to 1.31.1 at least) gives
+        every group the bias of the first, and writes beyond its buffer when it packs the weights.
+        """
+        is_wrong = platform.machine() in _ARM and "CUDAExecutionProvider" not in self._providers
+        if model.precision != "fp16" or not is_wrong:
+            return None
+        return (
+            "onnxruntime computes half-precision grouped convolutions wrongly on arm64 CPUs; run "
+            f"it with TensorRT, or try it with --models {model.name}"
+        )
 
     def open(self, bundle: Bundle, model: Model) -> tuple[Runner, dict[str, Any]]:
         """Load a model; returns its runner and what there is to say about its engine.

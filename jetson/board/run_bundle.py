@@ -53,7 +53,9 @@ def run(
     )
     if options.live is None:
         tile = choose_tile(bundle, options.tile)
-        result["models"] = bench(bundle, models, backend, tile, plan, root, say)
+        result["models"] = bench(
+            bundle, models, backend, tile, plan, root, say, may_skip=not options.models
+        )
     else:
         result["live"] = _live(bundle, models, backend, plan, options, root, result, say)
     result["board"]["clocks_at_end"] = clocks(root)

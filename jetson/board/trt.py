@@ -67,6 +67,11 @@ class TensorRTBackend:
             "workspace_mb": self._settings.workspace_mb,
         }
 
+    def reason_to_skip(self, model: Model) -> str | None:
+        """Nothing: TensorRT is not known to get a model wrong."""
+        del model
+        return None
+
     def open(self, bundle: Bundle, model: Model) -> tuple[Runner, dict[str, Any]]:
         """Load the stored engine of a model, or build it; returns its runner and its description.
 

@@ -36,9 +36,12 @@ class SmallScene:
 
     def pairs(self, split: str) -> Iterator[tuple[Tensor, Tensor]]:
         for window in getattr(self, split):
-            crop = self.normalisation.apply(self.cube.data[window.slices])
-            hr = torch.from_numpy(crop).permute(2, 0, 1)
-            yield degrade(hr[None], self.scale, self.degradation)[0], hr
+            yield self.pair(window)
+
+    def pair(self, window: Window) -> tuple[Tensor, Tensor]:
+        crop = self.normalisation.apply(self.cube.data[window.slices])
+        hr = torch.from_numpy(crop).permute(2, 0, 1)
+        return degrade(hr[None], self.scale, self.degradation)[0], hr
 
 
 def scene(

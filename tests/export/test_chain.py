@@ -130,6 +130,26 @@ def test_int8_takes_the_quantiser_between_the_rewrites(naive, tmp_path):
     assert len(json.loads(stored["links"])) == len(result.links)
 
 
+@pytest.mark.parametrize("target", ["cpu", "tensorrt", "openvino"])
+def test_the_quantiser_is_asked_for_the_target_itself(naive, tmp_path, target):
+    """Each has its own flavour; the rewrites of the target come after, for they rename layers."""
+    pytest.importorskip("openvino" if target == "openvino" else "numpy")
+    seen = []
+
+    def quantise(source, path, wanted):
+        seen.append(wanted)
+        model = onnx.load(source)
+        assert "DepthToSpace" in {node.op_type for node in model.graph.node}
+        onnx.save(model, path)
+
+    out = tmp_path / "out.onnx"
+    result = convert(naive, out, target=target, precision="int8", quantise=quantise)
+    assert seen == [target]
+    operators = {node.op_type for node in onnx.load(out).graph.node}
+    assert ("DepthToSpace" in operators) == (target == "tensorrt")
+    assert any("slabs" in sentence for sentence in result.rewrites) == (target != "tensorrt")
+
+
 def test_int8_that_gains_nothing_is_told(naive, tmp_path):
     with pytest.raises(ExportError, match=r"no layer .* gains by int8"):
         convert(
@@ -153,17 +173,59 @@ def test_an_operator_that_nobody_has_is_named(write_operator, tmp_path):
     assert (caught.value.layer, caught.value.operator) == ("last", "my.own.Sharpen")
 
 
-def test_an_operator_that_tensorrt_lacks_is_named(tmp_path):
-    pytest.importorskip("tensorrt_rtx")
-    source = tmp_path / "antialias.onnx"
-    text = """<ir_version: 10, opset_import: ["" : 20]>
-        shrink (float[n, 3, h, w] x) => (float[n, 3, hr, wr] y)
-        <float[4] s = {1, 1, 0.5, 0.5}>
-        { y = Resize <mode = "cubic", antialias = 1> (x, , s) }"""
-    onnx.save(onnx.parser.parse_model(text), source)
-    with pytest.raises(ExportError, match=r"TensorRT does not take layer .*Resize"):
-        convert(source, tmp_path / "out.onnx", target="tensorrt")
+@pytest.fixture
+def resize(tmp_path):
+    """Writes a network that only resizes."""
+
+    def written(factor, antialias=1):
+        text = f"""<ir_version: 10, opset_import: ["" : 20]>
+            resize (float[n, 3, h, w] x) => (float[n, 3, hr, wr] y)
+            <float[4] s = {{1, 1, {factor}, {factor}}}>
+            {{ y = Resize <mode = "cubic", antialias = {antialias}> (x, , s) }}"""
+        model = onnx.parser.parse_model(text)
+        model.graph.node[0].name = "shrink"
+        onnx.save(model, tmp_path / "resize.onnx")
+        return tmp_path / "resize.onnx"
+
+    return written
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("tensorrt", r"TensorRT does not take layer shrink \(Resize with antialias=1\)"),
+        ("openvino", r"OpenVINO leaves the filter out of layer shrink \(Resize with antialias=1\)"),
+    ],
+)
+def test_antialiasing_is_refused_where_the_target_cannot_do_it(resize, tmp_path, target, words):
+    """Whether or not the target is installed here, and before any work."""
+    with pytest.raises(UnsupportedOperatorError, match=f"{words}; use --target cpu") as caught:
+        convert(resize(0.5), tmp_path / "out.onnx", target=target)
+    assert (caught.value.layer, caught.value.operator) == ("shrink", "Resize")
+    assert "\n" not in str(caught.value)
     assert not (tmp_path / "out.onnx").exists()
+
+
+def test_antialiasing_stays_as_it_is_where_the_target_can_do_it(resize, tmp_path):
+    source = resize(0.5)
+    result = convert(source, tmp_path / "out.onnx", target="cpu")
+    np.testing.assert_array_equal(session(result.path)(IMAGE[:, :3]), session(source)(IMAGE[:, :3]))
+    assert [node.op_type for node in onnx.load(result.path).graph.node] == ["Resize"]
+
+
+def test_the_refusal_for_openvino_is_right(resize):
+    """It shrinks without the filter and says nothing; enlarging needs none."""
+    openvino = pytest.importorskip("export.openvino")
+    pytest.importorskip("openvino")
+    for factor, least, most in ((0.5, 0.05, 1.0), (2, 0.0, 1e-5)):
+        source = resize(factor)
+        difference = openvino.openvino_session(source)(IMAGE[:, :3]) - session(source)(IMAGE[:, :3])
+        assert least <= np.abs(difference).max() < most
+
+
+def test_enlarging_needs_no_filter(resize, tmp_path):
+    pytest.importorskip("openvino")
+    convert(resize(2), tmp_path / "out.onnx", target="openvino")
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,15 @@ def test_an_answer_is_not_overwritten_by_the_next(path):
     np.testing.assert_array_equal(first, kept)
 
 
+def test_a_fixed_shape_answers_the_same_and_takes_no_other(path):
+    run = openvino_session(path, shape=IMAGE.shape)
+    np.testing.assert_allclose(run(IMAGE), session(path)(IMAGE), atol=1e-5)
+    with pytest.raises(ExportError, match=r"OpenVINO failed on \(1, 5, 9, 7\)"):
+        run(IMAGE[:1])
+    with pytest.raises(ExportError, match="OpenVINO cannot load"):
+        openvino_session(path, shape=(1, 3, 9, 7))
+
+
 def test_bfloat16_rounds_where_the_cpu_has_it(path):
     if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         with pytest.raises(ExportError, match="choose float32"):

@@ -6,7 +6,7 @@ import onnx.parser
 import pytest
 
 from export.errors import ExportError
-from export.profile import profile, table
+from export.profile import node_times, profile, table
 
 
 @pytest.fixture
@@ -46,3 +46,11 @@ def test_the_table_has_both_and_their_sums():
 def test_no_run_is_refused(path):
     with pytest.raises(ExportError, match="at least 1 run"):
         profile(path, np.ones((1, 3, 4, 4), np.float32), runs=0)
+
+
+def test_nodes_are_told_one_by_one_in_their_order(path):
+    image = np.ones((1, 3, 64, 64), np.float32)
+    found = node_times(path, image, runs=3)
+    assert [node.op for node in found] == ["Erf", "Sin"]
+    assert len({node.layer for node in found}) == 2
+    assert all(node.ms > 0 for node in found)

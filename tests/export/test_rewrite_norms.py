@@ -109,6 +109,30 @@ def test_openvino_gets_means_over_channels_in_place(rewriting, depth, shift, lev
     assert "Transpose" not in found
 
 
+def test_names_that_a_quantiser_gave_are_not_taken_again(rewriting):
+    """Its scale of a tensor y is called y.scale."""
+    model = rewriting.model(
+        """(float[n, 4, h, w] x) => (float[n, 4, h, w] z) {
+            p = Transpose <perm = [0, 2, 3, 1]> (x)
+            q = LayerNormalization (p, g)
+            y = Transpose <perm = [0, 3, 1, 2]> (q)
+            i = QuantizeLinear (y, y_scale, y_zero)
+            z = DequantizeLinear (i, y_scale, y_zero)
+        }""",
+        {
+            "g": RNG.standard_normal(4, dtype=np.float32),
+            "y_scale": np.array(0.05, np.float32),
+            "y_zero": np.array(100, np.uint8),
+        },
+    )
+    for node in model.graph.node:
+        node.input[:] = [name.replace("_", ".") for name in node.input]
+    for tensor in model.graph.initializer:
+        tensor.name = tensor.name.replace("_", ".")
+    x = RNG.standard_normal((1, 4, 3, 5), dtype=np.float32)
+    assert rewriting.same(model, x, target="openvino", atol=0.051)["Transpose"] == 0
+
+
 @pytest.mark.parametrize(
     ("last", "first", "axis"),
     [

@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from export.errors import ExportError
-from export.int8.flavour import CPU, TENSORRT, Range, find_flavour
+from export.int8.flavour import CPU, OPENVINO, TENSORRT, Range, find_flavour
 from export.int8.layers import Layer
 
 EDGES = st.floats(0, 1e6, allow_subnormal=False, width=32)
 
 
-@pytest.mark.parametrize("flavour", [CPU, TENSORRT], ids=lambda flavour: flavour.name)
+@pytest.mark.parametrize("flavour", [CPU, OPENVINO, TENSORRT], ids=lambda flavour: flavour.name)
 @given(low=EDGES, high=EDGES)
 def test_levels_span_the_range_and_hold_zero(flavour, low, high):
     scale, zero = flavour.affine(Range(-low, high))
@@ -50,5 +50,5 @@ def test_groups_of_odd_width_stay_float_in_tensorrt(shape, groups, fits):
 
 
 def test_an_unknown_target_is_refused():
-    with pytest.raises(ExportError, match="one of cpu, tensorrt, got 'tpu'"):
+    with pytest.raises(ExportError, match="one of cpu, openvino, tensorrt, got 'tpu'"):
         find_flavour("tpu")

@@ -11,6 +11,8 @@ from export.errors import ExportError
 from export.int8 import quantise as quantise_module
 from export.int8 import quantize, recorded_layers
 from export.int8.speed import GroupSpeed
+from export.model_file import write_model
+from export.rewrite import rewrite
 
 pytestmark = pytest.mark.usefixtures("nncf")
 
@@ -106,6 +108,20 @@ def test_the_cpu_gets_uint8_activations_and_pairs_on_both_sides(
     assert np.abs(run_file(path, image) - run_file(network, image)).max() < 0.05
 
 
+@pytest.mark.usefixtures("every_group_pays")
+def test_openvino_gets_pairs_on_the_inputs_alone(network, tiles, evaluate, tmp_path):
+    """And its metrics are those of OpenVINO on the file as it is rewritten for it."""
+    openvino = pytest.importorskip("export.openvino")
+    pytest.importorskip("openvino")
+    path = tmp_path / "int8.onnx"
+    result = quantize(network, path, tiles, target="openvino", evaluate=evaluate, **LOOSE)
+    quantisers = [node for node in onnx.load(path).graph.node if node.op_type == "QuantizeLinear"]
+    assert len(quantisers) == len(result.quantised) == 4
+    write_model(rewrite(onnx.load(path), "openvino")[0], path)
+    after = evaluate(openvino.openvino_session(path))
+    assert after["mpsnr"] == pytest.approx(result.after["mpsnr"], abs=1e-3)
+
+
 def test_measured_for_real_every_layer_has_a_verdict(network, tiles, evaluate, tmp_path):
     """What gets faster here is this machine's business; that all is said is ours."""
     path = tmp_path / "int8.onnx"
@@ -168,7 +184,7 @@ def test_layers_are_kept_on_request(network, tiles, evaluate, tmp_path, for_tens
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"target": "tpu"}, "one of cpu, tensorrt"),
+        ({"target": "tpu"}, "one of cpu, openvino, tensorrt"),
         ({"keep": ["nowhere"]}, "has no layer nowhere"),
         ({"max_sam_drop": -1.0}, "max_sam_drop is a number from 0, got -1"),
         ({"repeats": 0}, "at least 1 timed round"),

@@ -21,7 +21,7 @@ from export.tensorrt import (
     side_path,
 )
 from export.tensorrt import builder as builder_module
-from export.tensorrt.messages import KNOWN_WARNINGS
+from export.tensorrt.messages import KNOWN_WARNINGS, Messages
 
 PROFILE = {"input": ((1, 32, 8, 8), (1, 32, 16, 16), (2, 32, 32, 32))}
 QUIET = {"compute_capability": "8.6", "progress": False}
@@ -161,7 +161,7 @@ def test_a_file_of_another_precision_is_refused_before_the_build(
             'y = Resize<mode="cubic", antialias=1>(x, , s)',
             {"s": np.array([1, 1, 0.5, 0.5], np.float32)},
             "Resize",
-            r"layer Resize_0 \(Resize\): Antialiasing is not supported.*without antialiasing",
+            r"layer Resize_0 \(Resize with antialias=1\); use --target cpu, where ONNX Runtime",
         ),
         ("y = Bernoulli(x)", {}, "Bernoulli", r"no such operator; replace it before the export"),
         ("y = com.acme.Sharpen(x)", {}, "com.acme.Sharpen", r"\(com\.acme\.Sharpen\): it has no"),
@@ -206,6 +206,12 @@ def test_a_memory_limit_that_is_too_low_is_one_clear_line(files, tmp_path):
             profile=PROFILE, **QUIET,
         )  # fmt: skip
     assert not any(tmp_path.iterdir())
+
+
+def test_a_gpu_with_too_little_memory_is_told_apart_from_a_limit():
+    said = Messages(errors=["[defaultAllocator.cpp] Cuda Runtime (out of memory)"])
+    failure = builder_module._build_failure(said, "fp16", None)
+    assert failure.startswith("the GPU has too little memory to build the engine; build for smal")
 
 
 @pytest.mark.parametrize(
@@ -271,6 +277,13 @@ def test_timings_are_kept_in_a_file_of_their_device(write, tmp_path):
     (file,) = folder.iterdir()
     assert re.fullmatch(r"timing-tensorrt_rtx-[\d.]+-sm8\.6-no-gpu.*\.cache", file.name)
     assert file.stat().st_size > 0
+
+
+def test_a_timing_cache_that_cannot_be_is_one_clear_line(write, tmp_path):
+    path = write(DOUBLE)
+    with pytest.raises(ExportError, match=r"timing cache .*model\.onnx.* is no folder"):
+        build(path, tmp_path / "m.engine", expect="fp32", timing_cache=path / "cache", **QUIET)
+    assert not (tmp_path / "m.engine").exists()
 
 
 def test_fixed_sizes_need_no_profile_and_free_ones_get_tiles(files, tmp_path):

@@ -2,7 +2,7 @@
 
 One command, unattended::
 
-    python -m pytest -m gpu tests/export/tensorrt/test_gpu.py
+    make gpu
 
 Latencies are printed and, with EDGESR_GPU_RESULTS=FILE, written there as JSON.
 """
@@ -20,6 +20,7 @@ import pytest
 from export.errors import ExportError
 from export.runtime import session
 from export.tensorrt import Runner, StaleEngineError, available, build, check_engine, side_path
+from export.tensorrt.api import capability_text, find_api
 from export.tensorrt.cuda import find_cuda, find_device
 
 pytestmark = pytest.mark.gpu
@@ -44,6 +45,10 @@ def device():
         pytest.skip("no CUDA device here")
     if not available():
         pytest.skip("no TensorRT here: install the extra 'tensorrt'")
+    library = find_api()
+    if library.capabilities and found.capability not in library.capabilities:
+        here = capability_text(found.capability)
+        pytest.skip(f"{library.name} {library.version} does not build for {found.name} ({here})")
     return found
 
 

@@ -18,6 +18,7 @@ from export.errors import ExportError
 from export.tensorrt import Runner, StaleEngineError, side_path
 from export.tensorrt.api import Api
 from export.tensorrt.cuda import Cuda, CudaError
+from export.tensorrt.messages import _loggers
 
 LEAST, BEST, MOST = (1, 2, 2, 2), (1, 2, 4, 4), (3, 2, 8, 8)
 
@@ -78,6 +79,9 @@ class Cudart:
 
     def _cudaGetDevice(self, index):  # noqa: N802
         return 0
+
+    def _cudaSetDevice(self, index):  # noqa: N802
+        return 0 if index < self.devices else 101
 
     def _cudaDeviceGetAttribute(self, value, attribute, index):  # noqa: N802
         value._obj.value = {75: 8, 76: 7}[attribute]
@@ -324,6 +328,25 @@ def test_a_failed_run_is_an_error(make):
 def test_an_engine_that_does_not_load_is_an_error(make):
     with pytest.raises(ExportError, match=r"cannot be loaded: no reason given; build it again"):
         make(loads=False)
+
+
+def test_too_little_memory_for_the_engine_itself_is_told(make, monkeypatch):
+    def full(self):
+        for logger in _loggers.values():
+            logger.log(SimpleNamespace(name="ERROR"), "Cuda Runtime (out of memory)")
+
+    monkeypatch.setattr(Engine, "create_execution_context", full)
+    with pytest.raises(CudaError, match=r"too little memory for .*engine; build it for smaller"):
+        make()
+
+
+def test_another_gpu_can_be_chosen(make, cudart):
+    assert make().device == "cuda:0"
+    with pytest.raises(CudaError, match=r"cudaSetDevice failed: something broke \(CUDA error 101"):
+        make(device=1)
+    cudart.devices = 2
+    runner = make(device=1)
+    assert (runner.device, runner.name, runner.threads) == ("cuda:1", "tensorrt 10.3.0", 1)
 
 
 def test_no_gpu_is_one_clear_line(make, cudart):

@@ -1,0 +1,84 @@
+"""How far measured networks are from the peaks that were measured beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchmarks.results import Results
+
+GROUP = "roofline"
+
+
+@dataclass(frozen=True)
+class Distance:
+    """One network in one form.
+
+    Attributes:
+        network, form, side: what ran.
+        median_ms: measured.
+        arithmetic_ms: all MACs at the measured peak of the precision.
+        traffic_ms: input, weights and output once at the measured bandwidth of copying.
+        gflops: achieved, 2 FLOP a MAC.
+        slowest: milliseconds of the slowest types of operator, by name.
+    """
+
+    network: str
+    form: str
+    side: int
+    median_ms: float
+    arithmetic_ms: float
+    traffic_ms: float
+    gflops: float
+    slowest: dict[str, float]
+
+    @property
+    def floor_ms(self) -> float:
+        """No faster than this on this machine, whatever the program."""
+        return max(self.arithmetic_ms, self.traffic_ms)
+
+    @property
+    def bound(self) -> str:
+        """What makes the floor."""
+        return "arithmetic" if self.arithmetic_ms >= self.traffic_ms else "traffic"
+
+    @property
+    def gap(self) -> float:
+        """Measured time over the floor."""
+        return self.median_ms / self.floor_ms
+
+
+def peaks(results: Results) -> dict[str, tuple[float, str]]:
+    """Best rate of each kind ("fp32", "int8", "copy", ...) and its unit, FLOP/s or byte/s."""
+    best: dict[str, tuple[float, str]] = {}
+    for record in results.records(GROUP):
+        if "peak" in record.facts:
+            kind = record.facts["peak"]
+            work = record.facts["work"] * (1 if kind == "copy" else 2)
+            rate = work / (record.median_ms / 1e3)
+            unit = "byte/s" if kind == "copy" else "FLOP/s"
+            if kind not in best or rate > best[kind][0]:
+                best[kind] = (rate, unit)
+    return best
+
+
+def distances(results: Results) -> list[Distance]:
+    """Every network of the roofline, in the order measured."""
+    best = peaks(results)
+    found = []
+    for record in results.records(GROUP):
+        if "peak" in record.facts:
+            continue
+        facts, flops = record.facts, 2 * record.facts["macs"]
+        found.append(
+            Distance(
+                facts["network"],
+                facts["form"],
+                facts["input_shape"][-1],
+                record.median_ms,
+                flops / best[facts["precision"]][0] * 1e3,
+                facts["least_bytes"] / best["copy"][0] * 1e3,
+                flops / (record.median_ms / 1e3) / 1e9,
+                facts["slowest_operators"],
+            )
+        )
+    return found

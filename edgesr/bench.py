@@ -1,0 +1,149 @@
+"""``edgesr bench``: measure the models of a finished run again, beside results from boards."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import nn
+
+from edgesr import deployment
+from edgesr.boards import BoardResult
+from edgesr.deploy import Engine, Model
+from edgesr.deployment import Made
+from edgesr.errors import OptionError
+from edgesr.job import open_job
+from edgesr.recipe import CompressRecipe
+from edgesr.report import environment
+from edgesr.report.boards_table import DesktopRow, render_boards
+from edgesr.report.console import deployment_notes, deployment_table, notes
+from edgesr.run import RECIPE, REPORT, STUDENT
+from edgesr.surgery import Candidate, require_sites
+from edgesr.weights import load_network
+
+
+def stored(run: Path) -> dict[str, Any]:
+    """What the run itself has measured, in the form of :func:`bench`.
+
+    Raises:
+        OptionError: the folder is no finished run, or one without deployed models.
+    """
+    report = _report(run)
+    return {key: report[key] for key in ("deployment", "environment")}
+
+
+def bench(run: Path, *, tile: int | None = None, threads: int | None = None) -> dict[str, Any]:
+    """Measure what a run made, in one process with the uncompressed and the paper's network.
+
+    Args:
+        run: folder of a finished ``edgesr compress``; its cube and weights must still be where
+            they were.
+        tile: LR side of the tile to time; that of the run by default.
+        threads: CPU threads; those of the run by default.
+
+    Returns:
+        ``deployment`` as ``report.json`` has it, and the ``environment`` that it was measured in.
+
+    Raises:
+        OptionError: the folder is no finished run, or one of its models is gone or changed.
+    """
+    report = _report(run)
+    recipe = CompressRecipe.load(run / RECIPE)
+    recipe = replace(
+        recipe,
+        latency_tile=tile or recipe.latency_tile,
+        threads=threads or recipe.threads or os.cpu_count(),
+    )
+    made = _made(run, report)
+    job = open_job(recipe)
+    factory = recipe.model if ":" in recipe.model else None
+    student = load_network(run / STUDENT, factory).model.eval()
+    with tempfile.TemporaryDirectory() as scratch:
+        table, _ = deployment.measure(
+            recipe,
+            run,
+            made,
+            job,
+            student,
+            _baseline(report, job.model, job.example()),
+            Path(scratch),
+        )
+    return {
+        "deployment": table,
+        "environment": environment(recipe.device, torch.get_num_threads()),
+    }
+
+
+def _report(run: Path) -> dict[str, Any]:
+    if not (run / REPORT).is_file():
+        raise OptionError(f"{run} is no finished run: it has no {REPORT}; name a run folder")
+    report: dict[str, Any] = json.loads((run / REPORT).read_text())
+    if "deployment" not in report:
+        raise OptionError(f"{run} holds no deployed models; compress again with this version")
+    return report
+
+
+def _made(run: Path, report: Mapping[str, Any]) -> Made:
+    table = report["deployment"]
+    models = {entry["path"]: _model(entry) for entry in table["models"]}
+    engines = [Engine(**entry) for entry in table["engines"]]
+    _require(run, [*models, *(engine.path for engine in engines)])
+    return Made(list(models.values()), engines, [])
+
+
+def _model(entry: Mapping[str, Any]) -> Model:
+    """The model of an entry: on some runtimes one file gives several."""
+    known = {item.name: entry[item.name] for item in fields(Model) if item.name in entry}
+    return Model(**{**known, "precision": Path(entry["path"]).stem.rpartition("-")[2]})
+
+
+def _require(run: Path, paths: Iterable[str]) -> None:
+    missing = [path for path in paths if not (run / path).is_file()]
+    if missing:
+        raise OptionError(f"{run} has lost {', '.join(missing)}; compress again")
+
+
+def _baseline(
+    report: Mapping[str, Any], model: nn.Module, example: torch.Tensor
+) -> nn.Module | None:
+    """The paper's network: its weights change no latency, so the plain slices will do."""
+    if report["paper_baseline"] is None:
+        return None
+    groups = report["paper_baseline"]["groups"]
+    entry = next(one for one in report["candidates"] if one.get("groups") == groups)
+    candidate = Candidate("grouped", groups, entry["settings"], 0, 0)
+    baseline, _ = candidate.perform(model, require_sites(model, example))
+    return baseline.eval()
+
+
+def render(found: Mapping[str, Any], boards: Sequence[BoardResult]) -> None:
+    """Print what :func:`bench` found, and results of boards beside it."""
+    console = Console(highlight=False)
+    table, machine = found["deployment"], found["environment"]["cpu"]
+    console.print(deployment_table(table))
+    console.print(notes(deployment_notes(table)))
+    if boards:
+        console.print()
+        render_boards(boards, _desktop_rows(table, machine), console)
+
+
+def _desktop_rows(table: Mapping[str, Any], machine: str) -> list[DesktopRow]:
+    return [
+        DesktopRow(
+            machine,
+            entry["path"],
+            entry["precision"],
+            entry["runtime"],
+            tuple(table["input_shape"]),
+            entry["latency_ms"]["median"],
+        )
+        for entry in table["models"]
+        if entry["latency_ms"]
+    ]

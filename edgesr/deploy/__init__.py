@@ -1,0 +1,36 @@
+"""From the student's ONNX file to what users deploy: a model for each target and precision.
+
+::
+
+    model.onnx --+-- cpu       -- fp32, fp16, int8 --+
+                 +-- tensorrt  -- fp32, fp16, int8 --+-- quality on test, size, difference, latency
+                 +-- openvino  -- fp32, int8       --+
+                        |
+                        +-- engines
+
+What cannot be made here is listed with its reason; nothing is guessed.
+"""
+
+from edgesr.deploy.engines import Engine, build_engines
+from edgesr.deploy.measure import measure_models, ratios
+from edgesr.deploy.models import Absent, Limits, Maker, Model
+from edgesr.deploy.quality import calibration_tiles, on_validation, reference_tiles
+from edgesr.deploy.rivals import PLAIN, REWRITTEN, export_rivals, open_rivals
+
+__all__ = [
+    "PLAIN",
+    "REWRITTEN",
+    "Absent",
+    "Engine",
+    "Limits",
+    "Maker",
+    "Model",
+    "build_engines",
+    "calibration_tiles",
+    "export_rivals",
+    "measure_models",
+    "on_validation",
+    "open_rivals",
+    "ratios",
+    "reference_tiles",
+]

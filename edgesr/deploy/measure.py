@@ -1,0 +1,180 @@
+"""Quality, difference and latency of every model, all timed in turn in one process."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from edgesr.cube import Scene
+from edgesr.deploy.engines import Engine
+from edgesr.deploy.models import Model
+from edgesr.deploy.quality import Network, on_test
+from edgesr.evaluate import inference
+from edgesr.latency import Timing, measure
+from edgesr.progress import track
+from export.errors import ExportError
+from export.runtime import session
+
+ONNX_RUNTIME = "ONNX Runtime, CPU"
+OPENVINO = "OpenVINO, CPU"
+TENSORRT = "TensorRT"
+NO_GPU = "needs a GPU; none is here. Built and measured on the board by the bundle"
+WARMUP = 2
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A network to time beside the models, such as the uncompressed one.
+
+    Attributes:
+        name: under which its time is given.
+        network: what is called.
+    """
+
+    name: str
+    network: Network
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One line of the table: a model on a runtime."""
+
+    model: Model
+    runtime: str
+    precision: str
+    judge: Network  # computes the metrics
+    timed: Network | None
+    why_not_timed: str | None = None
+
+
+def measure_models(
+    folder: Path,
+    models: Sequence[Model],
+    engines: Sequence[Engine],
+    student: nn.Module,
+    scene: Scene,
+    inputs: Sequence[Tensor],
+    tile: np.ndarray,
+    threads: int,
+    rivals: Sequence[Rival] = (),
+    repeats: int = 15,
+) -> tuple[list[dict[str, Any]], dict[str, Timing]]:
+    """Measure every model on every runtime that is here.
+
+    Args:
+        folder: of the run.
+        models: what was made; paths are relative to ``folder``.
+        engines: what was built of them.
+        student: the network that all of them must equal, in torch.
+        scene: whose test region the metrics are taken on.
+        inputs: [N, B, h, w] to compare with ``student`` on.
+        tile: [1, B, h, w] to time.
+        threads: threads of the CPU's runtimes.
+        rivals: networks to time in the same rounds.
+        repeats: measured rounds.
+
+    Returns:
+        Entries of ``deployment.models`` of the report, and the times of the rivals by name.
+    """
+    with inference(student):
+        answers = [(one.numpy(), student(one).numpy()) for one in inputs]
+    rows = [row for model in models for row in _rows(folder, model, engines, threads)]
+    calls = {f"row {index}": row.timed for index, row in enumerate(rows) if row.timed}
+    calls |= {f"rival {rival.name}": rival.network for rival in rivals}
+    timings = measure({name: partial(call, tile) for name, call in calls.items()}, repeats, WARMUP)
+    entries = []
+    for index, row in enumerate(track(rows, "measure models")):
+        metrics, difference = on_test(row.judge, scene), _difference(row.judge, answers)
+        entries.append(_entry(folder, row, metrics, difference, timings.get(f"row {index}")))
+    return entries, {rival.name: timings[f"rival {rival.name}"] for rival in rivals}
+
+
+def ratios(pairs: Mapping[str, tuple[str, float, str, float]]) -> list[dict[str, Any]]:
+    """Entries of ``deployment.ratios``: what is compared, from what, to what, in milliseconds."""
+    return [
+        {
+            "name": name,
+            "from": before,
+            "from_ms": from_ms,
+            "to": after,
+            "to_ms": to_ms,
+            "ratio": from_ms / to_ms,
+        }
+        for name, (before, from_ms, after, to_ms) in pairs.items()
+    ]
+
+
+def _rows(folder: Path, model: Model, engines: Sequence[Engine], threads: int) -> list[_Row]:
+    path = folder / model.path
+    if model.target == "openvino":
+        return _openvino_rows(path, model, threads)
+    own = session(path, threads)
+    if model.target == "cpu":
+        return [_Row(model, ONNX_RUNTIME, model.precision, own, own)]
+    engine = next((one for one in engines if one.model == model.path), None)
+    runner, why = _on_gpu(folder, engine)
+    return [_Row(model, TENSORRT, model.precision, runner or own, runner, why)]
+
+
+def _openvino_rows(path: Path, model: Model, threads: int) -> list[_Row]:
+    from export.openvino import openvino_session
+
+    runs = {"fp32": openvino_session(path, threads)}
+    try:
+        runs["bf16"] = openvino_session(path, threads, "bfloat16")
+    except ExportError:  # a CPU without it
+        if model.precision == "int8":
+            runs["int8"] = runs.pop("fp32")
+    else:
+        if model.precision == "int8":
+            runs = {"int8, bf16": runs["bf16"]}
+    return [_Row(model, OPENVINO, name, run, run) for name, run in runs.items()]
+
+
+def _on_gpu(folder: Path, engine: Engine | None) -> tuple[Network | None, str | None]:
+    if engine is None:
+        return None, NO_GPU
+    from export.tensorrt import Runner
+
+    try:
+        return Runner(folder / engine.path, onnx=folder / engine.model, cuda_graph=True), None
+    except ExportError as error:
+        return None, f"not run here: {error}"
+
+
+def _difference(network: Network, answers: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
+    return max(float(np.abs(network(image) - right).max()) for image, right in answers)
+
+
+def _entry(
+    folder: Path, row: _Row, metrics: dict[str, float], difference: float, timing: Timing | None
+) -> dict[str, Any]:
+    content = (folder / row.model.path).read_bytes()
+    where = row.runtime if row.timed else ONNX_RUNTIME
+    return {
+        "target": row.model.target,
+        "precision": row.precision,
+        "runtime": row.runtime,
+        "path": row.model.path,
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "metrics": metrics,
+        "metrics_runtime": where,
+        "max_abs_difference": difference,
+        "latency_ms": None
+        if timing is None
+        else {"median": timing.median_ms, "p95": timing.p95_ms},
+        "why_not_timed": row.why_not_timed,
+        **{
+            key: value
+            for key, value in asdict(row.model).items()
+            if key in ("rewrites", "layers", "counts", "validation", "links", "tuned")
+        },
+    }

@@ -1,0 +1,62 @@
+"""What the models are compared with: the uncompressed and the paper's network, as ONNX."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from edgesr.deploy.measure import Rival
+from export.chain import convert
+from export.errors import ExportError
+from export.onnx import export_onnx
+from export.runtime import session
+
+PLAIN, REWRITTEN = "plain", "rewritten"
+OPENVINO = "plain, OpenVINO bf16"
+
+
+def rival_file(network: str, form: str) -> str:
+    """Name of the file of a network as it is, or rewritten."""
+    return f"{network}-{form}.onnx"
+
+
+def export_rivals(
+    networks: Mapping[str, nn.Module], example: Tensor, folder: Path
+) -> dict[str, Path]:
+    """Write each network as torch exports it, and with every exact rewrite for the CPU.
+
+    Args:
+        networks: by name; the first is the uncompressed one.
+        example: LR tile [1, B, h, w].
+        folder: for the files.
+
+    Returns:
+        Path by name, such as "teacher plain".
+
+    Raises:
+        ExportError: a network that cannot be exported.
+    """
+    files = {}
+    for name, network in networks.items():
+        plain = files[f"{name} {PLAIN}"] = folder / rival_file(name, PLAIN)
+        rewritten = files[f"{name} {REWRITTEN}"] = folder / rival_file(name, REWRITTEN)
+        export_onnx(network, example, plain, rewrite=False)
+        convert(plain, rewritten, target="cpu", tiles=[example.numpy()], overwrite=True)
+    return files
+
+
+def open_rivals(files: Mapping[str, Path], threads: int) -> list[Rival]:
+    """Load the files for the CPU; the first also in OpenVINO's bfloat16, where that works."""
+    rivals = [Rival(name, session(path, threads)) for name, path in files.items()]
+    first, path = next(iter(files.items()))
+    if find_spec("openvino") is not None:
+        from export.openvino import openvino_session
+
+        name = first.replace(PLAIN, OPENVINO)
+        with suppress(ExportError):  # a CPU without it
+            rivals.append(Rival(name, openvino_session(path, threads, "bfloat16")))
+    return rivals

@@ -1,0 +1,51 @@
+"""``edgesr report``: the page of a finished run, drawn again from what its folder holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgesr.boards import read_boards
+from edgesr.errors import OptionError
+from edgesr.report import ReportError, validate
+from edgesr.report.page import write_page
+from edgesr.report.pictures import Pictures
+from edgesr.run import PAGE, PICTURES, REPORT
+
+
+def render_run(run: Path, imports: Sequence[Path] = (), output: Path | None = None) -> Path:
+    """Write the page of a run; nothing is computed again.
+
+    Args:
+        run: folder of a finished ``edgesr compress``.
+        imports: results that came back from boards.
+        output: HTML file to write; ``report.html`` in the folder by default.
+
+    Returns:
+        The file written.
+
+    Raises:
+        OptionError: the folder is no finished run, or the file cannot be written.
+        ReportError: its report does not fit the schema.
+        DataError: a board's result or the stored pictures cannot be read.
+    """
+    source = run / REPORT
+    if not source.is_file():
+        raise OptionError(f"{run} is no finished run: it has no {REPORT}; name a run folder")
+    target = output or run / PAGE
+    if target.suffix.lower() not in (".html", ".htm"):
+        raise OptionError(f"--output {target} is no .html file; the page is one")
+    try:
+        report = json.loads(source.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ReportError(f"{source} cannot be read: {error}; run edgesr compress again") from error
+    validate(report)
+    boards = read_boards(imports)
+    stored = run / PICTURES
+    pictures = Pictures.load(stored) if stored.is_file() else None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return write_page(report, pictures, target, boards)
+    except OSError as error:
+        raise OptionError(f"{target} cannot be written: {error.strerror or error}") from error

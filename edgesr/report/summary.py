@@ -1,0 +1,159 @@
+"""What the page says first: one sentence, and six figures before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from edgesr.report.console import quantity
+from edgesr.report.wording import by, fixed, milliseconds, plural, reduction, signed, speed, times
+
+Section = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class KeyFigure:
+    """A figure after compression beside the one before.
+
+    Attributes:
+        label: what it is, with its unit.
+        after, before: as text.
+        change: in words.
+        remains: share of the earlier cost that is left, in [0, 1]; None where no bar makes sense.
+        good: whether the change is for the better; None where it is neither.
+    """
+
+    label: str
+    after: str
+    before: str
+    change: str
+    remains: float | None = None
+    good: bool | None = None
+
+
+def headline(report: Section) -> str:
+    """The result in one sentence, whatever it is."""
+    teacher, student = report["teacher"], report["student"]
+    shrink = teacher["upsampler_params"] / max(student["upsampler_params"], 1)
+    before, after = teacher["latency_ms"]["median"], student["latency_ms"]["median"]
+    gain = round(student["metrics"]["mpsnr"] - teacher["metrics"]["mpsnr"], 3)
+    quality = (
+        f"loses {-gain:.3f} dB" if gain < 0 else f"gains {gain:.3f} dB" if gain else "loses nothing"
+    )
+    return (
+        f"The upsampler is {times(shrink)} times smaller; the network runs"
+        f" {speed(before, after)} and {quality}."
+    )
+
+
+def retained(report: Section) -> float | None:
+    """Share of the teacher's lead over bicubic, in MPSNR, that the student keeps.
+
+    None where the teacher does not lead.
+    """
+    bicubic, teacher, student = (
+        report[name]["metrics"]["mpsnr"] for name in ("bicubic", "teacher", "student")
+    )
+    return (student - bicubic) / (teacher - bicubic) if teacher > bicubic else None
+
+
+def key_figures(report: Section) -> list[KeyFigure]:
+    """Sizes, cost, latency and quality of the student, each beside the teacher's."""
+    teacher, student = report["teacher"], report["student"]
+    before, after = teacher["latency_ms"]["median"], student["latency_ms"]["median"]
+    psnr = student["metrics"]["mpsnr"] - teacher["metrics"]["mpsnr"]
+    angle = student["metrics"]["sam"] - teacher["metrics"]["sam"]
+    sizes = [
+        KeyFigure(
+            label,
+            quantity(student[key]),
+            quantity(teacher[key]),
+            reduction(teacher[key], student[key]),
+            min(1.0, student[key] / teacher[key]) if teacher[key] else None,
+            student[key] < teacher[key],
+        )
+        for label, key in (
+            ("Upsampler, parameters", "upsampler_params"),
+            ("Network, parameters", "params"),
+            ("Cost, MACs", "macs"),
+        )
+    ]
+    return [
+        *sizes,
+        KeyFigure(
+            "Latency, ms",
+            milliseconds(after),
+            milliseconds(before),
+            speed(before, after),
+            min(1.0, after / before) if before else None,
+            after < before,
+        ),
+        KeyFigure(
+            "MPSNR, dB (higher is better)",
+            fixed(student["metrics"]["mpsnr"]),
+            fixed(teacher["metrics"]["mpsnr"]),
+            f"{signed(psnr)} dB",
+        ),
+        KeyFigure(
+            "SAM, degrees (lower is better)",
+            fixed(student["metrics"]["sam"]),
+            fixed(teacher["metrics"]["sam"]),
+            f"{signed(angle)}°",
+        ),
+    ]
+
+
+def best_deployed(report: Section) -> tuple[str, float, float] | None:
+    """The fastest model that was timed: its name, how much faster than the plain export, its MPSNR.
+
+    None where nothing was deployed or the plain export was not timed.
+    """
+    naive = report["teacher"].get("naive_latency_ms")
+    models = [m for m in report.get("deployment", {}).get("models", ()) if m["latency_ms"]]
+    if not naive or not models:
+        return None
+    best = min(models, key=lambda m: m["latency_ms"]["median"])
+    name = f"{best['precision']}, {best['runtime']}"
+    return name, naive["median"] / best["latency_ms"]["median"], best["metrics"]["mpsnr"]
+
+
+def warnings(report: Section) -> Iterator[str]:
+    """What a reader should know before believing the headline."""
+    lead = report["teacher"]["metrics"]["mpsnr"] - report["bicubic"]["metrics"]["mpsnr"]
+    if lead < 0:
+        yield (
+            f"The teacher is {-lead:.3f} dB below bicubic interpolation on the test region: train"
+            " it longer before you use what came of it."
+        )
+    limit = report["recipe"].get("max_psnr_drop")
+    lost = report["teacher"]["metrics"]["mpsnr"] - report["student"]["metrics"]["mpsnr"]
+    if limit is not None and lost > limit:
+        yield (
+            f"On the test region the student loses {lost:.3f} dB, more than the {limit:g} dB that"
+            " the recipe allows on validation."
+        )
+    if report["student"]["latency_ms"]["median"] > report["teacher"]["latency_ms"]["median"]:
+        yield "On this machine the student is slower than the teacher."
+
+
+def timing_conditions(report: Section) -> str:
+    """Under what conditions the latencies of the networks hold."""
+    timed = report["student"]["latency_ms"]
+    return (
+        f"{timed['runtime']}, {plural(timed['threads'], 'thread')}, {report['environment']['cpu']},"
+        f" input {by(timed['input_shape'])}, median of {timed['repeats']}"
+    )
+
+
+def test_conditions(report: Section) -> str:
+    """On what the quality was measured."""
+    data = report["data"]
+    windows = data["split"].get("test", {})
+    text = f"test region of {data['name']}"
+    if "windows" in windows:
+        sizes = ", ".join(windows.get("sizes", ())).replace(" x ", " × ")
+        text += f", {plural(windows['windows'], 'window')}" + (
+            f" of {sizes} pixels" if sizes else ""
+        )
+    return f"{text}, [0, 1] data, float32"

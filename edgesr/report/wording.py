@@ -1,0 +1,111 @@
+"""Figures and times as people read them, for the page's text, tables and charts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+Section = Mapping[str, Any]
+NONE = "–"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network of a report: its name for people, the name of its colour, and its figures."""
+
+    name: str
+    kind: str
+    network: Section
+
+
+def network_rows(report: Section) -> list[Row]:
+    """The networks that a run measured: teacher, student, and the paper's where it was made."""
+    rows = [
+        Row("teacher", "teacher", report["teacher"]),
+        Row("student", "student", report["student"]),
+    ]
+    if baseline := report["paper_baseline"]:
+        rows.append(Row(f"paper's g={baseline['groups']}", "paper", baseline))
+    return rows
+
+
+def milliseconds(duration: float) -> str:
+    """Three significant places at least: 0.123, 4.56, 45.6, 1234 (ms)."""
+    for limit, places in ((1, 3), (10, 2), (1000, 1)):
+        if duration < limit:
+            return f"{duration:.{places}f}"
+    return f"{duration:,.0f}"
+
+
+def signed(number: float, places: int = 3) -> str:
+    """With its sign, a real minus, and no negative zero: +0.012, −0.035."""
+    return f"{round(number, places) + 0.0:+.{places}f}".replace("-", "−")
+
+
+def fixed(number: Any, places: int = 3) -> str:
+    """A number with so many decimals; a dash for what is no number."""
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        return NONE
+    return f"{number:,.{places}f}".replace("-", "−")
+
+
+def times(ratio: float) -> str:
+    """How many times: 90, 9.1, 2.10."""
+    return f"{ratio:.0f}" if ratio >= 30 else f"{ratio:.1f}" if ratio >= 4 else f"{ratio:.2f}"
+
+
+def speed(before: float, after: float) -> str:
+    """How a duration changed: ``2.10 times faster``."""
+    if after <= 0 or before <= 0:
+        return NONE
+    ratio = before / after
+    return f"{times(ratio)} times faster" if ratio >= 1 else f"{times(1 / ratio)} times slower"
+
+
+def reduction(before: float, after: float) -> str:
+    """How a size changed: ``90 times smaller``, ``66 % less``."""
+    if before <= 0 or after <= 0:
+        return NONE
+    if before / after >= 4:
+        return f"{times(before / after)} times smaller"
+    change = 100 * (after / before - 1)
+    return f"{abs(change):.0f} % {'less' if change < 0 else 'more'}"
+
+
+def by(shape: Any) -> str:
+    """A shape: 1 × 151 × 32 × 32."""
+    return " × ".join(str(length) for length in shape)
+
+
+def plural(number: int, noun: str) -> str:
+    """1 layer, 2 layers, 1,234 layers."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def size(count: float) -> str:
+    """Bytes: 386 B, 5.6 MB."""
+    for limit, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if count >= limit:
+            return f"{count / limit:.1f} {unit}"
+    return f"{count:.0f} B"
+
+
+def duration(seconds: float) -> str:
+    """45 s, 12 min 38 s, 2 h 05 min."""
+    whole = round(seconds)
+    if whole < 100:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def day(moment: str) -> str:
+    """A date of ISO 8601 as ``21 November 2026, 15:15``; other text as it is."""
+    try:
+        parsed = datetime.fromisoformat(moment)
+    except ValueError:
+        return moment
+    return f"{parsed.day} {parsed:%B %Y, %H:%M}"

@@ -1,0 +1,87 @@
+"""One JSON file with every result, written after each; weights and checkpoints beside it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from edgesr.errors import DataError
+from edgesr.files import atomic_path
+from edgesr.reproduce.trial import Trial
+
+FORMAT = 1
+
+
+class Store:
+    """Results by the key of their trial.
+
+    Args:
+        path: the JSON file; read if it exists, so that what it holds is not done again.
+
+    Raises:
+        DataError: the file is no results file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.folder = path.with_suffix(".state")
+        self.content: dict[str, Any] = {"format": FORMAT, "experiments": {}, "trials": {}}
+        if path.exists():
+            self.content = load(path)
+
+    def get(self, trial: Trial) -> dict[str, Any] | None:
+        """Return the result of a trial, None before it is done."""
+        return self.content["trials"].get(trial.key)
+
+    def add(self, trial: Trial, result: dict[str, Any]) -> None:
+        """Keep a result and write the file."""
+        self.content["trials"][trial.key] = {"trial": trial.describe(), **result}
+        self.write()
+
+    def write(self) -> None:
+        """Write the file; never half of it."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_path(self.path) as temporary:
+                temporary.write_text(dumps(self.content))
+        except OSError as error:
+            raise DataError(
+                f"{self.path} cannot be written ({error.strerror}); choose another --output"
+            ) from error
+
+    def weights(self, trial: Trial) -> Path:
+        """Return where the trained network of a trial lies, or will."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self.folder / f"{trial.key}.safetensors"
+
+    def checkpoint(self, trial: Trial) -> Path:
+        """Return where a training that is under way keeps its state."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self.folder / f"{trial.key}.checkpoint"
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a results file; DataError when it is none."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+        if content["format"] != FORMAT or not isinstance(content["trials"], dict):
+            raise ValueError("another format")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path} is not a results file of edgesr reproduce ({error}); choose another --output"
+        ) from error
+    return content
+
+
+def dumps(content: dict[str, Any]) -> str:
+    """JSON with a line for each trial and row, so that files compare well."""
+    lines = [f"{json.dumps(name)}: {_value(value)}" for name, value in content.items()]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict) and any(isinstance(inner, dict) for inner in value.values()):
+        inner = [f"  {json.dumps(name)}: {json.dumps(item)}" for name, item in value.items()]
+        return "{\n" + ",\n".join(inner) + "\n}"
+    return json.dumps(value)

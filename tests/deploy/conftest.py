@@ -1,0 +1,52 @@
+"""The small network as ONNX, with its scene."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from edgesr.cube import Scene
+from edgesr.deploy import Limits, Maker, calibration_tiles, on_validation
+from edgesr.job import open_job
+
+
+@dataclass(frozen=True)
+class Subject:
+    network: nn.Module
+    scene: Scene
+    source: Path
+    tile: torch.Tensor
+
+    def answer(self) -> np.ndarray:
+        """What the network itself makes of the tile."""
+        with torch.no_grad():
+            answer: np.ndarray = self.network(self.tile).numpy()
+        return answer
+
+
+@pytest.fixture
+def subject(workplace, small_recipe, plain_exporter) -> Subject:
+    job = open_job(small_recipe)
+    tile = job.example(8)
+    return Subject(job.model, job.scene, plain_exporter(job.model, tile, Path("source.onnx")), tile)
+
+
+@pytest.fixture
+def maker(subject) -> Callable[..., Maker]:
+    def make(psnr: float = 0.05, sam: float = 0.05) -> Maker:
+        return Maker(
+            Path(),
+            calibration_tiles(subject.scene),
+            on_validation(subject.scene),
+            Limits(psnr, sam),
+            1,
+            subject.tile.numpy(),
+        )
+
+    return make

@@ -1,0 +1,79 @@
+"""The table: every row against the network itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgesr.deploy import measure_models, ratios
+from edgesr.deploy.engines import Engine
+from edgesr.deploy.measure import ONNX_RUNTIME, TENSORRT
+from edgesr.deploy.rivals import PLAIN, REWRITTEN, export_rivals, open_rivals
+from edgesr.evaluate import evaluate
+
+
+@pytest.fixture
+def table(subject, maker):
+    made, _ = maker().make_all(subject.source, ["cpu", "tensorrt"], ["fp32"])
+    engine = Engine("engine", "models/tensorrt-fp32.onnx", "fp32", "", "8.6", 1, 0.0, {})
+    calls = []
+
+    class Rival:
+        name = "uncompressed"
+
+        @staticmethod
+        def network(image):
+            calls.append(image.shape)
+
+    rows, timings = measure_models(
+        Path(),
+        made,
+        [engine],
+        subject.network,
+        subject.scene,
+        [subject.tile],
+        subject.tile.numpy(),
+        1,
+        [Rival],
+        repeats=3,
+    )
+    return rows, timings, calls
+
+
+def test_a_row_has_the_network_s_quality_and_its_file(subject, table):
+    rows, _, _ = table
+    expected = evaluate(subject.network, subject.scene)
+    for row in rows:
+        assert row["metrics"] == pytest.approx(expected, rel=1e-3)
+        assert row["max_abs_difference"] < 1e-5
+        assert row["bytes"] == Path(row["path"]).stat().st_size
+        assert row["metrics_runtime"] == ONNX_RUNTIME
+
+
+def test_only_what_ran_has_a_time(table):
+    rows, timings, calls = table
+    by_runtime = {row["runtime"]: row for row in rows}
+    assert by_runtime[ONNX_RUNTIME]["latency_ms"]["median"] > 0
+    assert by_runtime[ONNX_RUNTIME]["why_not_timed"] is None
+    assert by_runtime[TENSORRT]["latency_ms"] is None
+    assert "GPU" in by_runtime[TENSORRT]["why_not_timed"]
+    assert timings["uncompressed"].repeats == 3
+    assert len(calls) > 3  # the rounds that warm up, too
+
+
+def test_ratios_are_quotients():
+    found = ratios({"both": ("slow", 30.0, "fast", 4.0)})
+    assert found == [
+        {"name": "both", "from": "slow", "from_ms": 30.0, "to": "fast", "to_ms": 4.0, "ratio": 7.5}
+    ]
+
+
+def test_rivals_are_the_network_itself(subject, plain_export, tmp_path):
+    files = export_rivals({"teacher": subject.network}, subject.tile, tmp_path)
+    assert list(files) == [f"teacher {PLAIN}", f"teacher {REWRITTEN}"]
+    rivals = open_rivals(files, 1)
+    for rival in rivals:
+        answer = rival.network(subject.tile.numpy())
+        tolerance = 1e-5 if "bf16" not in rival.name else 3e-2
+        assert abs(answer - subject.answer()).max() < tolerance
