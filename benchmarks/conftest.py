@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 REPLAY = Replay()
 GROUPS = pytest.StashKey[Groups]()
+BEGAN = pytest.StashKey[float]()
 QUICK_SHARE = 0.1
 """Of the time for a group, with ``--quick``."""
 
@@ -27,6 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[GROUPS] = Groups()
+    config.stash[BEGAN] = time.monotonic()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -46,12 +49,13 @@ def pytest_benchmark_update_machine_info(
 
 
 def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
-    """Leave the single times out, and say what could not be measured, and why."""
+    """Leave the single times out; add what could not be measured and why, and the time of all."""
     for record in output_json["benchmarks"]:
         record["stats"].pop("data", None)
     output_json["absent"] = {
         group: reasons for group, reasons in config.stash[GROUPS].absent.items() if reasons
     }
+    output_json["wall_s"] = time.monotonic() - config.stash[BEGAN]
 
 
 @pytest.fixture(scope="session")

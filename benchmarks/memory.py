@@ -24,7 +24,8 @@ def peak_memory(kind: str, network: Path | str, bands: int, side: int, threads: 
     """
     words = ["-m", "benchmarks.memory", kind, network, bands, side, threads]
     command = [sys.executable, *map(str, words)]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    root = Path(__file__).parents[1]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=root)
     return int(done.stdout)
 
 

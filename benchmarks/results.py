@@ -19,6 +19,7 @@ class Record:
     facts: dict[str, Any]
     median_ms: float
     iqr_ms: float
+    min_ms: float
     rounds: int
 
 
@@ -51,6 +52,11 @@ class Results:
         """Day of the run, ISO 8601."""
         return str(self.content["datetime"])[:10]
 
+    @property
+    def minutes(self) -> float:
+        """What the whole run took."""
+        return float(self.content["wall_s"]) / 60
+
     def records(self, group: str = "") -> Iterator[Record]:
         """Those whose group starts with ``group``, in the order measured."""
         for entry in self.content["benchmarks"]:
@@ -61,6 +67,7 @@ class Results:
                     entry["extra_info"],
                     stats["median"] * 1e3,
                     stats["iqr"] * 1e3,
+                    stats["min"] * 1e3,
                     stats["rounds"],
                 )
 

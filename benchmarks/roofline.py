@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.results import Results
@@ -47,14 +48,24 @@ class Distance:
         return self.median_ms / self.floor_ms
 
 
+def worst(found: Sequence[Distance]) -> Distance:
+    """The largest gap of what is deployed: plain files count where there is no other form."""
+    rewritten = {one.network for one in found if one.form != "plain"}
+    deployed = [one for one in found if one.form != "plain" or one.network not in rewritten]
+    return max(deployed, key=lambda one: one.gap)
+
+
 def peaks(results: Results) -> dict[str, tuple[float, str]]:
-    """Best rate of each kind ("fp32", "int8", "copy", ...) and its unit, FLOP/s or byte/s."""
+    """Best rate of each kind ("fp32", "int8", "copy", ...) and its unit, FLOP/s or byte/s.
+
+    That of the fastest round: a peak is what the machine can do, not what it does as a rule.
+    """
     best: dict[str, tuple[float, str]] = {}
     for record in results.records(GROUP):
         if "peak" in record.facts:
             kind = record.facts["peak"]
             work = record.facts["work"] * (1 if kind == "copy" else 2)
-            rate = work / (record.median_ms / 1e3)
+            rate = work / (record.min_ms / 1e3)
             unit = "byte/s" if kind == "copy" else "FLOP/s"
             if kind not in best or rate > best[kind][0]:
                 best[kind] = (rate, unit)

@@ -8,7 +8,7 @@ from itertools import groupby
 from benchmarks.fit import growth
 from benchmarks.names import FORMS, IN_FULL, NETWORKS, ON_ONNX_RUNTIME, SIDES
 from benchmarks.results import Record, Results
-from benchmarks.roofline import distances, peaks
+from benchmarks.roofline import distances, peaks, worst
 from edgesr.report.console import quantity
 
 SIDE = 64
@@ -83,7 +83,12 @@ def sizes(results: Results) -> str:
         return _ms(plain.median_ms) if plain else "–"
 
     sides = [side for side in SIDES if any(key[2] == side for key in found)]
-    rows = [[title, *(cell(name, side) for side in sides)] for name, title in NETWORKS.items()]
+    measured = {key[0] for key in found}
+    rows = [
+        [title, *(cell(name, side) for side in sides)]
+        for name, title in NETWORKS.items()
+        if name in measured
+    ]
     return _join(
         _table(["Network", *(f"LR {side}" for side in sides)], rows),
         f"{_conditions(results, found.values(), size=False)}: plain → slabs, ONNX Runtime. Compare"
@@ -112,8 +117,8 @@ def steps(results: Results) -> str:
             ]
         )
     return _join(
-        _table(["What", "Step", "ms", "Rounds"], rows),
-        f"{_machine(results)}; network: LKCA-Net, 128 bands, x4; the image in tiles: its student of"
+        _table(["What", "Step", "ms", "Rounds"], rows, words=2),
+        f"The whole suite took {results.minutes:.0f} minutes. {_machine(results)}; network: LKCA-Net, 128 bands, x4; the image in tiles: its student of"
         " rank 32 in torch.",
     )
 
@@ -142,7 +147,7 @@ def scaling(results: Results) -> str:
             unexplained.append(f"**{facts['axis']}**: {reason}.")
     name = results.path.stem
     return _join(
-        _table(["Axis", "Range", "ms", "Exponent", "Peak MB", "Exponent "], rows),
+        _table(["Axis", "From, to", "ms", "Exponent", "Peak MB", "Exponent "], rows, words=2),
         "Exponents of a power law through all points (between the two largest)."
         f" {_machine(results)}; rank 32 with slabs in ONNX Runtime, LR 32, 128 bands, x4, 16"
         " blocks where nothing else is said; DACN on its 32 bands, in torch where nothing else is"
@@ -168,16 +173,16 @@ def roofline(results: Results) -> str:
         for one in found
     ]
     top = peaks(results)
-    rates = ", ".join(f"{rate / 1e9:.0f} G {unit} {kind}" for kind, (rate, unit) in top.items())
-    worst = max(found, key=lambda one: one.gap)
-    slow = ", ".join(f"{name} {_ms(ms)} ms" for name, ms in worst.slowest.items())
+    rates = ", ".join(f"{rate / 1e9:.0f} G{unit} {kind}" for kind, (rate, unit) in top.items())
+    far = worst(found)
+    slow = ", ".join(f"{name} {_ms(ms)} ms" for name, ms in far.slowest.items())
     return _join(
         _table(["Network", "LR", "ms", "Floor ms", "Bound by", "GFLOP/s", "Gap"], rows),
         f"{_machine(results)}. Measured peaks of the same run: {rates}. The floor is the longer of"
         " all MACs at the peak of their precision (2 FLOP each) and of reading input and weights"
         " and writing the output once.",
-        f"**Largest gap:** {NETWORKS[worst.network]}, {FORMS[worst.form]}:"
-        f" {worst.gap:.1f} times its floor. Its slowest operators: {slow}.",
+        f"**Largest gap of what is deployed:** {NETWORKS[far.network]}, {FORMS[far.form]}:"
+        f" {far.gap:.1f} times its floor. Its slowest operators: {slow}.",
     )
 
 
@@ -232,8 +237,9 @@ def _megabytes(record: Record) -> str:
 def _machine(results: Results) -> str:
     facts = results.machine
     device = facts["cpu"] if facts["device"] == "cpu" else facts["device"]
+    plural = "thread" if facts["threads"] == 1 else "threads"
     return (
-        f"{results.date}, {device}, {facts['threads']} threads, torch {facts['torch']},"
+        f"{results.date}, {device}, {facts['threads']} {plural}, torch {facts['torch']},"
         f" ONNX Runtime {facts['onnxruntime']}"
         + (f", OpenVINO {facts['openvino']}" if "openvino" in facts else "")
     )
@@ -258,8 +264,9 @@ def _absent(results: Results, group: str) -> list[str]:
     ]
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    dashes = ["---", *["---:"] * (len(heads) - 1)]
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], words: int = 1) -> str:
+    """Markdown; the first ``words`` columns are text, the others numbers."""
+    dashes = [*["---"] * words, *["---:"] * (len(heads) - words)]
     return "\n".join(f"| {' | '.join(row)} |" for row in (heads, dashes, *rows))
 
 

@@ -13,8 +13,8 @@ from benchmarks.names import BANDS, SCALE
 from benchmarks.zoo import Zoo, plausible_tiles
 from edgesr.evaluate import super_resolve
 
-SIDE = 160
-TILES = (48, 64, 96, None)
+SIDE = 128
+TILES = (48, 64, None)
 """LR sides of a tile; None is what the library chooses for this memory."""
 
 

@@ -138,7 +138,6 @@ def _desktop_rows(table: Mapping[str, Any], machine: str) -> list[DesktopRow]:
     return [
         DesktopRow(
             machine,
-            entry["path"],
             entry["precision"],
             entry["runtime"],
             tuple(table["input_shape"]),

@@ -25,6 +25,7 @@ LEVELS = [
     {"pipeline"},
     {"compress"},
     {"reproduce"},
+    {"commands"},
     {"cli"},
     {"__main__"},
 ]

@@ -13,7 +13,8 @@ from rich.text import Text
 
 from edgesr.boards import BoardResult, is_absent
 
-COLUMNS = ("median ms", "p99", "lines/s", "W", "mJ/frame")
+COLUMNS = ("ms", "p99", "lines/s", "W", "mJ")
+UNITS = "ms: median of a frame, transfers included; lines/s: of LR input; mJ: energy of a frame"
 DASH = "–"
 
 
@@ -23,7 +24,6 @@ class DesktopRow:
 
     Attributes:
         machine: name of the processor.
-        model: name or file of the model.
         precision: "fp32", "fp16", "bf16" or "int8".
         runtime: what executed it, such as "ONNX Runtime, CPU".
         input_shape: [N, B, h, w] of the LR input.
@@ -32,7 +32,6 @@ class DesktopRow:
     """
 
     machine: str
-    model: str
     precision: str
     runtime: str
     input_shape: tuple[int, ...]
@@ -66,6 +65,7 @@ def render_boards(
         notes.add("the results come from different bundles: their networks may differ")
     if rows:
         console.print(_table(rows))
+        console.print(Text(UNITS, style="dim"))
     for board in boards:
         for line in _live(board, notes):
             console.print(Text(line))
@@ -111,7 +111,7 @@ def _desktop(row: DesktopRow) -> _Row:
     lines = format(row.input_shape[0] * row.input_shape[2] / row.median_ms * 1e3, ".0f")
     return _Row(
         row.machine,
-        f"{row.model}, {row.runtime}",
+        row.runtime.removesuffix(", CPU"),
         row.precision,
         tuple(row.input_shape),
         row.median_ms,
@@ -143,8 +143,8 @@ def _model(entry: dict[str, Any], place: str, runtime: str, notes: _Notes) -> _R
     lines = entry.get("throughput", {}).get("input_lines_per_s")
     return _Row(
         place,
-        f"{entry['name']}, {runtime}",
-        entry["precision"],
+        runtime,
+        entry["name"],
         tuple(entry["latency_ms"]["input_shape"]),
         whole["median"],
         (
@@ -194,8 +194,9 @@ def _live(board: BoardResult, notes: _Notes) -> list[str]:
 
 def _table(rows: Sequence[_Row]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False)
-    for name in ("Machine", "Model", "LR input"):
-        table.add_column(name, overflow="fold")
+    table.add_column("Machine", overflow="fold")
+    table.add_column("Precision, runtime", overflow="fold")
+    table.add_column("LR input", no_wrap=True)
     for name in COLUMNS:
         table.add_column(name, justify="right", no_wrap=True)
     before: tuple[Any, ...] | None = None
@@ -204,8 +205,9 @@ def _table(rows: Sequence[_Row]) -> Table:
         if before is not None and comparable != before:
             table.add_section()
         before = comparable
-        shape = " x ".join(map(str, row.input_shape))
-        table.add_row(row.place, f"{row.precision}: {row.what}", shape, *row.cells)
+        images, _, height, width = row.input_shape
+        shape = f"{height} x {width}" if images == 1 else f"{images} of {height} x {width}"
+        table.add_row(row.place, f"{row.precision}, {row.what}", shape, *row.cells)
     return table
 
 

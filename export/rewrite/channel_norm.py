@@ -4,9 +4,10 @@
 
     x -- Transpose(N H W C) -- LayerNormalization(g, b) -- Transpose(N C H W) -- y
     =>
-    x --+-- Sub -- c --+------------------------------------------ Div -- Mul(g sqrt(C)), (Add b) -- y
-        |    |         |                                            |
-        +- mean over C +-- Pow 2 -- sum over C -- Add(C e) -- Sqrt -+
+    x --+-- Sub -- c --+---------------------------------------------- Div -- n
+        |    |         |                                                |
+        +- mean over C +-- Pow 2 -- sum over C -- Add(C e) -- Sqrt -----+
+    n -- Mul(g sqrt(C)) -- (Add b) -- y
 
 For OpenVINO, which executes both transposes (LKCA-Net of rank 32, one thread: 296 ms to 179 in
 float32), and which makes one operator of all from Pow to Div, as long as they stand in this form (2

@@ -22,7 +22,7 @@ def saved(tmp_path: Path):
 
     def save(*records: dict[str, Any], name: str = "abacus.json", **changes: Any) -> Results:
         content = {
-            "datetime": "2031-02-03T04:05:06", "machine_info": MACHINE, "absent": {},
+            "datetime": "2031-02-03T04:05:06", "machine_info": MACHINE, "absent": {}, "wall_s": 600,
             "benchmarks": list(records),
         }  # fmt: skip
         path = tmp_path / name

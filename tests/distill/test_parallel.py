@@ -44,7 +44,7 @@ def test_two_processes_train_the_same_weights_as_one(tmp_path):
     for rank in (0, 1):
         result = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         for name, value in alone["weights"].items():
-            torch.testing.assert_close(result["weights"][name], value, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(result["weights"][name], value, rtol=1e-4, atol=3e-5)
         for entry, single in zip(result["history"], alone["history"], strict=True):
             assert entry["train_loss"] == pytest.approx(single["train_loss"], rel=1e-5)
             assert entry["val_mpsnr"] == pytest.approx(single["val_mpsnr"], rel=1e-5)
