@@ -34,6 +34,7 @@ def main(words: list[str] | None = None) -> int:
             return 1
         content = saved.read_text("utf-8")
         name = file_name(json.loads(content)["machine_info"])
+        FOLDER.mkdir(exist_ok=True)
         target = FOLDER / f"{name}.json"
         part = target.with_suffix(".part")
         part.write_text(content + "\n", "utf-8")

@@ -118,8 +118,8 @@ def steps(results: Results) -> str:
         )
     return _join(
         _table(["What", "Step", "ms", "Rounds"], rows, words=2),
-        f"The whole suite took {results.minutes:.0f} minutes. {_machine(results)}; network: LKCA-Net, 128 bands, x4; the image in tiles: its student of"
-        " rank 32 in torch.",
+        f"The whole suite took {results.minutes:.0f} minutes. {_machine(results)};"
+        " network: LKCA-Net, 128 bands, x4; the image in tiles: its student of rank 32 in torch.",
     )
 
 

@@ -25,7 +25,7 @@ from export.runtime import session
 ONNX_RUNTIME = "ONNX Runtime, CPU"
 OPENVINO = "OpenVINO, CPU"
 TENSORRT = "TensorRT"
-NO_GPU = "needs a GPU; none is here. Built and measured on the board by the bundle"
+NO_GPU = "it needs a GPU and none is here; the bundle measures it on a board"
 WARMUP = 2
 
 
@@ -139,10 +139,11 @@ def _openvino_rows(path: Path, model: Model, threads: int) -> list[_Row]:
 
 
 def _on_gpu(folder: Path, engine: Engine | None) -> tuple[Network | None, str | None]:
-    if engine is None:
-        return None, NO_GPU
     from export.tensorrt import Runner
+    from export.tensorrt.cuda import find_device
 
+    if engine is None or find_device() is None:
+        return None, NO_GPU
     try:
         return Runner(folder / engine.path, onnx=folder / engine.model, cuda_graph=True), None
     except ExportError as error:

@@ -15,6 +15,7 @@ import numpy as np
 from edgesr.progress import stage
 from export.chain import Chain, convert
 from export.errors import ExportError
+from export.model_file import load_model
 
 if TYPE_CHECKING:
     from export.int8 import QuantisationResult
@@ -28,6 +29,7 @@ PRECISIONS = {
 OPSETS = {"tensorrt": 16}
 """The newest that the oldest TensorRT of a supported board reads: 8.5, of JetPack 5."""
 
+LAYERS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 NONE_WITHIN = "not one layer can be int8 within the limits and gain by it"
 
 Evaluate = Callable[[Callable[[np.ndarray], np.ndarray]], dict[str, float]]
@@ -176,10 +178,7 @@ class Maker:
 
 
 def _described(chain: Chain, path: str, results: list[QuantisationResult]) -> Model:
-    layers = [
-        {"name": name, "kind": "", "precision": "fp32", "reason": reason}
-        for name, reason in chain.kept.items()
-    ]
+    layers = _typed_layers(chain) if chain.precision == "fp16" else []
     validation = None
     for result in results:
         layers = [
@@ -198,6 +197,20 @@ def _described(chain: Chain, path: str, results: list[QuantisationResult]) -> Mo
         dict(Counter(layer["precision"] for layer in layers)),
         validation,
     )
+
+
+def _typed_layers(chain: Chain) -> list[dict[str, str]]:
+    """Layers of a float16 file, and whatever else is left in float32 there."""
+    return [
+        {
+            "name": node.name,
+            "kind": node.op_type,
+            "precision": "fp32" if node.name in chain.kept else "fp16",
+            "reason": chain.kept.get(node.name, "typed so"),
+        }
+        for node in load_model(chain.path).graph.node
+        if node.op_type in LAYERS or node.name in chain.kept
+    ]
 
 
 def _missing(target: str, precision: str) -> str | None:

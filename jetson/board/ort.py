@@ -51,8 +51,8 @@ class OrtBackend:
     def reason_to_skip(self, model: Model) -> str | None:
         """Say why ``model`` is better not even loaded here; None where it may be.
 
-        On arm64 CPUs the half-precision convolution of onnxruntime (up to 1.31.1 at least) gives
-        every group the bias of the first, and writes beyond its buffer when it packs the weights.
+        On arm64 CPUs the half-precision convolution of onnxruntime gives every group the bias of
+        the first (seen in 1.19.2 and 1.31.1) and, when it packs weights, wrong ones (1.31.1).
         """
         is_wrong = platform.machine() in _ARM and "CUDAExecutionProvider" not in self._providers
         if model.precision != "fp16" or not is_wrong:

@@ -32,6 +32,7 @@ def test_every_target_and_precision_is_made_and_agrees(subject, maker):
         np.testing.assert_allclose(found, expected, atol=tolerance)
         assert model.links
         assert model.links[0]["difference"] <= 1e-5
+        assert set(model.counts) == ({"fp16"} if model.precision == "fp16" else set())
         kinds = {t.data_type for t in onnx.load(model.path).graph.initializer}
         assert (onnx.TensorProto.FLOAT16 in kinds) == (model.precision == "fp16")
 
