@@ -50,15 +50,19 @@ def _panel(axes: Axes, points: list[Record], values: list[float], colour: str) -
     axes.loglog(x, linear, "--", color=MUTED, linewidth=1)
     fit = growth(x, values)
     axes.text(
-        0.05,
-        0.93,
+        0.97,
+        0.04,
         f"exponent {fit.exponent:.2f}, at the end {fit.last:.2f}",
         transform=axes.transAxes,
         color=colour,
         fontsize=9,
-        va="top",
+        ha="right",
     )
     axes.set_xticks(x, [str(one) for one in x], fontsize=7, rotation=45)
+    axes.set_yticks(
+        ends := [min(values), max(values)],
+        [f"{one:.3g}" if one < 100 else f"{one:.0f}" for one in ends],
+    )
     axes.minorticks_off()
     axes.tick_params(colors=INK, labelsize=8)
     for side in ("top", "right"):

@@ -180,7 +180,7 @@ def measure(
         verification_inputs(job),
         tile.numpy(),
         threads,
-        open_rivals(files, threads),
+        open_rivals(files, threads, tile.shape),
         REPEATS,
     )
     deployment = {

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from export.buffers import Buffers
 from export.errors import ExportError, one_line
 from export.int8.silence import silence_telemetry
 
@@ -59,22 +61,36 @@ class OpenVinoSession:
             model = core.read_model(self.path)
             if shape is not None:
                 model.reshape(list(shape))
-            compiled = core.compile_model(model, "CPU", settings)
-            self._request = compiled.create_infer_request()
+            self._compiled = core.compile_model(model, "CPU", settings)
         except RuntimeError as error:
             raise ExportError(f"OpenVINO cannot load {self.path}: {_reason(error)}") from error
-        self._dtype = compiled.input(0).element_type.to_dtype()
+        self._dtype = self._compiled.input(0).element_type.to_dtype()
+        self._tensor = _package().Tensor
+        self._buffers = Buffers()
+        self._known: dict[tuple[int, ...], tuple[tuple[int, ...], np.dtype]] = {}
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Output [N, C', H', W'] for ``image`` [N, C, H, W], converted to the file's type."""
         given = np.ascontiguousarray(image, dtype=self._dtype)
         try:
-            answer = self._request.infer([given], share_inputs=True, share_outputs=True)
+            return self._answer(given)
         except RuntimeError as error:
             raise ExportError(
                 f"OpenVINO failed on {tuple(image.shape)} with {self.path.name}: {_reason(error)}"
             ) from error
-        return np.array(answer[0])  # the one copy: the next call writes to the same memory
+
+    def _answer(self, image: np.ndarray) -> np.ndarray:
+        """OpenVINO writes to an array of ours, once the shape of the answer is known."""
+        if image.shape not in self._known:
+            self._request = self._compiled.create_infer_request()  # the old one keeps its shape
+            found = self._request.infer([image], share_inputs=True, share_outputs=True)
+            answer = np.array(found[0])
+            self._known = {image.shape: (answer.shape, answer.dtype)}
+            return answer
+        array = self._buffers.take(*self._known[image.shape])
+        self._request.set_output_tensor(self._tensor(array, shared_memory=True))
+        self._request.infer([image], share_inputs=True, share_outputs=True)
+        return array
 
 
 def openvino_session(
@@ -109,15 +125,18 @@ def abilities() -> list[str]:
 
 
 def _core() -> Any:
+    return _package().Core()
+
+
+def _package() -> Any:
     silence_telemetry()
     try:
-        import openvino
+        return importlib.import_module("openvino")
     except ImportError as error:
         raise ExportError(
             f"the target openvino needs OpenVINO, which cannot be imported ({one_line(error)}); "
             "install the extra 'openvino'"
         ) from error
-    return openvino.Core()
 
 
 def _reason(error: BaseException) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,7 @@ def measure_models(
     """
     with inference(student):
         answers = [(one.numpy(), student(one).numpy()) for one in inputs]
-    rows = [row for model in models for row in _rows(folder, model, engines, threads)]
+    rows = [row for model in models for row in _rows(folder, model, engines, threads, tile.shape)]
     calls = {f"row {index}": row.timed for index, row in enumerate(rows) if row.timed}
     calls |= {f"rival {rival.name}": rival.network for rival in rivals}
     timings = measure({name: partial(call, tile) for name, call in calls.items()}, repeats, WARMUP)
@@ -111,10 +112,12 @@ def ratios(pairs: Mapping[str, tuple[str, float, str, float]]) -> list[dict[str,
     ]
 
 
-def _rows(folder: Path, model: Model, engines: Sequence[Engine], threads: int) -> list[_Row]:
+def _rows(
+    folder: Path, model: Model, engines: Sequence[Engine], threads: int, shape: Sequence[int]
+) -> list[_Row]:
     path = folder / model.path
     if model.target == "openvino":
-        return _openvino_rows(path, model, threads)
+        return _openvino_rows(path, model, threads, shape)
     own = session(path, threads)
     if model.target == "cpu":
         return [_Row(model, ONNX_RUNTIME, model.precision, own, own)]
@@ -123,19 +126,23 @@ def _rows(folder: Path, model: Model, engines: Sequence[Engine], threads: int) -
     return [_Row(model, TENSORRT, model.precision, runner or own, runner, why)]
 
 
-def _openvino_rows(path: Path, model: Model, threads: int) -> list[_Row]:
+def _openvino_rows(path: Path, model: Model, threads: int, shape: Sequence[int]) -> list[_Row]:
+    """Float32 and, where the CPU has it, bfloat16; what is timed knows its one size beforehand."""
     from export.openvino import openvino_session
 
-    runs = {"fp32": openvino_session(path, threads)}
-    try:
-        runs["bf16"] = openvino_session(path, threads, "bfloat16")
-    except ExportError:  # a CPU without it
-        if model.precision == "int8":
-            runs["int8"] = runs.pop("fp32")
-    else:
-        if model.precision == "int8":
-            runs = {"int8, bf16": runs["bf16"]}
-    return [_Row(model, OPENVINO, name, run, run) for name, run in runs.items()]
+    kinds = {"fp32": "float32"}
+    judges = {"fp32": openvino_session(path, threads)}
+    with suppress(ExportError):  # a CPU without it
+        judges["bf16"] = openvino_session(path, threads, "bfloat16")
+        kinds["bf16"] = "bfloat16"
+    rows = [
+        _Row(model, OPENVINO, name, judge, openvino_session(path, threads, kinds[name], shape))
+        for name, judge in judges.items()
+    ]
+    if model.precision == "int8":
+        name = "int8, bf16" if "bf16" in judges else "int8"
+        rows = [replace(rows[-1], precision=name)]
+    return rows
 
 
 def _on_gpu(folder: Path, engine: Engine | None) -> tuple[Network | None, str | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -49,8 +49,14 @@ def export_rivals(
     return files
 
 
-def open_rivals(files: Mapping[str, Path], threads: int) -> list[Rival]:
-    """Load the files for the CPU; the first also in OpenVINO's bfloat16, where that works."""
+def open_rivals(files: Mapping[str, Path], threads: int, shape: Sequence[int]) -> list[Rival]:
+    """Load the files for the CPU; the first also in OpenVINO's bfloat16, where that works.
+
+    Args:
+        files: of :func:`export_rivals`.
+        threads: of the runtimes.
+        shape: [1, B, h, w] that will be timed; OpenVINO gains by knowing it.
+    """
     rivals = [Rival(name, session(path, threads)) for name, path in files.items()]
     first, path = next(iter(files.items()))
     if find_spec("openvino") is not None:
@@ -58,5 +64,5 @@ def open_rivals(files: Mapping[str, Path], threads: int) -> list[Rival]:
 
         name = first.replace(PLAIN, OPENVINO)
         with suppress(ExportError):  # a CPU without it
-            rivals.append(Rival(name, openvino_session(path, threads, "bfloat16")))
+            rivals.append(Rival(name, openvino_session(path, threads, "bfloat16", shape)))
     return rivals

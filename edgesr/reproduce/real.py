@@ -116,11 +116,14 @@ class _Family:
         plain = self.lkca(groups=PAPER_GROUPS)
         return plain.but(training={**DISTILLED, **changes}, teacher=self.lkca(TEACHER_BLOCKS))
 
+    @property
+    def dacn_scene(self) -> SceneSpec:
+        return replace(self.scene, bands=f"spread:{DACN_BANDS}", degradation="area")
+
     def dacn(self, loss: str = "dacn", **config: Any) -> Trial:
-        scene = replace(self.scene, bands=f"spread:{DACN_BANDS}", degradation="area")
         config = {"width": DACN_WIDTH, **config}
         training = {**DACN_TRAINING, "loss": loss}
-        return Trial(scene, "dacn", config, training, self.seed)
+        return Trial(self.dacn_scene, "dacn", config, training, self.seed)
 
 
 Maker = Callable[[_Family], Trial]
@@ -138,7 +141,7 @@ def experiments(cubes: Sequence[str], seeds: Iterable[int]) -> list[Experiment]:
         cubes: Sequence[str] = cubes,
     ) -> Experiment:
         rows = tuple(
-            Row(label, cube, SCALE, tuple(maker(_Family(cube, seed)) for seed in seeds))
+            Row(label, cube, SCALE, _distinct(maker(_Family(cube, seed)) for seed in seeds))
             for cube in cubes
             for label, maker in makers.items()
         )
@@ -198,6 +201,7 @@ def experiments(cubes: Sequence[str], seeds: Iterable[int]) -> list[Experiment]:
             "dacn",
             "Parts and group size of DACN (DACN, Table I)",
             {
+                "bicubic": lambda f: Trial(f.dacn_scene, BICUBIC),
                 "group size 32": lambda f: f.dacn(),
                 "without band grouping": lambda f: f.dacn(group_bands=DACN_BANDS, overlap=0),
                 "group size 16": lambda f: f.dacn(group_bands=16, overlap=4),
@@ -219,8 +223,13 @@ def by_seed(tables: Sequence[Experiment], cubes: Sequence[str]) -> list[Trial]:
         for cube in cubes
         for table in tables
         for row in table.rows
-        if row.cube == cube
+        if row.cube == cube and index < len(row.trials)
     ]
+
+
+def _distinct(trials: Iterable[Trial]) -> tuple[Trial, ...]:
+    """Each trial once: bicubic is the same for every seed."""
+    return tuple({trial.key: trial for trial in trials}.values())
 
 
 def _again(family: _Family) -> Trial:

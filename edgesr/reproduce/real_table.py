@@ -64,7 +64,7 @@ def facts_grid(content: Content) -> Grid:
         ),
         "seeds": ", ".join(map(str, seeds)),
         **{name.replace("_", " "): _plain(value) for name, value in content["settings"].items()},
-        "results": f"{len(done)}, {content['cpu_minutes']:.0f} minutes of processor time",
+        "results": f"{len(done)}, about {content['cpu_minutes']:.0f} minutes of processor time",
         "machine": f"{machine['cpu']}, {machine['device']}, {machine['threads']} thread(s),"
         f" float32, torch {machine['torch']}",
         "date": days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}",

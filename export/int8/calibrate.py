@@ -111,17 +111,25 @@ def calibrate(
                 preset=preset.PERFORMANCE if flavour.symmetric else preset.MIXED,
                 subset_size=len(tiles),
                 ignored_scope=nncf.IgnoredScope(names=others),
-                advanced_parameters=_parameters(nncf),
+                advanced_parameters=_parameters(nncf, flavour),
             )
     except Exception as error:  # NNCF raises many kinds; the caller needs one
         raise ExportError(f"NNCF cannot quantise the network: {one_line(error)}") from error
     return _read(model, found, names)
 
 
-def _parameters(nncf: Any) -> Any:
-    """One scale per activation tensor: neither target has more."""
-    per_tensor = nncf.quantization.advanced_parameters.QuantizationParameters(per_channel=False)
-    return nncf.AdvancedQuantizationParameters(activations_quantization_params=per_tensor)
+def _parameters(nncf: Any, flavour: Flavour) -> Any:
+    """One scale per activation tensor: no target has more.
+
+    By default NNCF gives the first layer 7 bits, because CPUs without VNNI overflow at 8; GPUs do
+    not.
+    """
+    advanced = nncf.quantization.advanced_parameters
+    fix = advanced.OverflowFix.DISABLE if not flavour.timed else advanced.OverflowFix.FIRST_LAYER
+    return nncf.AdvancedQuantizationParameters(
+        overflow_fix=fix,
+        activations_quantization_params=advanced.QuantizationParameters(per_channel=False),
+    )
 
 
 def _read(source: onnx.ModelProto, found: onnx.ModelProto, names: set[str]) -> Calibration:

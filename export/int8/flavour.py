@@ -34,7 +34,7 @@ class Flavour:
         outputs: pairs behind a layer too. ONNX Runtime has no int8 convolution of float output;
             a pair on the inputs alone would be two passes over the data for nothing. TensorRT
             and OpenVINO compute in int8 from the inputs alone and lose no precision behind the
-            layer (OpenVINO, LKCA-Net of rank 32: also 91 ms to 83).
+            layer (OpenVINO, LKCA-Net of rank 32, 1 thread, bfloat16: also 91 ms to 83).
         timed: whether this machine can tell what gets faster.
     """
 

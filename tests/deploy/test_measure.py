@@ -72,7 +72,7 @@ def test_ratios_are_quotients():
 def test_rivals_are_the_network_itself(subject, plain_export, tmp_path):
     files = export_rivals({"teacher": subject.network}, subject.tile, tmp_path)
     assert list(files) == [f"teacher {PLAIN}", f"teacher {REWRITTEN}"]
-    rivals = open_rivals(files, 1)
+    rivals = open_rivals(files, 1, subject.tile.shape)
     for rival in rivals:
         answer = rival.network(subject.tile.numpy())
         tolerance = 1e-5 if "bf16" not in rival.name else 3e-2
