@@ -40,7 +40,7 @@ from export.runtime import session
 from export.verify import compare
 
 CALIBRATION_WINDOWS = 50_000  # windows of the upsampler's input that the closed form sees
-REPEATS = 9
+REPEATS = 7
 
 
 @dataclass(frozen=True)

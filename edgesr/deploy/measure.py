@@ -19,7 +19,7 @@ from edgesr.deploy.models import Model
 from edgesr.deploy.quality import Network, on_test
 from edgesr.evaluate import inference
 from edgesr.latency import Timing, measure
-from edgesr.progress import track
+from edgesr.progress import stage, track
 from export.errors import ExportError
 from export.runtime import session
 
@@ -89,7 +89,10 @@ def measure_models(
     rows = [row for model in models for row in _rows(folder, model, engines, threads, tile.shape)]
     calls = {f"row {index}": row.timed for index, row in enumerate(rows) if row.timed}
     calls |= {f"rival {rival.name}": rival.network for rival in rivals}
-    timings = measure({name: partial(call, tile) for name, call in calls.items()}, repeats, WARMUP)
+    with stage("time models"):
+        timings = measure(
+            {name: partial(call, tile) for name, call in calls.items()}, repeats, WARMUP
+        )
     entries = []
     for index, row in enumerate(track(rows, "measure models")):
         metrics, difference = on_test(row.judge, scene), _difference(row.judge, answers)

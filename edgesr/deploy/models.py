@@ -29,6 +29,7 @@ PRECISIONS = {
 OPSETS = {"tensorrt": 16}
 """The newest that the oldest TensorRT of a supported board reads: 8.5, of JetPack 5."""
 
+SPEED_REPEATS = 5  # rounds in which int8 layers of a kind are timed against float ones
 LAYERS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 NONE_WITHIN = "not one layer can be int8 within the limits and gain by it"
 
@@ -172,6 +173,7 @@ class Maker:
             max_sam_drop=self.limits.sam,
             threads=self.threads,
             speed_image=self.speed_image,
+            repeats=SPEED_REPEATS,
         )
         results.append(result)
         return result
