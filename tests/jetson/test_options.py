@@ -11,7 +11,7 @@ from jetson.board.live_source import LAYOUTS
 from jetson.board.options import parse_options
 
 README = Path(__file__).parents[2] / "jetson" / "board" / "README.md"
-OF_OTHER_PROGRAMS = {"--noDataTransfers", "--restore", "--show"}
+OF_OTHER_PROGRAMS = {"--import", "--noDataTransfers", "--restore", "--show"}
 
 
 def test_the_defaults_are_a_whole_measurement():
