@@ -20,16 +20,16 @@ from torch import nn
 
 from edgesr.compress import compress
 from edgesr.cube import Cube, make_scene, read_cube
+from edgesr.deployment import verification_inputs
 from edgesr.errors import ModelError, OptionError
 from edgesr.evaluate import evaluate
 from edgesr.job import Job, open_job
 from edgesr.models import create_model
-from edgesr.deployment import verification_inputs
-from edgesr.trials import plan
 from edgesr.recipe import CompressRecipe
 from edgesr.report import validate
 from edgesr.surgery import find_sites, spectrum
 from edgesr.surgery.candidates import LATENCY_TIE
+from edgesr.trials import plan
 from edgesr.weights import load_custom, load_network, save_network
 
 FACTORY = "small_networks:bilinear"
