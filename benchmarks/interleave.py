@@ -79,7 +79,7 @@ class Replay:
 
 @dataclass
 class Groups:
-    """Groups that were measured in this session, and what could not be part of them, and why."""
+    """Groups that were measured in this run, and what could not be part of them, and why."""
 
     measured: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     absent: dict[str, dict[str, str]] = field(default_factory=dict)
