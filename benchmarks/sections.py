@@ -13,8 +13,8 @@ from edgesr.report.console import quantity
 
 SIDE = 64
 REASONS = {
-    "pixels": "in proportion over the whole range; from LR 96 to 128 a little faster, where a slab of"
-    " 128 channels (2 MB at LR 64, 8 MB at LR 128) no longer fits the second-level cache",
+    "pixels": "in proportion over the whole range; from LR 96 to 128 a little faster, where a slab"
+    " of 128 channels (2 MB at LR 64, 8 MB at LR 128) no longer fits the second-level cache",
     "pixels, DACN": "attention compares every pixel with every other: its arithmetic is quadratic,"
     " its memory is not (torch never holds the map of weights), and edgesr cuts tiles where"
     " attention would cost more than the rest",
