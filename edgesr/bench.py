@@ -24,7 +24,7 @@ from edgesr.recipe import CompressRecipe
 from edgesr.report import environment
 from edgesr.report.boards_table import DesktopRow, render_boards
 from edgesr.report.console import deployment_notes, deployment_table, notes
-from edgesr.run import RECIPE, REPORT, STUDENT
+from edgesr.run import RECIPE, STUDENT, finished_report
 from edgesr.surgery import Candidate, require_sites
 from edgesr.weights import load_network
 
@@ -82,9 +82,7 @@ def bench(run: Path, *, tile: int | None = None, threads: int | None = None) -> 
 
 
 def _report(run: Path) -> dict[str, Any]:
-    if not (run / REPORT).is_file():
-        raise OptionError(f"{run} is no finished run: it has no {REPORT}; name a run folder")
-    report: dict[str, Any] = json.loads((run / REPORT).read_text())
+    report: dict[str, Any] = json.loads(finished_report(run).read_text())
     if "deployment" not in report:
         raise OptionError(f"{run} holds no deployed models; compress again with this version")
     return report

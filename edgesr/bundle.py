@@ -13,7 +13,7 @@ from edgesr.errors import OptionError
 from edgesr.job import open_scene
 from edgesr.progress import stage
 from edgesr.recipe import CompressRecipe
-from edgesr.run import RECIPE, REPORT, STUDENT
+from edgesr.run import RECIPE, STUDENT, finished_report
 from edgesr.weights import load_network
 from export.runtime import session
 from jetson.bundle import make_bundle
@@ -36,9 +36,7 @@ def bundle(run: Path, *, overwrite: bool = False) -> Path:
         OptionError: the folder is no finished run.
         BundleError: the bundle exists, or cannot be written.
     """
-    if not (run / REPORT).is_file():
-        raise OptionError(f"{run} is no finished run: it has no {REPORT}; name a run folder")
-    report = json.loads((run / REPORT).read_text())
+    report = json.loads(finished_report(run).read_text())
     return bundle_report(run, report, overwrite=overwrite)
 
 

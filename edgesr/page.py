@@ -11,7 +11,7 @@ from edgesr.errors import OptionError
 from edgesr.report import ReportError, validate
 from edgesr.report.page import write_page
 from edgesr.report.pictures import Pictures
-from edgesr.run import PAGE, PICTURES, REPORT
+from edgesr.run import PAGE, PICTURES, finished_report
 
 
 def render_run(run: Path, imports: Sequence[Path] = (), output: Path | None = None) -> Path:
@@ -30,9 +30,7 @@ def render_run(run: Path, imports: Sequence[Path] = (), output: Path | None = No
         ReportError: its report does not fit the schema.
         DataError: a board's result or the stored pictures cannot be read.
     """
-    source = run / REPORT
-    if not source.is_file():
-        raise OptionError(f"{run} is no finished run: it has no {REPORT}; name a run folder")
+    source = finished_report(run)
     target = output or run / PAGE
     if target.suffix.lower() not in (".html", ".htm"):
         raise OptionError(f"--output {target} is no .html file; the page is one")

@@ -25,6 +25,17 @@ FOLDERS = ("models", "engines", "bundle")
 WRITTEN = (RECIPE, STUDENT, ONNX, REPORT, PAGE, PICTURES, *FOLDERS, "bundle.tar.gz")
 
 
+def finished_report(run: Path) -> Path:
+    """Return the path of a run's report.
+
+    Raises:
+        OptionError: the folder is no finished run.
+    """
+    if not (run / REPORT).is_file():
+        raise OptionError(f"{run} is no finished run: it has no {REPORT}; name a run folder")
+    return run / REPORT
+
+
 class RunFolder:
     """One run's folder.
 
