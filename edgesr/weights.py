@@ -104,7 +104,7 @@ def load_network(path: Path, factory: str | None = None) -> Loaded:
     header = _parse_header(metadata[HEADER_KEY], path)
     model = _build(header, path, factory)
     if header["surgery"]:
-        from edgesr.surgery.structure import apply_changes
+        from edgesr.surgery import apply_changes
 
         model = apply_changes(model, header["surgery"])
     _fill(model, tensors, path)

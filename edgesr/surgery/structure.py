@@ -1,15 +1,16 @@
 """The shapes that surgery gives to a network: replacement layers, and where they go.
 
 A *change* is a JSON-able dictionary, ``{"pass": "grouped", "site": name, "layers": [paths],
-"groups": g}`` or ``{"pass": "lowrank", ..., "rank": R}``. :func:`apply_changes` turns an original
-network into the structure that a list of changes describes, without their weights, so that a
-state dict saved after surgery loads into it. The passes fill the same structure with weights.
+"groups": g}`` or ``{"pass": "lowrank", ..., "rank": R}``; :func:`shape` adds a pass.
+:func:`apply_changes` turns an original network into the structure that a list of changes describes,
+without their weights, so that a state dict saved after surgery loads into it. The passes fill the
+same structure with weights.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,20 @@ from torch.nn.utils import skip_init
 from edgesr.errors import ModelError
 
 Change = dict[str, Any]
+Shape = Callable[[Mapping[str, Any], list[nn.Module]], list[nn.Module]]
+_shapes: dict[str, Shape] = {}
+
+
+def shape(name: str) -> Callable[[Shape], Shape]:
+    """Register how pass ``name`` reshapes layers: from a change and the layers that it names to
+    as many zeroed replacements, which may be the layers themselves, altered in place.
+    """
+
+    def remember(function: Shape) -> Shape:
+        _shapes[name] = function
+        return function
+
+    return remember
 
 
 @dataclass(frozen=True)
@@ -177,33 +192,41 @@ def apply_changes(model: nn.Module, changes: Iterable[Mapping[str, Any]]) -> nn.
 
 
 def _replacements(change: Mapping[str, Any], layers: list[nn.Module]) -> list[nn.Module]:
+    name = change["pass"]
+    if name not in _shapes:
+        raise ModelError(
+            f"surgery pass {name!r} is unknown: expected one of {', '.join(sorted(_shapes))} "
+            "(weights written by a newer version need that version)"
+        )
+    return _shapes[name](change, layers)
+
+
+@shape("grouped")
+def _grouped(change: Mapping[str, Any], layers: list[nn.Module]) -> list[nn.Module]:
+    groups = positive(change, "groups")
     geometries = [Geometry.of(layer) for layer in layers]
-    if change["pass"] == "grouped":
-        groups = _positive(change, "groups")
-        for geometry in geometries:
-            if geometry.in_channels % groups or geometry.out_channels % groups:
-                raise ModelError(
-                    f"{groups} groups do not divide the {geometry.in_channels} input and "
-                    f"{geometry.out_channels} output channels of {change['site']!r}: "
-                    "choose a common divisor"
-                )
-        return [g.build(g.in_channels, g.out_channels, groups, g.bias) for g in geometries]
-    if change["pass"] == "lowrank":
-        rank = _positive(change, "rank")
-        if not geometries[0].transposed:
-            return [FactorisedConv(geometry, rank) for geometry in geometries]
-        first = FactorisedTransposed(geometries[0], rank)
-        return [
-            first,
-            *(FactorisedTransposed(g, rank, shared=first.reduce) for g in geometries[1:]),
-        ]
-    raise ModelError(
-        f"surgery pass {change['pass']!r} is unknown: expected 'grouped' or 'lowrank' "
-        "(weights written by a newer version need that version)"
-    )
+    for geometry in geometries:
+        if geometry.in_channels % groups or geometry.out_channels % groups:
+            raise ModelError(
+                f"{groups} groups do not divide the {geometry.in_channels} input and "
+                f"{geometry.out_channels} output channels of {change['site']!r}: "
+                "choose a common divisor"
+            )
+    return [g.build(g.in_channels, g.out_channels, groups, g.bias) for g in geometries]
 
 
-def _positive(change: Mapping[str, Any], key: str) -> int:
+@shape("lowrank")
+def _lowrank(change: Mapping[str, Any], layers: list[nn.Module]) -> list[nn.Module]:
+    rank = positive(change, "rank")
+    geometries = [Geometry.of(layer) for layer in layers]
+    if not geometries[0].transposed:
+        return [FactorisedConv(geometry, rank) for geometry in geometries]
+    first = FactorisedTransposed(geometries[0], rank)
+    return [first, *(FactorisedTransposed(g, rank, shared=first.reduce) for g in geometries[1:])]
+
+
+def positive(change: Mapping[str, Any], key: str) -> int:
+    """The whole number from 1 that a change holds under ``key``."""
     value = change[key]
     if not isinstance(value, int) or value < 1:
         raise ModelError(f"{key} of {change['site']!r} must be a whole number from 1, got {value}")
