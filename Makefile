@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: compress test slow bench bench-quick bench-gpu bench-on-gpu gpu gpu-tests lint clean
+.PHONY: compress test slow bench bench-quick bench-gpu bench-on-gpu gpu gpu-tests docs lint clean
 
 compress: $(VENV)/.run
 	$(BIN)/python -m edgesr.compress --rank-target 0.9
@@ -36,20 +36,24 @@ gpu:
 gpu-tests: $(VENV)/.gpu
 	$(BIN)/python -m pytest -m gpu -rs --tb=short
 
+# The API reference, from the docstrings: open docs/api/index.html.
+docs: $(VENV)/.docs
+	$(BIN)/python docs/build_api.py
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) .venv-gpu build *.egg-info
+	rm -rf $(VENV) .venv-gpu build docs/api *.egg-info
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "edgesr needs Python 3.11 or newer; set PYTHON=python3.x")'
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.run: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[deploy]'
+	$(BIN)/python -m pip install --quiet --editable '.[deploy,search]'
 	@touch $@
 
 $(VENV)/.test: pyproject.toml | $(BIN)/python
@@ -65,6 +69,10 @@ $(VENV)/.gpu: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip uninstall --quiet --yes onnxruntime
 	$(BIN)/python -m pip install --quiet 'onnxruntime-gpu[cuda,cudnn]>=1.23,<2'
 	$(BIN)/python -m pip install --quiet 'tensorrt>=10,<12' || echo 'no tensorrt for this machine: tensorrt-rtx serves instead'
+	@touch $@
+
+$(VENV)/.docs: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python

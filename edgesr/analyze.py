@@ -13,7 +13,7 @@ from edgesr.cost import Cost, count
 from edgesr.entries import site_entry, spectrum_entry
 from edgesr.errors import ModelError, OptionError
 from edgesr.job import open_job
-from edgesr.models import create_model
+from edgesr.models import create_model, is_own
 from edgesr.recipe import AnalyzeRecipe
 from edgesr.report.console import quantity
 from edgesr.report.plots import Share, cumulative_spectrum, parameter_share
@@ -85,8 +85,8 @@ def analyze(recipe: AnalyzeRecipe) -> Analysis:
 def _shares(model: nn.Module, scale: int, shape: tuple[int, ...]) -> list[Share]:
     """Return the network's own share; beside other scales where it can be built for them."""
     networks = {scale: model}
-    name, config = getattr(model, "name", None), getattr(model, "config", None)
-    if isinstance(name, str) and isinstance(config, dict) and not getattr(model, "surgery", None):
+    if is_own(model) and not getattr(model, "surgery", None):
+        name, config = str(model.name), dict(model.config)  # type: ignore[arg-type]
         for other in SCALES:
             try:
                 networks.setdefault(other, create_model(name, **{**config, "scale": other}))

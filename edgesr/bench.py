@@ -83,6 +83,8 @@ def bench(run: Path, *, tile: int | None = None, threads: int | None = None) -> 
 
 def _report(run: Path) -> dict[str, Any]:
     report: dict[str, Any] = json.loads(finished_report(run).read_text())
+    if reason := report.get("not_exported"):
+        raise OptionError(f"{run} holds no deployed models: {reason}")
     if "deployment" not in report:
         raise OptionError(f"{run} holds no deployed models; compress again with this version")
     return report
@@ -110,15 +112,15 @@ def _require(run: Path, paths: Iterable[str]) -> None:
 
 def _baseline(
     report: Mapping[str, Any], model: nn.Module, example: torch.Tensor
-) -> nn.Module | None:
+) -> dict[str, nn.Module]:
     """The paper's network: its weights change no latency, so the plain slices will do."""
     if report["paper_baseline"] is None:
-        return None
+        return {}
     groups = report["paper_baseline"]["groups"]
     entry = next(one for one in report["candidates"] if one.get("groups") == groups)
     candidate = Candidate("grouped", groups, entry["settings"], 0, 0)
     baseline, _ = candidate.perform(model, require_sites(model, example))
-    return baseline.eval()
+    return {deployment.BASELINE: baseline.eval()}
 
 
 def render(found: Mapping[str, Any], boards: Sequence[BoardResult]) -> None:

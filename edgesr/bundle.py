@@ -16,6 +16,7 @@ from edgesr.recipe import CompressRecipe
 from edgesr.run import RECIPE, STUDENT, finished_report
 from edgesr.weights import load_network
 from export.runtime import session
+from export.sizes import input_shape
 from jetson.bundle import make_bundle
 
 LARGEST = 128  # LR side up to which engines are built
@@ -54,9 +55,10 @@ def bundle_report(run: Path, report: dict[str, Any], *, overwrite: bool = False)
     recipe = CompressRecipe.load(run / RECIPE)
     student = load_network(run / STUDENT, recipe.model if ":" in recipe.model else None)
     scene = open_scene(recipe, student.metadata["data"], None)
-    tiles = reference_tiles(scene)
-    height, width = tiles[0].shape[2:]
     files = {precision: run / model["path"] for precision, model in models.items()}
+    shape = input_shape(next(iter(files.values())))
+    tiles = reference_tiles(scene, shape)
+    smallest = (tiles[0].shape[2], tiles[0].shape[3])
     with torch.inference_mode():
         answers = [student.model(tile).numpy() for tile in tiles]
     outputs = dict.fromkeys(files, answers)
@@ -79,6 +81,6 @@ def bundle_report(run: Path, report: dict[str, Any], *, overwrite: bool = False)
             outputs,
             facts,
             run / "bundle",
-            tile_range=((height, width), (LARGEST, LARGEST)),
+            tile_range=(smallest, (LARGEST, LARGEST)) if None in shape[2:] else None,
             overwrite=overwrite,
         )

@@ -91,7 +91,7 @@ def count(model: nn.Module, input_shape: tuple[int, ...] | None = None) -> Cost:
                 f"a {type(model).__name__} does not say how many bands it takes; give input_shape"
             )
         input_shape = (1, int(model.bands), DEFAULT_SIZE, DEFAULT_SIZE)  # type: ignore[arg-type]
-    first = next(model.parameters(), torch.empty(0))
+    first = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
     example = torch.zeros(input_shape, dtype=first.dtype, device=first.device)
     with _evaluating(model):
         run = _measure(model, example)
@@ -218,12 +218,10 @@ def _own_numbers(model: nn.Module) -> tuple[Counter[str], int]:
 
 
 def _upsampler_layers(model: nn.Module, example: Tensor) -> tuple[str, ...]:
-    """Module paths of the upsampling layers, and of what surgery put in their place."""
+    """Module paths of the upsampling layers, or of what surgery put in their place."""
     from edgesr.surgery.sites import find_sites
 
-    found = [layer for site in find_sites(model, example) for layer in site.layers]
-    replaced = [layer for change in getattr(model, "surgery", []) for layer in change["layers"]]
-    return tuple({*found, *replaced})
+    return tuple(layer for site in find_sites(model, example) for layer in site.layers)
 
 
 def _role(name: str, order: dict[str, int], upsampler: tuple[str, ...]) -> Role:

@@ -27,19 +27,24 @@ from edgesr.deploy import (
     open_rivals,
     ratios,
 )
+from edgesr.deploy.inputs import adversarial_images, window_corner
 from edgesr.deploy.measure import ONNX_RUNTIME
 from edgesr.deploy.rivals import OPENVINO, rival_file
-from edgesr.job import LR_PATCH, Job
-from edgesr.latency import Timing
+from edgesr.errors import OptionError
+from edgesr.job import Job
+from edgesr.latency import Timing, in_torch
+from edgesr.latency import measure as time_calls
 from edgesr.progress import stage
 from edgesr.recipe import CompressRecipe
 from export.profile import node_times
 from export.runtime import session
+from export.sizes import Shape, input_shape
+from export.tracing import tracing
 
 DEFAULT_SAM_DROP = 0.05  # degrees that int8 may lose where the recipe sets no limit
 REPEATS = 15
 PROFILED = 5
-TEACHER, BASELINE = "teacher", "paper's"
+TEACHER, BASELINE, ALONE = "teacher", "paper's", "upsampler alone"
 
 
 @dataclass(frozen=True)
@@ -90,10 +95,11 @@ def make(
     Raises:
         ExportError: a model that differs from the one before, or that TensorRT refuses.
     """
+    shape = input_shape(source)
     maker = Maker(
         folder,
-        calibration_tiles(job.scene),
-        on_validation(job.scene),
+        calibration_tiles(job.scene, shape),
+        on_validation(job.scene, shape),
         int8_limits(recipe),
         _threads(recipe),
         job.example(recipe.latency_tile).numpy(),
@@ -149,10 +155,10 @@ def measure(
     made: Made,
     job: Job,
     student: nn.Module,
-    baseline: nn.Module | None,
+    others: Mapping[str, nn.Module],
     scratch: Path,
 ) -> tuple[dict[str, Any], dict[str, Timing]]:
-    """Measure what was made beside the uncompressed and the paper's network, in one process.
+    """Measure what was made beside the uncompressed network and others, in one process.
 
     Args:
         recipe: tile and threads.
@@ -160,16 +166,19 @@ def measure(
         made: what to measure.
         job: the scene and the uncompressed network.
         student: the network that the models must equal.
-        baseline: the paper's grouped network; None leaves it out.
+        others: by name, such as :data:`BASELINE`, the paper's grouped network.
         scratch: folder for files that are needed meanwhile.
 
     Returns:
         ``deployment`` of the report, and the times of the rivals and of the student by name.
     """
-    networks = {TEACHER: job.model, **({BASELINE: baseline} if baseline else {})}
+    networks = {TEACHER: job.model, **others}
     tile = job.example(recipe.latency_tile)
+    first = folder / made.models[0].path
+    _check_tile(recipe.latency_tile, input_shape(first))
     with stage("export what they are compared with"):
-        files = export_rivals(networks, job.example(), scratch)
+        rungs = tracing(first).rungs
+        files = export_rivals(networks, job.example(), scratch, tile, rungs)
     threads = _threads(recipe)
     entries, timings = measure_models(
         folder,
@@ -193,6 +202,28 @@ def measure(
         "absent": [asdict(one) for one in made.absent],
     }
     return deployment, timings
+
+
+def measure_in_torch(
+    recipe: CompressRecipe, job: Job, student: nn.Module, others: Mapping[str, nn.Module]
+) -> dict[str, Timing]:
+    """Time networks that cannot be exported, in turn, in PyTorch; names as :func:`measure` has."""
+    tile = job.example(recipe.latency_tile)
+    networks = {f"{name} {REWRITTEN}": one for name, one in {TEACHER: job.model, **others}.items()}
+    networks["student"] = student
+    with stage("time networks in PyTorch"):
+        return time_calls(
+            {name: in_torch(network, tile) for name, network in networks.items()}, REPEATS
+        )
+
+
+def _check_tile(side: int, shape: Shape) -> None:
+    fixed = [length for length in shape[2:] if length not in (None, side)]
+    if fixed:
+        raise OptionError(
+            f"the network fixes the size of its input to {shape[2]} x {shape[3]} pixels; leave out"
+            " --tile"
+        )
 
 
 def _ratios(
@@ -270,18 +301,8 @@ def student_time(deployment: Mapping[str, Any]) -> Timing:
 
 
 def verification_inputs(job: Job) -> list[Tensor]:
-    """Return real and adversarial LR inputs: a test window, zeros, ones, a step, odd noise.
-
-    Of a large window only a corner: ONNX Runtime holds whole attention maps.
-    """
-    real, _ = job.scene.pair(job.scene.test[0])
-    bands, side = real.shape[0], 2 * LR_PATCH
-    real = real[:, :side, :side]
-    step = torch.zeros(1, bands, LR_PATCH, LR_PATCH)
-    step[..., LR_PATCH // 2 :] = 1
-    noise = torch.rand(2, bands, 13, 17, generator=torch.Generator().manual_seed(0))
-    flat = torch.ones(1, bands, LR_PATCH, LR_PATCH)
-    return [real[None], torch.zeros_like(flat), flat, step, noise]
+    """Return real and adversarial LR inputs: a test window, zeros, ones, a step, odd noise."""
+    return [window_corner(job), *adversarial_images(len(job.scene.bands)).values()]
 
 
 def _threads(recipe: CompressRecipe) -> int:

@@ -13,8 +13,13 @@ from edgesr.distill.trainer import TrainResult
 from edgesr.latency import Timing
 from edgesr.recipe import CompressRecipe
 from edgesr.surgery import Candidate, Site, Spectrum
+from export.onnx import OPSET, applied_rewrites
+from export.sizes import input_shape
+from export.tracing import Tracing
+from export.verify import Agreement
 
 RUNTIME = "ONNX Runtime, CPU, float32"
+IN_TORCH = "PyTorch, CPU, float32"
 
 
 def spectrum_entry(name: str, found: Spectrum, target: float) -> dict[str, Any]:
@@ -47,10 +52,30 @@ def cost_entry(cost: Cost) -> dict[str, Any]:
     }
 
 
-def latency_entry(timing: Timing, tile: Tensor, threads: int) -> dict[str, Any]:
+def onnx_entry(path: Path, found: Tracing, agreement: Agreement) -> dict[str, Any]:
+    """Return what is known of the student's ONNX file, and how it was written."""
+    size = input_shape(path)[2:]
+    return {
+        "path": path.name,
+        "opset": OPSET,
+        "max_abs_difference": agreement.max_abs_difference,
+        "inputs": [list(shape) for shape in agreement.inputs],
+        "rewrites": applied_rewrites(path),
+        "tracing": {
+            "how": found.how,
+            "size": "free" if None in size else list(size),
+            "why": found.why,
+            "differs": found.differs,
+        },
+    }
+
+
+def latency_entry(
+    timing: Timing, tile: Tensor, threads: int, runtime: str = RUNTIME
+) -> dict[str, Any]:
     """Return a measured latency, with all that it was measured under."""
     return {
-        "runtime": RUNTIME,
+        "runtime": runtime,
         "input_shape": list(tile.shape),
         "threads": threads,
         "repeats": timing.repeats,

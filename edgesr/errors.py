@@ -21,3 +21,10 @@ class ModelError(EdgesrError):
 
 class OptionError(EdgesrError):
     """An option has a value outside its range, or two options contradict each other."""
+
+
+def brief(error: BaseException) -> str:
+    """The first line of an error, with its type where that says more."""
+    lines = str(error).splitlines()
+    text = lines[0].strip().rstrip(".") if lines else ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

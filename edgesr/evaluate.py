@@ -13,6 +13,7 @@ from edgesr.cube.degrade import bicubic_upsample
 from edgesr.errors import DataError, ModelError, OptionError
 from edgesr.metrics import Convention, evaluate_pair
 from edgesr.tiling import ALWAYS_WHOLE, tile_limit
+from export.sizes import fit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,7 +91,9 @@ def super_resolve(
     """Super-resolve one image, whole or in tiles that bound the memory.
 
     Args:
-        model: network from [1, B, h, w] to [1, B, h*scale, w*scale].
+        model: network from [1, B, h, w] to [1, B, h*scale, w*scale]. One that has a
+            ``fixed_size`` (height, width) is given tiles of that size alone, whatever ``tile``
+            is; a smaller image goes on mirrored.
         lr: [B, h, w] in [0, 1].
         scale: upscaling factor.
         tile: side of the square tiles in LR pixels, more than 3 * ``overlap``; None for one pass
@@ -112,21 +115,26 @@ def super_resolve(
     if lr.ndim != 3:
         raise DataError(f"super-resolution takes one image [B, h, w], received {list(lr.shape)}")
     check_tile(tile, overlap)
+    device, inner = _device(model), lr.shape[1:]
+    fixed: tuple[int, int] | None = getattr(model, "fixed_size", None)
+    if fixed is not None:
+        overlap = min(overlap, min(fixed) // 4)
+        wanted = [max(pair) for pair in zip(inner, fixed, strict=True)]
+        lr = fit(lr[None], (None, None, *wanted))[0]
     bands, height, width = lr.shape
-    device = _device(model)
     with inference(model):
-        if tile is None:
+        if tile is None and fixed is None:
             small = max(height, width) <= ALWAYS_WHOLE
             tile = ALWAYS_WHOLE if small else max(tile_limit(model, bands, device), 4 * overlap)
-        if height <= tile and width <= tile:
-            return _forward(model, lr.to(device), scale).clamp(0, 1).to(lr.device)
-        tile_height, tile_width = min(tile, height), min(tile, width)
-        stride = tile - 3 * overlap
+        tile_height, tile_width = fixed or (min(tile or 0, height), min(tile or 0, width))
+        if (tile_height, tile_width) == (height, width):
+            sr = _forward(model, lr.to(device), scale).clamp(0, 1).to(lr.device)
+            return sr[:, : inner[0] * scale, : inner[1] * scale]
         total = lr.new_zeros(bands, height * scale, width * scale, dtype=torch.float32)
         weights = total.new_zeros(height * scale, width * scale)
-        for top in _starts(height, tile_height, stride):
+        for top in _starts(height, tile_height, tile_height - 3 * overlap):
             rows = _profile(top, tile_height, height, overlap, scale)
-            for left in _starts(width, tile_width, stride):
+            for left in _starts(width, tile_width, tile_width - 3 * overlap):
                 columns = _profile(left, tile_width, width, overlap, scale)
                 weight = (rows[:, None] * columns[None, :]).to(total.device)
                 part = lr[:, top : top + tile_height, left : left + tile_width].to(device)
@@ -137,7 +145,7 @@ def super_resolve(
                 )
                 total[:, target[0], target[1]].addcmul_(sr, weight)
                 weights[target] += weight
-    return total.div_(weights).clamp_(0, 1)
+    return total.div_(weights).clamp_(0, 1)[:, : inner[0] * scale, : inner[1] * scale]
 
 
 def _mean(rows: Iterable[dict[str, float]], split: str) -> dict[str, float]:

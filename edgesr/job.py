@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -15,6 +15,11 @@ from torch import Tensor, nn
 from edgesr.cube import Cube, Normalisation, Scene, make_scene, read_cube
 from edgesr.cube.bands import format_bands, parse_bands
 from edgesr.errors import DataError, ModelError, OptionError
+from edgesr.foreign.calls import adapt, call_of
+from edgesr.foreign.plain import make_plain
+from edgesr.foreign.trying import find_call
+from edgesr.models import is_own
+from edgesr.progress import tell
 from edgesr.recipe import DEFAULT_MODEL, EMBEDDED, Recipe, WeightsRecipe
 from edgesr.weights import Loaded, has_header, load_custom, load_network
 
@@ -54,11 +59,24 @@ def open_job(recipe: WeightsRecipe) -> Job:
     """
     prepare_torch(recipe)
     model, metadata, weights = _open_network(recipe)
-    scene = open_scene(recipe, metadata.get("data", {}), getattr(model, "scale", None))
+    scene = open_scene(recipe, metadata.get("data", {}), scale_of(model))
     name = str(metadata.get("model", recipe.model))
     job = Job(scene, model.eval(), metadata, weights, name)
-    check_fit(model, job.example(), scene.scale)
-    return job
+    fit(model, job.example(), scene.scale)
+    if is_own(model):
+        return job
+    plain, changes = make_plain(model, job.example())
+    if changes:
+        tell(f"{len(changes)} of the network's own convolutions became layers that can shrink")
+    return replace(job, model=plain)
+
+
+def scale_of(model: nn.Module) -> int | Callable[[Tensor], int]:
+    """Return a network's magnification; a stranger's is a function that finds it on an LR tile."""
+    if is_own(model):
+        return int(model.scale)  # type: ignore[arg-type]
+    call = call_of(model)
+    return call.scale if call else lambda example: find_call(model, example)[1]
 
 
 def prepare_torch(recipe: Recipe) -> None:
@@ -76,23 +94,33 @@ def prepare_torch(recipe: Recipe) -> None:
     torch.manual_seed(recipe.seed)
 
 
-def open_scene(recipe: Recipe, stored: Mapping[str, Any], scale: int | None) -> Scene:
+def open_scene(
+    recipe: Recipe, stored: Mapping[str, Any], scale: int | Callable[[Tensor], int] | None
+) -> Scene:
     """Read the recipe's cube and split it; what the weights were trained with is the default.
 
     Args:
         recipe: names the cube and, where it differs from the weights, how to treat it.
         stored: ``data`` of the weights' metadata: bands, normalisation, scale; or empty.
-        scale: the network's magnification, where it says so itself.
+        scale: the network's magnification, where it is known, or a function that finds it on a
+            tile [1, B, h, w]. It is called where neither the recipe nor the weights say it.
 
     Raises:
         DataError: the cube cannot be used, or has not the bands that the weights need.
         OptionError: the scale contradicts the network's.
     """
-    scale = scale or stored.get("scale")
-    if recipe.scale and scale and recipe.scale != scale:
-        raise OptionError(f"--scale {recipe.scale} contradicts the network's scale {scale}")
-    scale = recipe.scale or scale or 4
+    known = None if callable(scale) else scale
+    known = known or stored.get("scale")
+    if recipe.scale and known and recipe.scale != known:
+        raise OptionError(f"--scale {recipe.scale} contradicts the network's scale {known}")
     cube = read_cube(recipe.data)
+    known = recipe.scale or known
+    if known is None and callable(scale):  # pixels of the cube as they are do for a try
+        known = scale(scene_example(_divide(recipe, stored, cube, 1)))
+    return _divide(recipe, stored, cube, known or 4)
+
+
+def _divide(recipe: Recipe, stored: Mapping[str, Any], cube: Cube, scale: int) -> Scene:
     known_bands = stored_bands(stored, cube.bands)
     wishes: dict[str, Any] = {
         "bands": recipe.bands or (known_bands and format_bands(known_bands)),
@@ -185,7 +213,27 @@ def shipped_weights(model: str, data: str) -> Path | None:
     return Path(str(files("edgesr") / "teachers" / name)) if name else None
 
 
-@torch.inference_mode()
+def fit(model: nn.Module, example: Tensor, scale: int) -> None:
+    """Make ``model(x)`` mean [N, B, h, w] -> [N, B, h r, w r], whoever wrote the network.
+
+    Args:
+        model: a network; where another call than the plain one fits, it is adapted in place, see
+            :func:`edgesr.foreign.calls.adapt`.
+        example: LR tile [1, B, h, w].
+        scale: r.
+
+    Raises:
+        ModelError: no call gives an image of that size, or it is not finite.
+    """
+    if not is_own(model) and call_of(model) is None:
+        call, _ = find_call(model, example, scale)
+        adapt(model, call)
+        if not call.plain:
+            tell(f"the network is called as {call.describe()}")
+    check_fit(model, example, scale)
+
+
+@torch.no_grad()
 def check_fit(model: nn.Module, example: Tensor, scale: int) -> None:
     """Run a network once; refuse it when its output is not ``scale`` times the input.
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgesr.errors import OptionError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,17 @@ def measure(
             if round_ >= warmup:
                 spent[name].append(elapsed)
     return {name: _timing(np.array(elapsed) / 1e6) for name, elapsed in spent.items()}
+
+
+def in_torch(network: nn.Module, image: Tensor) -> Callable[[], object]:
+    """Return a call of ``network`` on ``image`` in PyTorch, for one that no other runtime takes."""
+    import torch
+
+    def call() -> object:
+        with torch.inference_mode():
+            return network(image)
+
+    return call
 
 
 def _timing(milliseconds: np.ndarray) -> Timing:

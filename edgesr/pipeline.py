@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,17 +14,20 @@ from edgesr import deployment
 from edgesr.bundle import bundle_report
 from edgesr.cost import count
 from edgesr.deploy import PLAIN, REWRITTEN
+from edgesr.deploy.inputs import write_network
 from edgesr.deploy.quality import Foreign
-from edgesr.deployment import BASELINE, TEACHER, Made, verification_inputs
-from edgesr.distill.config import TrainConfig
+from edgesr.deployment import ALONE, BASELINE, TEACHER, Made
 from edgesr.distill.quantisation import quantisation_aware
-from edgesr.distill.trainer import TrainResult, train
+from edgesr.distill.trainer import TrainResult
 from edgesr.entries import (
+    IN_TORCH,
+    RUNTIME,
     candidate_entry,
     cost_entry,
     distillation_entry,
     file_entry,
     latency_entry,
+    onnx_entry,
     pass_entry,
     site_entry,
     spectrum_entry,
@@ -33,22 +35,24 @@ from edgesr.entries import (
 )
 from edgesr.errors import ModelError, OptionError
 from edgesr.evaluate import evaluate, evaluate_bicubic
-from edgesr.job import Job, check_fit, open_job
+from edgesr.foreign.loader import write_loader
+from edgesr.job import Job, fit, open_job
 from edgesr.pictures import take_pictures
 from edgesr.progress import stage
 from edgesr.recipe import CompressRecipe
 from edgesr.report import SCHEMA_VERSION, environment, validate
 from edgesr.report.page import write_page
 from edgesr.report.pictures import Pictures
-from edgesr.run import ONNX, PAGE, PICTURES, RECIPE, STUDENT, RunFolder
+from edgesr.run import LOADER, ONNX, PAGE, PICTURES, RECIPE, STUDENT, RunFolder
+from edgesr.students import check_search, make_students
 from edgesr.surgery import Candidate, Site, Spectrum, require_sites, spectrum
 from edgesr.surgery.structure import clone
-from edgesr.training import train_config
-from edgesr.trials import Surgeon, calibrate, file_name, measured, plan, take
-from edgesr.weights import load_network, save_network
-from export.onnx import OPSET, applied_rewrites, export_onnx
+from edgesr.training import student_config
+from edgesr.trials import calibrate, measured, plan
+from edgesr.weights import has_header, load_custom, load_network, save_network
+from export.errors import ExportError
 from export.runtime import session
-from export.verify import Agreement, compare
+from export.sizes import input_shape
 
 
 def run(
@@ -57,6 +61,7 @@ def run(
     """Do the whole job; see :func:`edgesr.compress.compress`."""
     if recipe.bundle and "tensorrt" not in recipe.targets:
         raise OptionError("--bundle packs models for TensorRT; name tensorrt among --targets")
+    check_search(recipe)
     folder = RunFolder(output, overwrite=overwrite, resume=resume)
     with folder.timed("open"):
         job = open_job(recipe)
@@ -90,42 +95,43 @@ def _run(
         original = evaluate(job.model, job.scene)
     with folder.timed("candidates"):
         candidates = measured(recipe, folder, surgeon, candidates)
-    chosen = take(candidates, recipe)
-    with folder.timed("distil"):
-        student, training = _distil(recipe, folder, surgeon, chosen, guide)
-    baseline = next(
-        (c for c in candidates if (c.method, c.setting) == ("grouped", recipe.baseline_groups)),
-        None,
-    )
-    rival: tuple[nn.Module, TrainResult] | None = None
-    if baseline is not None:
-        with folder.timed("distil the paper's"):
-            same = baseline is chosen
-            rival = (
-                (student, training) if same else _distil(recipe, folder, surgeon, baseline, guide)
-            )
+    students = make_students(recipe, folder, surgeon, candidates, guide)
+    student, training = students.student.model, students.student.training
+    chosen = students.student.upsampler
+    others = {name: rival.model for name, rival in students.rivals.items()}
     with folder.timed("export"), stage("export and verify"):
-        agreement = _export(folder, job, student, training)
-    with folder.timed("deploy"):
-        made = _make(recipe, folder, job, sites, student, guide)
-    with folder.timed("measure"):
-        table, timings = deployment.measure(
-            recipe, folder.path, made, job, student, rival and rival[0], folder.state("")
-        )
-        profile = deployment.profile(recipe, folder.path, made, job, folder.state(""))
+        written = _export(recipe, folder, job, student, training)
+    if "onnx" in written:
+        with folder.timed("deploy"):
+            made = _make(recipe, folder, job, sites, student, guide)
+        with folder.timed("measure"):
+            table, timings = deployment.measure(
+                recipe, folder.path, made, job, student, others, folder.state("")
+            )
+            profile = deployment.profile(recipe, folder.path, made, job, folder.state(""))
+        written |= {"deployment": table, "profile": profile}
+        timings["student"] = deployment.student_time(table)
+    else:
+        made = Made([], [], [])
+        with folder.timed("measure"):
+            timings = deployment.measure_in_torch(recipe, job, student, others)
     with folder.timed("pictures"), stage("pictures of the test region"):
         pictures = _pictures(folder, job, student, made)
 
     tile = job.example(recipe.latency_tile)
-    threads = table["threads"]
-    timings["student"] = deployment.student_time(table)
+    runtime = RUNTIME if "onnx" in written else IN_TORCH
+
+    def latency(name: str) -> dict[str, Any]:
+        return latency_entry(
+            timings[name], tile, recipe.threads or torch.get_num_threads(), runtime
+        )
 
     def network(model: nn.Module, name: str, metrics: Mapping[str, float]) -> dict[str, Any]:
         cost = count(model, tuple(job.example().shape))
         return {
             **cost_entry(cost),
             "metrics": dict(metrics),
-            "latency_ms": latency_entry(timings[name], tile, threads),
+            "latency_ms": latency(name),
         }
 
     report: dict[str, Any] = {
@@ -139,7 +145,6 @@ def _run(
             "model": job.network,
             "weights": job.weights,
             **network(job.model, f"{TEACHER} {REWRITTEN}", original),
-            "naive_latency_ms": latency_entry(timings[f"{TEACHER} {PLAIN}"], tile, threads),
         },
         "student": {
             "model": job.network,
@@ -152,28 +157,36 @@ def _run(
         "chosen": {**pass_entry(chosen), "why": why(chosen, recipe)},
         "distillation": distillation_entry(training),
         "paper_baseline": None,
-        "onnx": {
-            "path": ONNX,
-            "opset": OPSET,
-            "max_abs_difference": agreement.max_abs_difference,
-            "inputs": [list(shape) for shape in agreement.inputs],
-            "rewrites": applied_rewrites(folder.path / ONNX),
-        },
-        "deployment": table,
-        "profile": profile,
+        **written,
         "timing_s": folder.timing,
         "recipe": {key: v for key, v in recipe.to_dict().items() if v is not None},
-        "files": [file_entry(folder.path / name) for name in (STUDENT, ONNX, RECIPE, PICTURES)],
+        "files": [
+            file_entry(folder.path / name)
+            for name in (STUDENT, LOADER, ONNX, RECIPE, PICTURES)
+            if (folder.path / name).is_file()
+        ],
     }
-    if rival is not None and baseline is not None:
-        report["paper_baseline"] = {
-            "groups": baseline.setting,
-            **network(rival[0], f"{BASELINE} {REWRITTEN}", evaluate(rival[0], job.scene)),
-            "distillation": distillation_entry(rival[1]),
+    if f"{TEACHER} {PLAIN}" in timings:
+        report["teacher"]["naive_latency_ms"] = latency(f"{TEACHER} {PLAIN}")
+    rivals = {
+        name: {
+            **network(rival.model, f"{name} {REWRITTEN}", evaluate(rival.model, job.scene)),
+            "distillation": distillation_entry(rival.training),
         }
+        for name, rival in students.rivals.items()
+    }
+    if BASELINE in rivals:
+        groups = students.rivals[BASELINE].upsampler.setting
+        report["paper_baseline"] = {"groups": groups, **rivals[BASELINE]}
+    if students.search is not None:
+        from edgesr.search import search_entry
+
+        report["search"] = search_entry(students.search, recipe)
+        surgery = pass_entry(students.rivals[ALONE].upsampler)
+        report["search"]["upsampler_alone"] = {**surgery, **rivals[ALONE]}
     validate(report)
     write_page(report, pictures, folder.path / PAGE)
-    if recipe.bundle:
+    if recipe.bundle and any(model.target == "tensorrt" for model in made.models):
         bundle_report(folder.path, report, overwrite=True)
     folder.finish(report)
     return report
@@ -184,53 +197,35 @@ def _open_guide(recipe: CompressRecipe, job: Job) -> nn.Module:
     if recipe.teacher is None:
         return job.model
     factory = recipe.model if ":" in recipe.model else None
-    guide = load_network(Path(recipe.teacher), factory).model.eval()
+    path = Path(recipe.teacher)
+    own = factory is None or has_header(path)
+    guide = load_network(path, factory).model if own else load_custom(str(factory), path)
     try:
-        check_fit(guide, job.example(), job.scene.scale)
+        fit(guide.eval(), job.example(), job.scene.scale)
     except ModelError as error:
         raise ModelError(f"--teacher {recipe.teacher} does not fit: {error}") from error
     return guide
 
 
-def _config(recipe: CompressRecipe) -> TrainConfig:
-    return replace(
-        train_config(recipe),
-        final_learning_rate=recipe.learning_rate / 10,
-        warmup_steps=recipe.steps_per_epoch,  # Adam knows nothing of a trained network yet
-    )
-
-
-def _distil(
-    recipe: CompressRecipe,
-    folder: RunFolder,
-    surgeon: Surgeon,
-    candidate: Candidate,
-    guide: nn.Module,
-) -> tuple[nn.Module, TrainResult]:
-    """Fine-tune a candidate; validation decides, so the closed form is the least that comes out."""
-    with stage(f"distil {candidate.label}"):
-        result = train(
-            surgeon.operate(candidate),
-            [surgeon.job.scene],
-            _config(recipe),
-            teacher=guide,
-            sites=surgeon.sites,
-            checkpoint=folder.state(f"{file_name(candidate)}.checkpoint"),
-            resume=True,
-        )
-    return result.model.cpu().eval(), result
-
-
-def _export(folder: RunFolder, job: Job, student: nn.Module, training: TrainResult) -> Agreement:
-    """Write the student's two files, and compare what ONNX Runtime makes of the second."""
+def _export(
+    recipe: CompressRecipe, folder: RunFolder, job: Job, student: nn.Module, training: TrainResult
+) -> dict[str, Any]:
+    """Write the student's files: ``onnx`` of the report, or ``not_exported`` and why."""
     save_network(
         student,
         folder.path / STUDENT,
         data=job.scene.describe(),
         training={"teacher": job.weights, "best": training.best},
     )
-    path = export_onnx(student, job.example(), folder.path / ONNX)
-    return compare(path, student, verification_inputs(job))
+    write_loader(student, folder.path / LOADER, STUDENT)
+    path = folder.path / ONNX
+    try:
+        if not folder.state(f"{TEACHER}.onnx").is_file():
+            write_network(job.model, job, recipe.latency_tile, folder.state("again.onnx"))
+        found, agreement = write_network(student, job, recipe.latency_tile, path)
+    except ExportError as error:
+        return {"not_exported": str(error)}
+    return {"onnx": onnx_entry(path, found, agreement)}
 
 
 def _make(
@@ -248,13 +243,15 @@ def _make(
             tuned = quantisation_aware(
                 clone(student),
                 [job.scene],
-                _config(recipe),
+                student_config(recipe),
                 sites=sites,
                 teacher=guide,
                 checkpoint=folder.state("qat.checkpoint"),
                 resume=True,
             )
-        return export_onnx(tuned.model.cpu().eval(), job.example(), folder.state("qat.onnx"))
+        network, path = tuned.model.cpu().eval(), folder.state("qat.onnx")
+        write_network(network, job, recipe.latency_tile, path, like=folder.path / ONNX)
+        return path
 
     def compute() -> dict[str, Any]:
         source, tuner = folder.path / ONNX, tune if recipe.qat else None
@@ -268,7 +265,8 @@ def _pictures(folder: RunFolder, job: Job, student: nn.Module, made: Made) -> Pi
     networks: dict[str, nn.Module] = {"teacher": job.model, "student": student}
     for model in made.models:
         if model.precision == "int8":
-            networks.setdefault("int8", Foreign(session(folder.path / model.path)))
+            path = folder.path / model.path
+            networks.setdefault("int8", Foreign(session(path), input_shape(path)))
     pictures = take_pictures(job.scene, networks)
     pictures.save(folder.path / PICTURES)
     return pictures

@@ -11,6 +11,11 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
+def tell(text: str) -> None:
+    """Say something in one line."""
+    print(text, file=sys.stderr, flush=True)
+
+
 @contextmanager
 def stage(text: str) -> Iterator[None]:
     """Say that a stage begins, and how long it took."""

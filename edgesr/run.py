@@ -20,9 +20,11 @@ PAGE = "report.html"
 PICTURES = "pictures.npz"
 STATE = ".state"
 STUDENT = "student.safetensors"
+LOADER = "student.py"
 ONNX = "model.onnx"
 FOLDERS = ("models", "engines", "bundle")
-WRITTEN = (RECIPE, STUDENT, ONNX, REPORT, PAGE, PICTURES, *FOLDERS, "bundle.tar.gz")
+CACHE = "__pycache__"  # of the loader, by whoever has imported it
+WRITTEN = (RECIPE, STUDENT, LOADER, ONNX, REPORT, PAGE, PICTURES, *FOLDERS, "bundle.tar.gz", CACHE)
 
 
 def finished_report(run: Path) -> Path:

@@ -93,7 +93,9 @@ class _Alive(TorchDispatchMode):
         super().__init__()
         self.peak = 0
         self._weights = {
-            value.untyped_storage().data_ptr() for value in model.state_dict().values()
+            value.untyped_storage().data_ptr()
+            for value in model.state_dict().values()
+            if isinstance(value, Tensor)  # a stranger's state may hold more
         }
         self._held: dict[int, tuple[StorageWeakRef, int]] = {}
 

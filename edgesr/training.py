@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ from edgesr.cube.sampling import extremes
 from edgesr.distill.trainer import TrainConfig, train
 from edgesr.errors import OptionError
 from edgesr.evaluate import evaluate, evaluate_bicubic
-from edgesr.job import check_fit, load_weights, open_scene, prepare_torch, scene_example
+from edgesr.job import fit, load_weights, open_scene, prepare_torch, scale_of, scene_example
 from edgesr.models import create_model
-from edgesr.recipe import TrainRecipe
+from edgesr.recipe import CompressRecipe, TrainRecipe
 from edgesr.weights import load_custom, save_network
 
 
@@ -43,10 +43,13 @@ def train_network(
     prepare_torch(recipe)
     initial = load_weights(recipe.model, Path(recipe.initial)) if recipe.initial else None
     stored: Mapping[str, Any] = initial.metadata.get("data", {}) if initial else {}
-    scene = open_scene(recipe, stored, getattr(initial.model, "scale", None) if initial else None)
+    model = initial.model if initial else None
+    if model is None and ":" in recipe.model:
+        model = load_custom(recipe.model)
+    scene = open_scene(recipe, stored, None if model is None else scale_of(model))
     scenes = [scene, *_extra_scenes(recipe, scene)]
-    model = initial.model if initial else _new_network(recipe, scene)
-    check_fit(model.eval(), scene_example(scene), scene.scale)
+    model = _new_network(recipe, scene) if model is None else model
+    fit(model.eval(), scene_example(scene), scene.scale)
     result = train(model, scenes, train_config(recipe), checkpoint=checkpoint, resume=resume)
     if int(os.environ.get("RANK", "0")) > 0:
         return ""
@@ -81,7 +84,24 @@ def train_config(recipe: Any) -> TrainConfig:
     values = {name: value for name, value in recipe.to_dict().items() if name in known}
     if not values.get("clip", 1.0):
         values["clip"] = None
+    if values["learning_rate"] is None:
+        values["learning_rate"] = recipe.first_learning_rate
     return TrainConfig(**values)
+
+
+def student_config(recipe: CompressRecipe, *, trial: bool = False) -> TrainConfig:
+    """Options of a student's distillation.
+
+    What a search has cut deeply gets worse before it gets better, and its gain comes with the last,
+    smallest steps: there, patience has no say. A trial gets a quarter of the epochs.
+    """
+    return replace(
+        train_config(recipe),
+        epochs=-(-recipe.epochs // 4) if trial else recipe.epochs,
+        patience=None if recipe.searches else recipe.patience,
+        final_learning_rate=recipe.first_learning_rate / 10,
+        warmup_steps=recipe.steps_per_epoch,  # Adam knows nothing of a trained network yet
+    )
 
 
 def _without_folders(recipe: TrainRecipe) -> dict[str, Any]:
@@ -112,8 +132,6 @@ def _check_output(output: Path, checkpoint: Path, *, overwrite: bool, resume: bo
 
 
 def _new_network(recipe: TrainRecipe, scene: Scene) -> nn.Module:
-    if ":" in recipe.model:
-        return load_custom(recipe.model, None)
     wishes: dict[str, Any] = {"bands": len(scene.bands), "scale": scene.scale}
     if recipe.model == "lkca_net":
         wishes |= {"blocks": recipe.blocks, "groups": recipe.groups, "drop_path": recipe.drop_path}

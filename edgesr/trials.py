@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from edgesr.cost import count
 from edgesr.errors import OptionError
 from edgesr.evaluate import evaluate
 from edgesr.job import Job
-from edgesr.latency import measure
+from edgesr.latency import in_torch, measure
 from edgesr.progress import stage, track
 from edgesr.recipe import CompressRecipe
 from edgesr.run import RunFolder
@@ -32,15 +32,17 @@ from edgesr.surgery import (
     groups_for_rank,
     walk,
 )
+from export.errors import ExportError
 from export.model_file import load_model, write_model
-from export.onnx import export_onnx
 from export.refill import refill
 from export.rewrite import rewrite
 from export.runtime import session
+from export.tracing import FIXED, climb, tracing
 from export.verify import compare
 
 CALIBRATION_WINDOWS = 50_000  # windows of the upsampler's input that the closed form sees
 REPEATS = 7
+TEACHER = "teacher"
 
 
 @dataclass(frozen=True)
@@ -155,8 +157,9 @@ def measured(
         job = surgeon.job
         before = evaluate(job.model, job.scene, "validation")
         tile = job.example(recipe.latency_tile)
-        original = _static_onnx(folder, tile, "teacher", job.model)
-        files: dict[str, Path] = {}
+        threads = recipe.threads or torch.get_num_threads()
+        original = _teacher_onnx(folder, tile, job.model)
+        calls: dict[str, Callable[[], object]] = {}
         families: dict[tuple[str, ...], tuple[Path, nn.Module]] = {}
         for candidate in track(candidates, "measure candidates"):
             student = surgeon.operate(candidate)
@@ -168,18 +171,17 @@ def measured(
             candidate.upsampler_params = cost.upsampler_params
             groups = surgeon.groups(candidate)
             family = tuple(sorted(candidate.settings))  # groups change no graph, low ranks do once
+            if original is None:
+                calls[candidate.label] = in_torch(student, tile)
+                continue
             relative = (original, job.model) if groups else families.get(family)
-            path = _static_onnx(folder, tile, file_name(candidate), student, relative, groups)
+            path = static_onnx(folder, tile, file_name(candidate), student, relative, groups)
             if not groups:
                 families.setdefault(family, (path, student))
-            files[candidate.label] = _for_cpu(path, student, tile)
-        threads = recipe.threads or torch.get_num_threads()
-        sessions = {label: session(path, threads) for label, path in files.items()}
-        image = tile.numpy()
+            run = session(for_target(path, student, tile), threads)
+            calls[candidate.label] = partial(run, tile.numpy())
         with stage("time candidates"):
-            timings = measure(
-                {label: partial(run, image) for label, run in sessions.items()}, REPEATS
-            )
+            timings = measure(calls, REPEATS)
         for candidate in candidates:
             candidate.latency_ms = timings[candidate.label].median_ms
         return [asdict(candidate) for candidate in candidates]
@@ -187,7 +189,15 @@ def measured(
     return [Candidate(**values) for values in folder.remember("candidates", compute)]
 
 
-def _static_onnx(
+def _teacher_onnx(folder: RunFolder, tile: Tensor, teacher: nn.Module) -> Path | None:
+    """The uncompressed network for one input size; None where there is no way to write it."""
+    try:
+        return static_onnx(folder, tile, TEACHER, teacher)
+    except ExportError:
+        return None
+
+
+def static_onnx(
     folder: RunFolder,
     tile: Tensor,
     name: str,
@@ -195,26 +205,34 @@ def _static_onnx(
     relative: tuple[Path, nn.Module] | None = None,
     groups: Mapping[str, int] | None = None,
 ) -> Path:
-    """Export for one input size, or refill the file of a relative that has the same graph."""
-    path = folder.state(f"{name}.onnx")
+    """Export for one input size, or refill the file of a relative that has the same graph.
+
+    What is exported after the uncompressed network is exported in the way that served there.
+
+    Raises:
+        ExportError: the network cannot be exported, or not so that it is right.
+    """
+    path, first = folder.state(f"{name}.onnx"), folder.state(f"{TEACHER}.onnx")
     if relative is None or not refill(
         relative[0], _arrays(relative[1]), _arrays(model), path, groups
     ):
-        export_onnx(model, tile, path, dynamic=False)
+        rungs = tracing(first).rungs if first.is_file() else FIXED
+        climb(model, path, [tile], tile, rungs=rungs)
     return path
 
 
-def _for_cpu(path: Path, model: nn.Module, tile: Tensor) -> Path:
-    """The file as ONNX Runtime gets it in the end, compared with its network."""
-    rewritten, _ = rewrite(load_model(path), "cpu")
-    fast = path.with_suffix(".cpu.onnx")
+def for_target(path: Path, model: nn.Module, tile: Tensor, target: str = "cpu") -> Path:
+    """The file as a runtime gets it in the end, compared with its network."""
+    rewritten, _ = rewrite(load_model(path), target)
+    fast = path.with_suffix(f".{target}.onnx")
     write_model(rewritten, fast)
     compare(fast, model, [tile])
     return fast
 
 
 def _arrays(model: nn.Module) -> dict[str, np.ndarray]:
-    return {name: value.detach().numpy() for name, value in model.state_dict().items()}
+    state = model.state_dict()
+    return {name: v.detach().numpy() for name, v in state.items() if isinstance(v, torch.Tensor)}
 
 
 def file_name(candidate: Candidate) -> str:

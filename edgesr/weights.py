@@ -2,18 +2,16 @@
 
 The header key ``edgesr`` holds JSON: ``format``, ``model`` and ``config`` (arguments of
 :func:`edgesr.models.create_model`), ``surgery`` (structural changes, in order), ``data`` (what the
-network was trained on: bands, wavelengths, normalisation, degradation) and ``training``. A network
-is rebuilt from its file alone, and no file is ever able to run code.
+network was trained on: bands, wavelengths, normalisation, degradation), ``training`` and, for
+networks of strangers, ``call`` (how they are called, see :mod:`edgesr.foreign.calls`), ``complex``
+(keys whose last axis is real and imaginary part) and ``extra_state`` (state that is no tensor). A
+network is rebuilt from its file alone, and no file is ever able to run code.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
-import pickle
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,13 +21,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from edgesr.errors import ModelError
+from edgesr.errors import ModelError, brief
 from edgesr.files import atomic_path
-from edgesr.models import available, create_model
+from edgesr.foreign.calls import Call, adapt, call_of
+from edgesr.foreign.checkpoint import EXTRA_STATE, read_checkpoint, renamed
+from edgesr.foreign.factory import build, factory_of
+from edgesr.models import available, create_model, is_own
+from edgesr.surgery import apply_changes, changes_of
 
 FORMAT = 1
 HEADER_KEY = "edgesr"
-NESTED_STATE = ("state_dict", "model_state_dict", "params_ema", "params", "model")
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def save_network(
 
     Args:
         model: a registered network, or one that :func:`load_custom` built; with the structural
-            changes since then in ``model.surgery``, if any.
+            changes since then that :func:`edgesr.surgery.changes_of` lists, if any.
         path: the file to write (or replace).
         data: JSON-able facts about the data that the network expects.
         training: JSON-able facts about its training.
@@ -64,21 +65,30 @@ def save_network(
     """
     path = Path(path)
     name, config = _identity(model)
-    header = {
+    header: dict[str, Any] = {
         "format": FORMAT,
         "model": name,
         "config": config,
-        "surgery": list(getattr(model, "surgery", [])),
+        "surgery": changes_of(model),
         "data": dict(data or {}),
         "training": dict(training or {}),
+        "call": call.to_dict() if (call := call_of(model)) else {},
     }
-    tensors = {key: _stored(key, value, half) for key, value in model.state_dict().items()}
+    tensors = {}
+    for key, value in model.state_dict().items():
+        if not isinstance(value, Tensor):
+            header.setdefault("extra_state", {})[key] = _json_able(key, value)
+            continue
+        if value.is_complex():
+            header.setdefault("complex", []).append(key)
+            value = torch.view_as_real(value.resolve_conj())
+        tensors[key] = _stored(key, value, half)
     try:
         with atomic_path(path) as temporary:
             save_file(tensors, temporary, metadata={HEADER_KEY: json.dumps(header)})
     except (OSError, SafetensorError) as error:
         raise ModelError(
-            f"cannot write weights to {path} ({_brief(error)}); choose a folder that exists and is "
+            f"cannot write weights to {path} ({brief(error)}); choose a folder that exists and is "
             "writable"
         ) from error
 
@@ -103,12 +113,13 @@ def load_network(path: Path, factory: str | None = None) -> Loaded:
         )
     header = _parse_header(metadata[HEADER_KEY], path)
     model = _build(header, path, factory)
-    if header["surgery"]:
-        from edgesr.surgery import apply_changes
-
-        model = apply_changes(model, header["surgery"])
-    _fill(model, tensors, path)
-    model.surgery = header["surgery"]
+    model = apply_changes(model, header["surgery"])
+    _fill(model, _decoded(tensors, header, path), path)
+    if header["call"]:
+        try:
+            adapt(model, Call.from_dict(header["call"]))
+        except ModelError as error:
+            raise ModelError(f"{path} has a header whose 'call' is damaged: {error}") from error
     return Loaded(model.eval(), header)
 
 
@@ -127,34 +138,63 @@ def load_custom(factory: str, weights: Path | None = None) -> nn.Module:
     Args:
         factory: dotted module and function, looked up on the Python path and in the current folder.
         weights: its state dict as a safetensors or a PyTorch file, the latter read with
-            ``weights_only=True``. A dict around it (``state_dict``, ``params_ema``, ...) and the
-            prefix ``module.`` of data-parallel training are taken off.
+            ``weights_only=True``. A dict around it (``state_dict``, ``params_ema``, ...) and
+            prefixes of all keys (``module.``, ...) are taken off; weight normalisation may be
+            written in either of PyTorch's two forms.
 
     Returns:
-        The network in eval mode on the CPU, with ``factory`` as attribute ``factory``.
+        The network in eval mode on the CPU, in float32; it remembers ``factory``.
 
     Raises:
         ModelError: the function cannot be found or fails, or the weights do not fit.
     """
-    model = _call_factory(factory)
+    model = build(factory)
+    for key, value in model.state_dict().items():
+        if not isinstance(value, Tensor):
+            _json_able(key, value)  # before any work is done, not when its result is saved
     if weights is not None:
         path = Path(weights)
-        tensors = _read_safetensors(path)[0] if _is_safetensors(path) else _read_torch(path)
-        _fill(model, tensors, path)
+        tensors = _read_safetensors(path)[0] if _is_safetensors(path) else read_checkpoint(path)
+        _fill(model, renamed(tensors, model.state_dict()), path)
     return model.eval()
 
 
 def _identity(model: nn.Module) -> tuple[str, dict[str, Any]]:
-    name, config = getattr(model, "name", None), getattr(model, "config", None)
-    if name in available() and isinstance(config, dict):
-        return str(name), config
-    factory = getattr(model, "factory", None)
-    if isinstance(factory, str):
+    if is_own(model):
+        return str(model.name), dict(model.config)  # type: ignore[arg-type]
+    factory = factory_of(model)
+    if factory is not None:
         return factory, {}
     raise ModelError(
         f"a {type(model).__name__} cannot be rebuilt from a file; build it with create_model or "
         "load_custom before saving it"
     )
+
+
+def _json_able(key: str, value: Any) -> Any:
+    try:
+        same = json.loads(json.dumps(value)) == value
+    except (TypeError, ValueError):
+        same = False
+    if not same:
+        raise ModelError(
+            f"the network's state {key} is a {type(value).__name__} that cannot be stored; let "
+            "get_extra_state return a tensor, or lists and dictionaries of numbers and text"
+        )
+    return value
+
+
+def _decoded(
+    tensors: dict[str, Tensor], header: Mapping[str, Any], path: Path
+) -> dict[str, Tensor | Any]:
+    """Put the state dict together again that :func:`save_network` took apart."""
+    try:
+        joined = {key: torch.view_as_complex(tensors[key]) for key in header["complex"]}
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise ModelError(
+            f"{path} has a header whose 'complex' is damaged; use another file"
+        ) from error
+    return {**tensors, **joined, **header["extra_state"]}
 
 
 def _stored(key: str, value: Tensor, half: bool) -> Tensor:
@@ -179,30 +219,8 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise ModelError(
-            f"{path} is truncated or not a safetensors file ({_brief(error)}); fetch it again"
+            f"{path} is truncated or not a safetensors file ({brief(error)}); fetch it again"
         ) from error
-
-
-def _read_torch(path: Path) -> dict[str, Tensor]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ModelError(
-            f"{path} holds Python objects besides tensors, which could run code, or is no weights "
-            "file; save torch.save(model.state_dict(), FILE) instead"
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise ModelError(
-            f"{path} is truncated or not a PyTorch file ({_brief(error)}); fetch it again"
-        ) from error
-    for key in NESTED_STATE:
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
-        raise ModelError(f"{path} holds no state dict; save torch.save(model.state_dict(), FILE)")
-    if content and all(key.startswith("module.") for key in content):
-        content = {key.removeprefix("module."): value for key, value in content.items()}
-    return content
 
 
 def _first_bytes(path: Path) -> bytes:
@@ -212,7 +230,7 @@ def _first_bytes(path: Path) -> bytes:
     except FileNotFoundError as error:
         raise ModelError(f"weights file {path} does not exist; check the path") from error
     except OSError as error:
-        raise ModelError(f"cannot read weights file {path} ({_brief(error)})") from error
+        raise ModelError(f"cannot read weights file {path} ({brief(error)})") from error
 
 
 def _is_safetensors(path: Path) -> bool:
@@ -221,13 +239,14 @@ def _is_safetensors(path: Path) -> bool:
 
 
 def _parse_header(text: str, path: Path) -> dict[str, Any]:
-    kinds = {"model": str, "config": dict, "surgery": list, "data": dict, "training": dict}
+    kinds = {
+        **{"model": str, "config": dict, "surgery": list, "data": dict, "training": dict},
+        **{"call": dict, "complex": list, "extra_state": dict},
+    }
     try:
         header = json.loads(text)
     except json.JSONDecodeError as error:
-        raise ModelError(
-            f"{path} has a damaged header ({_brief(error)}); fetch it again"
-        ) from error
+        raise ModelError(f"{path} has a damaged header ({brief(error)}); fetch it again") from error
     if not isinstance(header, dict) or not isinstance(header.get("format"), int):
         raise ModelError(f"{path} has a header without a format number; use another file")
     if header["format"] > FORMAT:
@@ -251,7 +270,7 @@ def _build(header: dict[str, Any], path: Path, factory: str | None) -> nn.Module
                 f"{path} holds a network built by {name}; confirm with --model {name} that this "
                 "code may run"
             )
-        return _call_factory(factory)
+        return build(factory)
     if name not in available():
         raise ModelError(
             f"{path} holds a network {name!r} that this version does not know "
@@ -263,56 +282,18 @@ def _build(header: dict[str, Any], path: Path, factory: str | None) -> nn.Module
         raise ModelError(f"{path} has a header that no network fits: {error}") from error
 
 
-def _call_factory(factory: str) -> nn.Module:
-    module_name, _, function_name = factory.partition(":")
-    if not module_name or not function_name:
-        raise ModelError(f"got network {factory!r}; write it as package.module:function")
-    with _current_folder_importable():
-        try:
-            builder = getattr(importlib.import_module(module_name), function_name)
-        except AttributeError as error:
-            raise ModelError(f"{module_name} has no function {function_name!r}") from error
-        except Exception as error:  # a user's module may raise anything when it is imported
-            raise ModelError(
-                f"cannot import {module_name} ({_brief(error)}); run from the folder that holds it "
-                "or install it"
-            ) from error
-        try:
-            model = builder()
-        except Exception as error:  # so may the function
-            raise ModelError(
-                f"{factory} failed ({_brief(error)}); it must build the network without arguments"
-            ) from error
-    if not isinstance(model, nn.Module):
-        raise ModelError(
-            f"{factory} returned a {type(model).__name__}; it must return a torch.nn.Module"
-        )
-    model.factory = factory  # type: ignore[assignment]
-    return model
-
-
-@contextmanager
-def _current_folder_importable() -> Iterator[None]:
-    folder = str(Path.cwd())
-    if folder in sys.path:
-        yield
-        return
-    sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        sys.path.remove(folder)
-
-
-def _fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+def _fill(model: nn.Module, tensors: Mapping[str, Any], path: Path) -> None:
     """Load ``tensors`` into ``model``; all keys and shapes must agree."""
     wanted = model.state_dict()
+    for key in wanted.keys() - tensors.keys():
+        if key.endswith(EXTRA_STATE):  # files of tensors alone cannot hold it: it stays
+            tensors = {**tensors, key: wanted[key]}
     missing = sorted(wanted.keys() - tensors.keys())
     unexpected = sorted(tensors.keys() - wanted.keys())
     reshaped = [
         f"{key} is {list(tensors[key].shape)} instead of {list(value.shape)}"
         for key, value in wanted.items()
-        if key in tensors and tensors[key].shape != value.shape
+        if isinstance(value, Tensor) and key in tensors and tensors[key].shape != value.shape
     ]
     faults = [
         f"{len(found)} {what} ({', '.join(found[:2])}{', ...' if len(found) > 2 else ''})"
@@ -329,10 +310,3 @@ def _fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
             "use the weights of this very network"
         )
     model.load_state_dict(dict(tensors))
-
-
-def _brief(error: BaseException) -> str:
-    """The first line of an error, with its type where that says more."""
-    lines = str(error).splitlines()
-    text = lines[0].strip().rstrip(".") if lines else ""
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -74,8 +74,8 @@ class TorchRunner:
             self._module = copy.deepcopy(module).to(device).eval()
         except RuntimeError as error:
             raise ExportError(f"the network does not go to {device}: {one_line(error)}") from error
-        first = next(self._module.parameters(), None)
-        self._dtype = torch.float32 if first is None else first.dtype
+        real = (p.dtype for p in self._module.parameters() if p.is_floating_point())
+        self._dtype = next(real, torch.float32)  # weights may be complex, images are not
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Output for ``image``, converted to the network's type; float32 is not rounded to TF32."""

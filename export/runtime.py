@@ -113,7 +113,7 @@ def _open(path: Path, threads: int, provider: str, device: int, profile_prefix: 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # errors only
+    options.log_severity_level = 4  # what it logs as an error it raises as well
     if profile_prefix is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile_prefix)

@@ -21,6 +21,18 @@ TOLERANCE = 1e-4
 """Largest accepted difference on data in [0, 1]; rounding of a deep float32 network is ~1e-6."""
 
 
+class DisagreementError(ExportError):
+    """A file computes something else than its module.
+
+    Attributes:
+        difference: largest absolute one.
+    """
+
+    def __init__(self, message: str, difference: float) -> None:
+        super().__init__(message)
+        self.difference = difference
+
+
 @dataclass(frozen=True)
 class Agreement:
     """How far a file is from its module.
@@ -48,7 +60,7 @@ def compare(
 
     Raises:
         ExportError: no input, another shape, a value that is not finite, or a difference beyond
-            ``tolerance``.
+            ``tolerance`` (:class:`DisagreementError`).
     """
     import torch
 
@@ -63,11 +75,26 @@ def compare(
     if not shapes:
         raise ExportError(f"{path} was compared on no input; give at least one")
     if largest > tolerance:
-        raise ExportError(
+        raise DisagreementError(
             f"{path} differs from the network by {largest:.2e}, more than {tolerance:.0e}; "
-            "do not use it, export again without rewrites to find the cause"
+            "do not use it, export again without rewrites to find the cause",
+            largest,
         )
     return Agreement(largest, tuple(shapes))
+
+
+def takes(module: nn.Module, image: torch.Tensor) -> bool:
+    """Whether the module itself runs on ``image`` and answers finite values.
+
+    Many a network divides by the spread of its input, or needs sizes of some multiple.
+    """
+    import torch
+
+    with evaluating(module), torch.no_grad():
+        try:
+            return bool(torch.isfinite(module(image)).all())
+        except Exception:  # whatever a stranger's network raises
+            return False
 
 
 def _difference(actual: np.ndarray, expected: np.ndarray, path: Path | str) -> float:

@@ -87,19 +87,3 @@ def test_a_network_without_an_upsampler(refused, materials):
     )
     assert "has no learnable upsampler" in refused("compress", *options, "--output", "run")
     assert "has no learnable upsampler" in refused("analyze", *options, "--output", "figures")
-
-
-def test_a_network_that_cannot_be_exported(refused_compress, materials, without_progress):
-    line = refused_compress(
-        "--model",
-        "small_networks:not_exportable",
-        "--weights",
-        materials.bilinear,
-        "--rank",
-        8,
-        "--epochs",
-        0,
-        "--latency-tile",
-        8,
-    )
-    assert "cannot be exported" in line

@@ -24,12 +24,12 @@ from edgesr import __version__
 from edgesr.cli import main
 from edgesr.compress import compress
 from edgesr.errors import OptionError
+from edgesr.options import option_name
 from edgesr.recipe import (
     AnalyzeRecipe,
     CompressRecipe,
     TrainRecipe,
     WeightsRecipe,
-    option_name,
 )
 from edgesr.report import validate
 from edgesr.weights import load_network
@@ -265,9 +265,8 @@ def test_its_student_is_evaluated_alike_by_the_next_command(finished_run, materi
 WITHOUT_TRACING = """
 import sys
 sys.path.append(sys.argv.pop(1))
-import conftest, edgesr.cli, edgesr.pipeline
-for module in (edgesr.deploy.rivals, edgesr.pipeline, edgesr.trials):
-    module.export_onnx = conftest._write_plainly
+import conftest, edgesr.cli, export.tracing
+export.tracing.export_onnx = conftest._write_plainly
 sys.exit(edgesr.cli.main(sys.argv[1:]))
 """
 

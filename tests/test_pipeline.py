@@ -79,7 +79,7 @@ def test_the_report_agrees_with_the_files(run, materials, workplace, small_recip
     report = run()
     out = workplace / "out"
     assert {path.name for path in out.iterdir()} == {
-        "student.safetensors", "model.onnx", "recipe.toml", "report.json",
+        "student.safetensors", "student.py", "model.onnx", "recipe.toml", "report.json",
         "models", "pictures.npz", "report.html",
     }  # fmt: skip
     assert json.loads((out / "report.json").read_text()) == report

@@ -9,16 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgesr.errors import OptionError
-from edgesr.recipe import (
-    AnalyzeRecipe,
-    CompressRecipe,
-    Recipe,
-    TrainRecipe,
-    WeightsRecipe,
-    field_type,
-    option_name,
-    read_toml,
-)
+from edgesr.options import field_type, option_name, read_toml
+from edgesr.recipe import AnalyzeRecipe, CompressRecipe, Recipe, TrainRecipe, WeightsRecipe
 
 KINDS = [Recipe, WeightsRecipe, AnalyzeRecipe, CompressRecipe, TrainRecipe]
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)

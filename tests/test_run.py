@@ -188,8 +188,7 @@ def expected(recipe, materials, plain_exporter, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("uninterrupted") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(materials.folder))
-        for module in ("edgesr.deploy.rivals", "edgesr.pipeline", "edgesr.trials"):
-            patch.setattr(f"{module}.export_onnx", plain_exporter)
+        patch.setattr("export.tracing.export_onnx", plain_exporter)
         be_steady(patch)
         report = compress(recipe, folder)
     assert report["chosen"]["groups"] == 2
@@ -231,7 +230,7 @@ STAGES = [
     ("edgesr.pipeline:evaluate_bicubic", 1),
     ("edgesr.pipeline:evaluate", 1),  # the teacher on the test region
     ("edgesr.trials:evaluate", 3),  # the second candidate
-    ("edgesr.trials:export_onnx", 1),  # the teacher
+    ("edgesr.trials:climb", 1),  # the teacher
     ("edgesr.trials:compare", 2),  # the second candidate's file
     ("edgesr.trials:measure", 1),
     ("edgesr.trials:choose", 1),
@@ -240,10 +239,10 @@ STAGES = [
     ("edgesr.distill.trainer:checkpoints.save", 2),
     ("edgesr.distill.trainer:_Trainer._step", 7),  # the paper's, epoch 2
     ("edgesr.pipeline:save_network", 1),
-    ("edgesr.pipeline:export_onnx", 1),  # the student: its weights are there, its graph is not
-    ("edgesr.pipeline:compare", 1),
+    ("edgesr.pipeline:write_network", 1),  # the student: its weights are there, its graph is not
+    ("edgesr.pipeline:onnx_entry", 1),
     ("edgesr.deploy.models:convert", 1),
-    ("edgesr.deploy.rivals:export_onnx", 1),  # the models are there, their table is not
+    ("edgesr.deploy.rivals:climb", 1),  # the models are there, their table is not
     ("edgesr.deploy.measure:measure", 1),
     ("edgesr.pipeline:take_pictures", 1),
     ("edgesr.pipeline:validate", 1),

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from edgesr.errors import EdgesrError
-from edgesr.recipe import Recipe, field_type, option_name, read_toml
+from edgesr.options import Options, field_type, option_name, read_toml
 
-R = TypeVar("R", bound=Recipe)
+R = TypeVar("R", bound=Options)
 
 
 class Parser(argparse.ArgumentParser):
@@ -36,7 +36,7 @@ def add_command(
     summary: str,
     example: str,
     run: Callable[[argparse.Namespace], None],
-    recipe: type[Recipe] | None = None,
+    recipe: type[Options] | None = None,
     after_interrupt: str = "",
     arguments: str = "[options]",
 ) -> argparse.ArgumentParser:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgesr.deploy.models import Absent, Model
+from export.errors import ExportError
 
 FOLDER = "engines"
 DEFAULT_CAPABILITY = "8.6"
@@ -53,8 +54,8 @@ def build_engines(
         capability: GPU to build for, such as "8.6"; None takes the one here, else
             :data:`DEFAULT_CAPABILITY`.
 
-    Raises:
-        ExportError: TensorRT is here and refuses a model.
+    Returns:
+        The engines, and what is not: TensorRT may not be here, or refuse a model.
     """
     wanted = [model for model in models if model.target == "tensorrt"]
     from export.tensorrt import available
@@ -67,7 +68,13 @@ def build_engines(
             " with edgesr bundle"
         )
         return [], [Absent("TensorRT engines", why)]
-    return [_build(folder, model, capability or _here()) for model in wanted], []
+    engines, absent = [], []
+    for model in wanted:
+        try:
+            engines.append(_build(folder, model, capability or _here()))
+        except ExportError as error:
+            absent.append(Absent(f"a TensorRT engine in {model.precision}", str(error)))
+    return engines, absent
 
 
 def _here() -> str:

@@ -22,6 +22,8 @@ from edgesr.latency import Timing, measure
 from edgesr.progress import stage, track
 from export.errors import ExportError
 from export.runtime import session
+from export.sizes import input_shape
+from export.tracing import usable
 
 ONNX_RUNTIME = "ONNX Runtime, CPU"
 OPENVINO = "OpenVINO, CPU"
@@ -75,7 +77,7 @@ def measure_models(
         engines: what was built of them.
         student: the network that all of them must equal, in torch.
         scene: whose test region the metrics are taken on.
-        inputs: [N, B, h, w] to compare with ``student`` on.
+        inputs: [N, B, h, w] to compare with ``student`` on; those that it takes are.
         tile: [1, B, h, w] to time.
         threads: threads of the CPU's runtimes.
         rivals: networks to time in the same rounds.
@@ -84,8 +86,10 @@ def measure_models(
     Returns:
         Entries of ``deployment.models`` of the report, and the times of the rivals by name.
     """
+    shape = input_shape(folder / models[0].path)
     with inference(student):
-        answers = [(one.numpy(), student(one).numpy()) for one in inputs]
+        taken = usable(student, inputs, shape)
+        answers = [(one.numpy(), student(one).numpy()) for one in taken]
     rows = [row for model in models for row in _rows(folder, model, engines, threads, tile.shape)]
     calls = {f"row {index}": row.timed for index, row in enumerate(rows) if row.timed}
     calls |= {f"rival {rival.name}": rival.network for rival in rivals}
@@ -95,7 +99,7 @@ def measure_models(
         )
     entries = []
     for index, row in enumerate(track(rows, "measure models")):
-        metrics, difference = on_test(row.judge, scene), _difference(row.judge, answers)
+        metrics, difference = on_test(row.judge, scene, shape), _difference(row.judge, answers)
         entries.append(_entry(folder, row, metrics, difference, timings.get(f"row {index}")))
     return entries, {rival.name: timings[f"rival {rival.name}"] for rival in rivals}
 

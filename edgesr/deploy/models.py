@@ -114,17 +114,23 @@ class Maker:
             precisions: of "fp32", "fp16", "int8".
 
         Returns:
-            What was made, and what was not.
+            What was made, and what was not: a target may lack an operator of the network, or a
+            precision move its output too far.
 
         Raises:
-            ExportError: a link of a chain is beyond its tolerance.
+            ExportError: not even float32 for the CPU can be made.
         """
         made: list[Model] = []
         absent: list[Absent] = []
         for target in targets:
             for precision in (name for name in PRECISIONS[target] if name in precisions):
-                why = _missing(target, precision)
-                model = None if why else self.make(source, target, precision)
+                why, model = _missing(target, precision), None
+                try:
+                    model = None if why else self.make(source, target, precision)
+                except ExportError as error:
+                    if (target, precision) == ("cpu", "fp32"):
+                        raise
+                    why = str(error)
                 if model is None:
                     absent.append(Absent(f"{precision} for {target}", why or NONE_WITHIN))
                 else:
@@ -135,7 +141,8 @@ class Maker:
         """Write the network of ``source`` for one target; None where int8 does not pay.
 
         Raises:
-            ExportError: as :meth:`make_all`.
+            ExportError: a link of the chain is beyond its tolerance, or an operator that the
+                target does not take.
         """
         path = self.folder / FOLDER / f"{target}-{precision}.onnx"
         path.parent.mkdir(exist_ok=True)

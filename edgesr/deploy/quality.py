@@ -14,6 +14,7 @@ from edgesr.cube.cube import Window
 from edgesr.evaluate import evaluate, super_resolve
 from edgesr.metrics import mpsnr, sam
 from edgesr.tiling import ALWAYS_WHOLE
+from export.sizes import FREE, Shape, fit
 
 CALIBRATION_TILES = 12
 REFERENCE_TILES = 3  # real tiles that a board is verified on
@@ -23,11 +24,16 @@ Network = Callable[[np.ndarray], np.ndarray]
 
 
 class Foreign(nn.Module):
-    """A network of another runtime in the place of a torch module."""
+    """A network of another runtime in the place of a torch module.
 
-    def __init__(self, network: Network) -> None:
+    Attributes:
+        fixed_size: the only LR (height, width) that it takes; None where it takes any.
+    """
+
+    def __init__(self, network: Network, shape: Shape = FREE) -> None:
         super().__init__()
         self.network = network
+        self.fixed_size = None if None in shape[2:] else shape[2:]
 
     def forward(self, lr: Tensor) -> Tensor:
         return torch.from_numpy(np.asarray(self.network(lr.numpy()), np.float32))
@@ -38,23 +44,29 @@ def spread(windows: Sequence[Window], count: int) -> Sequence[Window]:
     return windows[:: max(1, len(windows) // count)][:count]
 
 
-def calibration_tiles(scene: Scene) -> list[np.ndarray]:
-    """Return real LR tiles [1, B, h, w] of training patches, which hold no nodata."""
-    return [
-        scene.pair(window)[0][None].numpy() for window in spread(scene.train, CALIBRATION_TILES)
-    ]
+def calibration_tiles(scene: Scene, shape: Shape = FREE) -> list[np.ndarray]:
+    """Return real LR tiles [1, B, h, w] of training patches, which hold no nodata.
+
+    ``shape`` is the input of the file that will take them.
+    """
+    windows = spread(scene.train, CALIBRATION_TILES)
+    return [fit(scene.pair(window)[0][None], shape).numpy() for window in windows]
 
 
-def reference_tiles(scene: Scene) -> list[Tensor]:
+def reference_tiles(scene: Scene, shape: Shape = FREE) -> list[Tensor]:
     """Return a few real LR tiles [1, B, h, w], of training patches: test pixels stay here."""
-    return [scene.pair(window)[0][None] for window in spread(scene.train, REFERENCE_TILES)]
+    windows = spread(scene.train, REFERENCE_TILES)
+    return [fit(scene.pair(window)[0][None], shape) for window in windows]
 
 
-def on_validation(scene: Scene) -> Callable[[Network], dict[str, float]]:
-    """Return what measures "mpsnr" (dB) and "sam" (degrees) of a network on validation windows."""
+def on_validation(scene: Scene, shape: Shape = FREE) -> Callable[[Network], dict[str, float]]:
+    """Return what measures "mpsnr" (dB) and "sam" (degrees) of a network on validation windows.
+
+    ``shape`` is the input that the network takes.
+    """
 
     def quality(network: Network) -> dict[str, float]:
-        foreign, scores = Foreign(network), []
+        foreign, scores = Foreign(network, shape), []
         for lr, hr in scene.pairs("validation"):
             sr = super_resolve(foreign, lr, scale=scene.scale, tile=ALWAYS_WHOLE)[None]
             scores.append((float(mpsnr(sr, hr[None])), float(sam(sr, hr[None]))))
@@ -64,6 +76,6 @@ def on_validation(scene: Scene) -> Callable[[Network], dict[str, float]]:
     return quality
 
 
-def on_test(network: Network, scene: Scene) -> dict[str, float]:
-    """The six metrics of a network on the test region."""
-    return evaluate(Foreign(network), scene, tile=ALWAYS_WHOLE)
+def on_test(network: Network, scene: Scene, shape: Shape = FREE) -> dict[str, float]:
+    """The six metrics of a network, which takes inputs of ``shape``, on the test region."""
+    return evaluate(Foreign(network, shape), scene, tile=ALWAYS_WHOLE)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from edgesr.deploy.measure import Rival
 from export.chain import convert
 from export.errors import ExportError
-from export.onnx import export_onnx
 from export.runtime import session
+from export.tracing import LADDER, Rung, climb
 
 PLAIN, REWRITTEN = "plain", "rewritten"
 OPENVINO = "plain, OpenVINO bf16"
@@ -25,7 +25,11 @@ def rival_file(network: str, form: str) -> str:
 
 
 def export_rivals(
-    networks: Mapping[str, nn.Module], example: Tensor, folder: Path
+    networks: Mapping[str, nn.Module],
+    example: Tensor,
+    folder: Path,
+    tile: Tensor | None = None,
+    rungs: Sequence[Rung] = LADDER,
 ) -> dict[str, Path]:
     """Write each network as torch exports it, and with every exact rewrite for the CPU.
 
@@ -33,6 +37,8 @@ def export_rivals(
         networks: by name; the first is the uncompressed one.
         example: LR tile [1, B, h, w].
         folder: for the files.
+        tile: LR tile [1, B, h, w] that will be timed; that of a file whose size cannot be free.
+        rungs: ways of export to try, of :mod:`export.tracing`.
 
     Returns:
         Path by name, such as "teacher plain".
@@ -44,8 +50,9 @@ def export_rivals(
     for name, network in networks.items():
         plain = files[f"{name} {PLAIN}"] = folder / rival_file(name, PLAIN)
         rewritten = files[f"{name} {REWRITTEN}"] = folder / rival_file(name, REWRITTEN)
-        export_onnx(network, example, plain, rewrite=False)
-        convert(plain, rewritten, target="cpu", tiles=[example.numpy()], overwrite=True)
+        shown = example if tile is None else tile
+        climb(network, plain, [example], shown, rungs=rungs, rewrite=False)
+        convert(plain, rewritten, target="cpu", tiles=[shown.numpy()], overwrite=True)
     return files
 
 

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from edgesr.distill.state import restore, tensors_of
+
 
 class WeightAverage:
     """Shadow of a network's state that follows it as ``decay * shadow + (1 - decay) * weights``.
@@ -19,15 +21,15 @@ class WeightAverage:
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
         self.updates = 0
-        self.shadow = {name: value.clone() for name, value in model.state_dict().items()}
+        self.shadow = {name: value.clone() for name, value in tensors_of(model).items()}
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         """Take the present weights into the average."""
         self.updates += 1
         share = 1 - min(self.decay, (1 + self.updates) / (10 + self.updates))
-        for name, value in model.state_dict().items():
-            if value.is_floating_point():
+        for name, value in tensors_of(model).items():
+            if value.is_floating_point() or value.is_complex():
                 self.shadow[name].lerp_(value, share)
             else:
                 self.shadow[name].copy_(value)
@@ -35,12 +37,12 @@ class WeightAverage:
     @contextmanager
     def applied(self, model: nn.Module) -> Iterator[None]:
         """The model has the averaged weights inside the block, and its own again after it."""
-        own = {name: value.clone() for name, value in model.state_dict().items()}
-        model.load_state_dict(self.shadow)
+        own = {name: value.clone() for name, value in tensors_of(model).items()}
+        restore(model, self.shadow)
         try:
             yield
         finally:
-            model.load_state_dict(own)
+            restore(model, own)
 
     def state_dict(self) -> dict[str, int | dict[str, Tensor]]:
         """What :meth:`load_state_dict` needs to continue."""

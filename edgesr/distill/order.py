@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from edgesr.models import available
+from edgesr.models import is_own
 
 
 def quick_order(model: nn.Module) -> torch.memory_format:
@@ -15,5 +15,4 @@ def quick_order(model: nn.Module) -> torch.memory_format:
     have an order of their own.
     """
     flat = all(weight.ndim <= 4 for weight in model.parameters())
-    own = getattr(model, "name", None) in available()
-    return torch.channels_last if own and flat else torch.contiguous_format
+    return torch.channels_last if is_own(model) and flat else torch.contiguous_format

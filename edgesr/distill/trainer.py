@@ -26,9 +26,11 @@ from edgesr.distill.parallel import Workers, workers
 from edgesr.distill.progress import Report, reporting
 from edgesr.distill.sampling import Patch, PatchSampler
 from edgesr.distill.schedule import decay, learning_rate
+from edgesr.distill.state import restore, tensors_of
 from edgesr.distill.validation import Validation
 from edgesr.errors import ModelError, OptionError
 from edgesr.evaluate import inference
+from edgesr.foreign.factory import factory_of
 
 if TYPE_CHECKING:
     from edgesr.cube.scene import Scene
@@ -174,7 +176,7 @@ class _Trainer:
                 self._epoch(report)
                 if path is not None and self.group.first:
                     checkpoints.save(path, run, self._state())
-        self.model.load_state_dict(self.best_weights)
+        restore(self.model, self.best_weights)
         return TrainResult(self.model.eval(), self.history, self.best)
 
     def _exhausted(self) -> bool:
@@ -285,7 +287,7 @@ class _Trainer:
         figures = {"val_mpsnr": val_mpsnr, "val_sam": val_sam, "weights": weights}
         if not self.best or val_mpsnr > self.best["val_mpsnr"]:
             self.best = {"epoch": epoch, **figures}
-            state = self.model.state_dict()
+            state = tensors_of(self.model)
             if use_average and self.average is not None:
                 state = self.average.shadow
             self.best_weights = {name: value.cpu().clone() for name, value in state.items()}
@@ -299,19 +301,19 @@ class _Trainer:
             "steps": self.steps,
             "data": [checkpoints.fingerprint(scene) for scene in self.scenes],
             "layers": checkpoints.digest(
-                str(tuple(v.shape)).encode() for v in self.model.state_dict().values()
+                str(tuple(v.shape)).encode() for v in tensors_of(self.model).values()
             ),
             "teacher": self.teacher
             and checkpoints.digest(
                 value.cpu().contiguous().numpy().tobytes()
-                for value in self.teacher.state_dict().values()
+                for value in tensors_of(self.teacher).values()
             ),
         }
 
     def _state(self) -> dict[str, Any]:
         return {
             "epoch": self.epoch,
-            "model": self.model.state_dict(),
+            "model": tensors_of(self.model),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "average": self.average.state_dict() if self.average else None,
@@ -322,7 +324,7 @@ class _Trainer:
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.epoch = state["epoch"]
-        self.model.load_state_dict(state["model"])
+        restore(self.model, state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         if self.average is not None:
@@ -333,6 +335,8 @@ class _Trainer:
 
 def _core(model: nn.Module) -> nn.Module:
     """The network that runs on one group of bands, where the model splits its bands."""
+    if factory_of(model) is not None:  # a stranger's ``core`` and ``split`` may mean anything
+        return model
     core = getattr(model, "core", None)
     return core if isinstance(core, nn.Module) and hasattr(model, "split") else model
 

@@ -3,7 +3,7 @@
 from edgesr.models.dacn import DACN, BandGroups
 from edgesr.models.fcnn3d import FCNN3D
 from edgesr.models.lkca_net import LKCANet
-from edgesr.models.registry import available, create_model, register
+from edgesr.models.registry import available, create_model, is_own, register
 from edgesr.models.vdsr import VDSR
 
 __all__ = [
@@ -14,5 +14,6 @@ __all__ = [
     "LKCANet",
     "available",
     "create_model",
+    "is_own",
     "register",
 ]

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from edgesr.report.wording import export_warning
+
 Section = Mapping[str, Any]
 
 
@@ -25,7 +27,11 @@ def render(report: Section, console: Console | None = None) -> None:
     parts: list[Text | Table] = [Text(_headline(report), style="bold"), _networks(report)]
     if report["candidates"]:
         parts.append(_candidates(report))
-    for part in (*parts, deployment_table(report["deployment"]), notes(_notes(report))):
+    if "search" in report:
+        parts.append(_designs(report["search"]))
+    if "deployment" in report:
+        parts.append(deployment_table(report["deployment"]))
+    for part in (*parts, notes(_notes(report))):
         console.print()
         console.print(part)
 
@@ -72,10 +78,13 @@ def _headline(report: Section) -> str:
     speed = teacher["latency_ms"]["median"] / student["latency_ms"]["median"]
     shrink = teacher["upsampler_params"] / max(student["upsampler_params"], 1)
     gain = student["metrics"]["mpsnr"] - teacher["metrics"]["mpsnr"]
-    return (
-        f"{name}{scale}, {data['name']}: upsampler {shrink:.1f}x smaller,"
-        f" {_speed(speed)}, {_signed(gain)} dB"
+    smaller = (
+        f"{teacher['macs'] / student['macs']:.1f}x fewer MACs,"
+        f" {teacher['params'] / student['params']:.1f}x smaller"
+        if "search" in report
+        else f"upsampler {shrink:.1f}x smaller"
     )
+    return f"{name}{scale}, {data['name']}: {smaller}, {_speed(speed)}, {_signed(gain)} dB"
 
 
 def _signed(number: float) -> str:
@@ -93,6 +102,8 @@ def _networks(report: Section) -> Table:
     if naive := report["teacher"].get("naive_latency_ms"):
         table.add_row("teacher, plain", *"-----", _milliseconds(naive["median"]))
     rows = [("teacher", report["teacher"], ""), ("student", report["student"], "bold green")]
+    if found := report.get("search"):
+        rows.append(("upsampler alone", found["upsampler_alone"], ""))
     if baseline := report["paper_baseline"]:
         rows.append((f"paper's g={baseline['groups']}", baseline, ""))
     for name, network, style in rows:
@@ -122,6 +133,29 @@ def _candidates(report: Section) -> Table:
             _giga(candidate["macs"]),
             "-" if latency is None else _milliseconds(latency),
             style="bold green" if candidate["chosen"] else "",
+        )
+    return table
+
+
+def _designs(found: Section) -> Table:
+    """The first design, the Pareto front of the search and what was chosen, cheapest last."""
+    table = _table("Search", "MPSNR dB", "SAM deg", "Params", "Blocks", "MACs", "ms")
+    shown = [
+        t
+        for t in found["trials"]
+        if t["validation"] and (t["chosen"] or t["on_front"] or t["number"] == 0)
+    ]
+    for trial in sorted(shown, key=lambda t: -t["macs"]):
+        lost = trial["validation"]
+        table.add_row(
+            f"{'>' if trial['chosen'] else ' '} trial {trial['number']}",
+            _signed(-lost["mpsnr_drop"]),
+            _signed(lost["sam_drop"]),
+            quantity(trial["params"]),
+            f"-{trial['removed']}" if trial["removed"] else "all",
+            _giga(trial["macs"]),
+            _milliseconds(trial["latency_ms"]),
+            style="bold green" if trial["chosen"] else "",
         )
     return table
 
@@ -159,7 +193,7 @@ def _table(first: str, *others: str) -> Table:
 
 
 def _notes(report: Section) -> Iterator[tuple[str, str]]:
-    data, onnx, environment = report["data"], report["onnx"], report["environment"]
+    data, environment = report["data"], report["environment"]
     distillation, latency = report["distillation"], report["student"]["latency_ms"]
     mode = data["normalisation"].get("mode", "")
     lead = report["teacher"]["metrics"]["mpsnr"] - report["bicubic"]["metrics"]["mpsnr"]
@@ -170,6 +204,13 @@ def _notes(report: Section) -> Iterator[tuple[str, str]]:
             " came of it",
         )
     yield "chosen", f"{surgery_name(report['chosen'])}: {report['chosen']['why']}"
+    if found := report.get("search"):
+        yield (
+            "search",
+            f"{_count(len(found['trials']), 'design')} on {found['runtime']}, seed {found['seed']};"
+            f" taken: {next(t['label'] for t in found['trials'] if t['chosen'])}: {found['why']};"
+            " table: change on validation after a short healing",
+        )
     yield (
         "spectrum",
         "; ".join(
@@ -198,18 +239,22 @@ def _notes(report: Section) -> Iterator[tuple[str, str]]:
         f" {latency['runtime']}, {_count(latency['threads'], 'thread')}, {environment['cpu']}"
         + ("; plain: exported without rewrites" if "naive_latency_ms" in report["teacher"] else ""),
     )
-    yield (
-        "ONNX",
-        f"opset {onnx['opset']}, differs from the student by at most"
-        f" {onnx['max_abs_difference']:.1e} ({_count(len(onnx['inputs']), 'input')});"
-        f" {_count(len(onnx['rewrites']), 'exact rewrite')}",
-    )
-    yield from deployment_notes(report["deployment"])
+    if warning := export_warning(report):
+        yield "warning", warning
+    if onnx := report.get("onnx"):
+        yield (
+            "ONNX",
+            f"opset {onnx['opset']}, differs from the student by at most"
+            f" {onnx['max_abs_difference']:.1e} ({_count(len(onnx['inputs']), 'input')});"
+            f" {_count(len(onnx['rewrites']), 'exact rewrite')}",
+        )
+        yield from deployment_notes(report["deployment"])
     yield "time", f"{sum(report['timing_s'].values()):.0f} s"
     yield (
         "files",
-        f"{report.get('folder', '.')}: {', '.join(file['path'] for file in report['files'])},"
-        " models; open report.html in a browser",
+        f"{report.get('folder', '.')}: {', '.join(file['path'] for file in report['files'])}"
+        + (", models" if "deployment" in report else "")
+        + "; open report.html in a browser",
     )
 
 

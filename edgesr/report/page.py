@@ -13,7 +13,7 @@ from typing import Any
 from edgesr import __version__
 from edgesr.boards import BoardResult
 from edgesr.files import atomic_path
-from edgesr.report import figures, profile_chart, summary, wording
+from edgesr.report import figures, profile_chart, search_chart, summary, wording
 from edgesr.report.board_view import board_latency, board_sections
 from edgesr.report.chart import family
 from edgesr.report.console import quantity, surgery_name
@@ -134,6 +134,7 @@ def _charts(report: Mapping[str, Any], boards: Sequence[BoardResult]) -> dict[st
             for index in range(len(report.get("profile", {}).get("networks", ())))
         },
         "boards": board_latency(report, boards=boards),
+        "search-designs": search_chart.designs(report),
     }
     if any(candidate["latency_ms"] is not None for candidate in report["candidates"]):
         drawn["pareto"] = figures.pareto(report)

@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgesr.report.console import quantity
-from edgesr.report.wording import by, fixed, milliseconds, plural, reduction, signed, speed, times
+from edgesr.report.wording import (
+    by,
+    export_warning,
+    fixed,
+    milliseconds,
+    plural,
+    reduction,
+    signed,
+    speed,
+    times,
+)
 
 Section = Mapping[str, Any]
 
@@ -41,10 +51,12 @@ def headline(report: Section) -> str:
     quality = (
         f"loses {-gain:.3f} dB" if gain < 0 else f"gains {gain:.3f} dB" if gain else "loses nothing"
     )
-    return (
-        f"The upsampler is {times(shrink)} times smaller; the network runs"
-        f" {speed(before, after)} and {quality}."
+    smaller = (
+        f"The network computes {times(teacher['macs'] / student['macs'])} times less"
+        if "search" in report
+        else f"The upsampler is {times(shrink)} times smaller"
     )
+    return f"{smaller}; the network runs {speed(before, after)} and {quality}."
 
 
 def retained(report: Section) -> float | None:
@@ -135,6 +147,8 @@ def warnings(report: Section) -> Iterator[str]:
         )
     if report["student"]["latency_ms"]["median"] > report["teacher"]["latency_ms"]["median"]:
         yield "On this machine the student is slower than the teacher."
+    if warning := export_warning(report):
+        yield warning
 
 
 def timing_conditions(report: Section) -> str:

@@ -21,14 +21,39 @@ class Row:
 
 
 def network_rows(report: Section) -> list[Row]:
-    """The networks that a run measured: teacher, student, and the paper's where it was made."""
+    """The networks that a run measured: teacher, student, and those it is compared with."""
     rows = [
         Row("teacher", "teacher", report["teacher"]),
         Row("student", "student", report["student"]),
     ]
+    if found := report.get("search"):
+        rows.append(Row("upsampler alone", "alone", found["upsampler_alone"]))
     if baseline := report["paper_baseline"]:
         rows.append(Row(f"paper's g={baseline['groups']}", "paper", baseline))
     return rows
+
+
+def export_warning(report: Section) -> str | None:
+    """What is to be known before the ONNX file is trusted; None where it takes any image."""
+    if reason := report.get("not_exported"):
+        return (
+            f"There is no ONNX file, and latencies are PyTorch's: {reason}. Replace that operator"
+            " in the network, or load the student's weights in PyTorch."
+        )
+    found = report["onnx"].get("tracing", {})
+    parts = []
+    if found.get("how") == "recorded":
+        parts.append(
+            "It was recorded on real input, and Python that depends on values always takes the"
+            f" branch of that input ({found['why']})."
+        )
+    if found.get("differs"):
+        images = ", ".join(f"{name} (by {by:.1e})" for name, by in found["differs"].items())
+        parts.append(f"It is right on the real tiles tried and wrong for {images}.")
+    if found and found["size"] != "free":
+        height, width = found["size"]
+        parts.append(f"It takes {height} x {width} pixels alone ({found['why']}).")
+    return " ".join(["The ONNX file:", *parts]) if parts else None
 
 
 def milliseconds(duration: float) -> str:

@@ -1,16 +1,38 @@
-"""Surgery on learnable upsamplers: find them, look at their spectrum, replace them."""
+"""Surgery on trained networks: find the layers worth it, look at their spectrum, replace them.
 
-from edgesr.surgery.calibrate import Moments, all_moments, moments
+- upsamplers: ``find_sites``, ``require_sites``; their passes ``lowrank`` and ``grouped``, walked
+  through by ``walk`` and ``choose``
+- backbone: ``find_layers(model, example)`` gives its large convolutions and linear layers as sites
+  for ``lowrank`` (``rank_for_error(factorise(model, site, moments), share)`` gives the rank) and
+  ``tucker``; ``shrink_all(model, sites, share, {site.name: decompose(model, site, moments)})``
+  takes the cheaper of both for each, ``shrink`` for one, and ``change_for`` tells without doing
+- depth: ``find_blocks(model, example)``, ``rank_blocks(model, blocks, effect)`` with an effect such
+  as ``distance_to(teacher, tiles)``, and ``remove(model, paths)``
+- every closed form takes ``Moments`` of the layer's real input, of all sites in one run from
+  ``all_moments(model, sites, inputs, limit)``; ``reconstruction_error(model, student, site,
+  moments)`` is the share of a layer's output that any replacement loses
+
+A pass returns a new model and the :data:`Change` that it made; ``apply_changes`` repeats the
+changes on a fresh network, without the weights.
+"""
+
+import edgesr.surgery.plain  # noqa: F401  registers its shape; foreign.plain fills it
+from edgesr.surgery.backbone import find_layers
+from edgesr.surgery.blocks import distance_to, find_blocks, rank_blocks, remove
+from edgesr.surgery.calibrate import Moments, all_moments, moments, reconstruction_error
 from edgesr.surgery.candidates import Candidate, choose, walk
 from edgesr.surgery.grouped import admissible_groups, grouped, groups_for_rank
-from edgesr.surgery.lowrank import Factorisation, factorise, lowrank
+from edgesr.surgery.lowrank import Factorisation, factorise, lowrank, rank_for_error
+from edgesr.surgery.shrink import Decomposition, change_for, decompose, shrink, shrink_all
 from edgesr.surgery.sites import Site, find_sites, require_sites
 from edgesr.surgery.spectrum import Spectrum, spectrum
-from edgesr.surgery.structure import Change, apply_changes
+from edgesr.surgery.structure import Change, apply_changes, changes_of, record_changes
+from edgesr.surgery.tucker import factorise_tucker, tucker, tucker_cost, tucker_for_error
 
 __all__ = [
     "Candidate",
     "Change",
+    "Decomposition",
     "Factorisation",
     "Moments",
     "Site",
@@ -18,14 +40,31 @@ __all__ = [
     "admissible_groups",
     "all_moments",
     "apply_changes",
+    "change_for",
+    "changes_of",
     "choose",
+    "decompose",
+    "distance_to",
     "factorise",
+    "factorise_tucker",
+    "find_blocks",
+    "find_layers",
     "find_sites",
     "grouped",
     "groups_for_rank",
     "lowrank",
     "moments",
+    "rank_blocks",
+    "rank_for_error",
+    "reconstruction_error",
+    "record_changes",
+    "remove",
     "require_sites",
+    "shrink",
+    "shrink_all",
     "spectrum",
+    "tucker",
+    "tucker_cost",
+    "tucker_for_error",
     "walk",
 ]

@@ -37,7 +37,10 @@ def admissible_groups(site: Site) -> list[int]:
     """Group counts, ascending, that make the site smaller and keep its channels whole.
 
     They divide the channels and, for a sub-pixel site, r*r; elsewhere they are 2, 4, 8 or 16.
+    A linear layer has none.
     """
+    if site.kind == "linear":
+        return []
     per_layer = site.out_channels // len(site.layers)
     common = math.gcd(site.in_channels, per_layer)
     if site.kind == "subpixel":

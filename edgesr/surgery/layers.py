@@ -7,8 +7,8 @@ input, so that closed forms need no second version for transposed convolutions:
 - convolution: a window is the k x k patch under the kernel, the matrix [C_out, C_in*k*k];
 - transposed convolution of stride s: each of the s*s output phases is a convolution with
   t x t taps, t = ceil(k / s), so a window is a t x t patch of the input and the matrix is
-  [s*s*C_out, C_in*t*t]. Its output before ``padding`` crops the border is then
-  exactly one product of that matrix with a window a position.
+  [s*s*C_out, C_in*t*t] (three axes alike, each with its own stride). Its output before
+  ``padding`` crops the border is then exactly one product of that matrix with a window a position.
 """
 
 from __future__ import annotations
@@ -23,7 +23,13 @@ from torch import Tensor, nn
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
-from edgesr.surgery.structure import FactorisedConv, FactorisedTransposed, Geometry
+from edgesr.surgery.structure import (
+    FACTORISED,
+    FactorisedConv,
+    FactorisedTransposed,
+    Geometry,
+    TuckerConv,
+)
 
 COLUMNS_A_BLOCK = 4096
 """Windows that are held unfolded at once."""
@@ -33,12 +39,18 @@ COLUMNS_A_BLOCK = 4096
 def dense_weight(layer: nn.Module) -> Tensor:
     """Acting weights in float64 on the CPU.
 
-    Shape [C_out, C_in, *kernel] for a convolution, [C_in, C_out, *kernel] for a transposed one,
-    groups as zero blocks. Weight norm and other parametrisations are evaluated.
+    Shape [C_out, C_in, *kernel] for a convolution (a linear layer has no kernel axes),
+    [C_in, C_out, *kernel] for a transposed one, groups as zero blocks. Weight norm and other
+    parametrisations are evaluated.
     """
     if isinstance(layer, FactorisedConv):
         reduce, expand = dense_weight(layer.reduce), dense_weight(layer.expand)
         return torch.tensordot(expand.flatten(1), reduce, 1)
+    if isinstance(layer, TuckerConv):
+        reduce, core, expand = map(dense_weight, (layer.reduce, layer.core, layer.expand))
+        return torch.einsum(
+            "or,rs...,si->oi...", expand.flatten(1), core, reduce.flatten(1)
+        ).contiguous()
     if isinstance(layer, FactorisedTransposed):
         reduce, expand = dense_weight(layer.factor), dense_weight(layer.expand)
         return torch.tensordot(reduce.flatten(1).T, expand, 1)
@@ -65,7 +77,7 @@ def _acting_weight(layer: nn.Module) -> Tensor:
 
 def bias_of(layer: nn.Module) -> Tensor | None:
     """Bias [C_out] in float64 on the CPU, None without one."""
-    while isinstance(layer, FactorisedConv | FactorisedTransposed):
+    while isinstance(layer, FACTORISED):
         layer = layer.expand
     bias = layer.bias
     return bias.detach().to("cpu", torch.float64) if isinstance(bias, Tensor) else None
@@ -109,24 +121,36 @@ def to_windows(weight: Tensor, geometry: Geometry) -> Tensor:
     """Dense weights as a matrix [phases * C_out, C_in * taps] that acts on windows."""
     if not geometry.transposed:
         return weight.flatten(1)
-    (th, tw), (sh, sw), (eh, ew) = taps(geometry), geometry.stride, _extent(geometry)
+    sides = list(zip(taps(geometry), geometry.stride, strict=True))
     inputs, outputs = weight.shape[:2]
-    grid = weight.new_zeros(inputs, outputs, th * sh, tw * sw)
-    grid[:, :, : eh : geometry.dilation[0], : ew : geometry.dilation[1]] = weight
+    grid = weight.new_zeros(inputs, outputs, *(t * s for t, s in sides))
+    grid[_kernel_elements(geometry)] = weight
     # tap m of phase f is kernel element f + s*m and reads the input m places before the newest
-    grid = grid.reshape(inputs, outputs, th, sh, tw, sw).flip(2, 4)
-    return grid.permute(3, 5, 1, 0, 2, 4).reshape(sh * sw * outputs, inputs * th * tw)
+    grid = grid.reshape(inputs, outputs, *(length for side in sides for length in side))
+    tap_axes, phase_axes = range(2, grid.ndim, 2), range(3, grid.ndim, 2)
+    grid = grid.flip(*tap_axes).permute(*phase_axes, 1, 0, *tap_axes)
+    return grid.reshape(phases(geometry) * outputs, -1)
+
+
+def _kernel_elements(geometry: Geometry) -> tuple[slice, ...]:
+    """Where the kernel lies in a grid [C_in, C_out, *] of as many taps for every phase."""
+    spans = zip(_extent(geometry), geometry.dilation, strict=True)
+    return (slice(None), slice(None), *(slice(0, extent, step) for extent, step in spans))
 
 
 def from_windows(matrix: Tensor, geometry: Geometry) -> Tensor:
     """Inverse of :func:`to_windows`; the number of input channels is free."""
     if not geometry.transposed:
         return matrix.reshape(matrix.shape[0], -1, *geometry.kernel)
-    (th, tw), (sh, sw), (eh, ew) = taps(geometry), geometry.stride, _extent(geometry)
-    outputs, inputs = matrix.shape[0] // (sh * sw), matrix.shape[1] // (th * tw)
-    grid = matrix.reshape(sh, sw, outputs, inputs, th, tw).permute(3, 2, 4, 0, 5, 1).flip(2, 4)
-    grid = grid.reshape(inputs, outputs, th * sh, tw * sw)
-    return grid[:, :, : eh : geometry.dilation[0], : ew : geometry.dilation[1]].contiguous()
+    axes, sizes = len(geometry.stride), taps(geometry)
+    outputs = matrix.shape[0] // phases(geometry)
+    inputs = matrix.shape[1] // math.prod(sizes)
+    grid = matrix.reshape(*geometry.stride, outputs, inputs, *sizes)
+    pairs = [axis for i in range(axes) for axis in (axes + 2 + i, i)]
+    grid = grid.permute(axes + 1, axes, *pairs).flip(*range(2, 2 + 2 * axes, 2))
+    lengths = [t * s for t, s in zip(sizes, geometry.stride, strict=True)]
+    grid = grid.reshape(inputs, outputs, *lengths)
+    return grid[_kernel_elements(geometry)].contiguous()
 
 
 def tap_patterns(geometry: Geometry) -> list[tuple[Tensor, Tensor]]:
@@ -143,7 +167,13 @@ def tap_patterns(geometry: Geometry) -> list[tuple[Tensor, Tensor]]:
 
 
 def windows(x: Tensor, geometry: Geometry) -> Iterator[Tensor]:
-    """Windows of the layer's input ``x`` [N, C_in, *], as blocks [positions, C_in * taps]."""
+    """Windows of the layer's input ``x`` [N, C_in, *], as blocks [positions, C_in * taps].
+
+    The input of a linear layer is [*, C_in], and each of its vectors a window.
+    """
+    if not geometry.kernel:
+        yield from x.reshape(-1, geometry.in_channels).split(COLUMNS_A_BLOCK)
+        return
     size = taps(geometry)
     dilation = (1,) * len(size) if geometry.transposed else geometry.dilation
     stride = (1,) * len(size) if geometry.transposed else geometry.stride

@@ -1,7 +1,8 @@
-"""The upsampling convolution as a product of two of rank R.
+"""A convolution or linear layer as a product of two of rank R.
 
-A convolution becomes k x k to R channels, then 1 x 1 with the bias; a transposed convolution
-1 x 1 to R channels, then k x k transposed, with one 1 x 1 for all layers of a parallel pair.
+A convolution becomes k x k to R channels, then 1 x 1 with the bias; a linear layer two of them; a
+transposed convolution 1 x 1 to R channels, then k x k transposed, with one 1 x 1 for all layers of
+a parallel pair.
 
 In weight space the factors are the truncated SVD of the matrix that
 :mod:`edgesr.surgery.spectrum` describes. With calibration moments S = L L^T the squared error of
@@ -55,11 +56,13 @@ class Factorisation:
     """The decompositions that the low-rank forms of a site at every rank share, float64.
 
     ``bases`` are matrices with orthonormal columns, best first: one basis of the outputs for a
-    convolution, one or two of the input channels for a transposed one.
+    convolution, one or two of the input channels for a transposed one. ``values`` are the
+    singular values that belong to the first: squared, the output energy of each direction.
     """
 
     bases: tuple[Tensor, ...]
     moments: Moments | None
+    values: Tensor
 
 
 @torch.no_grad()
@@ -70,19 +73,29 @@ def factorise(model: nn.Module, site: Site, moments: Moments | None = None) -> F
         if moments is not None:
             own_bias = has_own_bias(model.get_submodule(site.layers[0]))
             matrix = matrix @ torch.linalg.cholesky(moments.regularised(centred=own_bias))
-        return Factorisation((_svd(matrix)[0],), moments)
-    plain = _svd(matrix)[1]
+        left, values, _ = torch.linalg.svd(matrix, full_matrices=False)
+        return Factorisation((left,), moments, values)
+    _, values, right = torch.linalg.svd(matrix, full_matrices=False)
     if moments is None:
-        return Factorisation((plain,), None)
+        return Factorisation((right.T,), None, values)
     root = torch.linalg.cholesky(_pixel_moments(moments, site).regularised(centred=False))
-    whitened, _ = torch.linalg.qr(matrix.T @ _svd(matrix @ root)[0])
-    return Factorisation((whitened, plain), moments)
+    left, values, _ = torch.linalg.svd(matrix @ root, full_matrices=False)
+    whitened, _ = torch.linalg.qr(matrix.T @ left)
+    return Factorisation((whitened, right.T), moments, values)
 
 
-def _svd(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Left and right singular vectors as columns."""
-    left, _, right = torch.linalg.svd(matrix, full_matrices=False)
-    return left, right.T
+def rank_for_error(factorisation: Factorisation, error: float) -> int:
+    """Smallest rank, from 1, whose lost share of the output energy is at most ``error``, in [0, 1).
+
+    The energy is that of the output on the calibration data about its mean where the layer has a
+    bias (which carries the mean), about zero where not; without moments, of white input. For a
+    transposed convolution, whose windows overlap, it is an estimate.
+    """
+    if not 0 <= error < 1:
+        raise OptionError(f"the lost share of a layer's energy must lie in [0, 1), got {error}")
+    squares = factorisation.values.square()
+    lost = torch.cat([squares.flip(0).cumsum(0).flip(0)[1:], squares.new_zeros(1)])
+    return int((lost > error * squares.sum()).sum().clamp_max(len(squares) - 1)) + 1
 
 
 def lowrank_cost(site: Site, rank: int) -> tuple[int, int]:
@@ -116,13 +129,21 @@ def lowrank(
         "rank": rank,
     }
     student = apply_changes(clone(model), [change])
-    old = [model.get_submodule(path) for path in site.layers]
-    new = [student.get_submodule(path) for path in site.layers]
-    if site.kind == "transposed":
-        _fill_transposed(cast(list[FactorisedTransposed], new), old, rank, shared)
-    else:
-        _fill_conv(cast(FactorisedConv, new[0]), old[0], rank, shared)
+    fill_lowrank(model, student, change, shared)
     return student, change
+
+
+@torch.no_grad()
+def fill_lowrank(
+    model: nn.Module, student: nn.Module, change: Change, shared: Factorisation
+) -> None:
+    """Give the layers of ``student`` that ``change`` has made of those of ``model`` weights."""
+    old = [model.get_submodule(path) for path in change["layers"]]
+    new = [student.get_submodule(path) for path in change["layers"]]
+    if isinstance(new[0], FactorisedTransposed):
+        _fill_transposed(cast(list[FactorisedTransposed], new), old, change["rank"], shared)
+    else:
+        _fill_conv(cast(FactorisedConv, new[0]), old[0], change["rank"], shared)
 
 
 def _fill_conv(new: FactorisedConv, old: nn.Module, rank: int, shared: Factorisation) -> None:

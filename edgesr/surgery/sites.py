@@ -1,8 +1,9 @@
 """Find the learnable upsamplers of any network, by watching it run once.
 
-Found are convolutions (2-D or 3-D) whose output reaches a pixel shuffle, module or functional,
-also through operations that keep the shape (activation, normalisation, sum); convolutions that
-directly follow an interpolation to a larger size; and ``ConvTranspose2d`` with a stride above 1.
+Found are convolutions (2-D or 3-D) whose output reaches a pixel shuffle, by name or written by hand
+(see :mod:`edgesr.surgery.trace`), also through operations that keep the shape (activation,
+normalisation, sum) and joined with others along the channels; convolutions that directly follow an
+interpolation to a larger size; and transposed convolutions (2-D or 3-D) with a stride above 1.
 Transposed convolutions of equal shape that read the same tensor are one site. Scales are whole
 numbers, equal along both axes. A bicubic residual beside the network is no site. Layers that
 override ``forward`` are left alone, since their weights may not act as they stand.
@@ -24,16 +25,16 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 from torch.utils.weak import WeakIdKeyDictionary
 
 from edgesr.errors import ModelError
-from edgesr.surgery.structure import FactorisedConv, FactorisedTransposed, Geometry
+from edgesr.surgery.structure import FACTORISED, FactorisedTransposed, Geometry
+from edgesr.surgery.trace import Trace, magnification, moved, moves, regrouped
 
-_PLAIN = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
-_FACTORISED = (FactorisedConv, FactorisedTransposed)
+_PLAIN = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear)
 _MIXING = re.compile("conv|linear|mm|matmul|einsum|attention|pool|interpolate|upsample")
 
 
 @dataclass(frozen=True)
 class Site:
-    """One learnable upsampler.
+    """One learnable upsampler, or a layer of the backbone (kind "conv" or "linear", scale 1).
 
     ``layers`` are the module paths; more than one when parallel layers share their input.
     ``out_channels``, ``params`` and ``macs`` are sums over the layers. ``macs`` are the
@@ -82,7 +83,13 @@ def find_sites(model: nn.Module, example: Tensor) -> list[Site]:
     The model runs once in evaluation mode without gradients and is left as it was. Raises
     :class:`ModelError` when it does not accept the example.
     """
-    watch = _Watch(model)
+    watch = watched(model, example)
+    return [watch.site(group) for group in watch.found()]
+
+
+def watched(model: nn.Module, example: Tensor) -> Watch:
+    """Run ``model`` once as :func:`find_sites` does, and return what was seen of its layers."""
+    watch = Watch(model)
     counter = FlopCounterMode(display=False, custom_mapping=_CPU_ATTENTION)
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
@@ -98,9 +105,8 @@ def find_sites(model: nn.Module, example: Tensor) -> list[Site]:
                 f"the network does not run on an input of shape {tuple(example.shape)} "
                 f"({reason}): check the band count and the patch size"
             ) from error
-    total_params = sum(parameter.numel() for parameter in model.parameters())
-    total_macs = counter.get_total_flops() // 2
-    return [watch.site(group, total_params, total_macs) for group in watch.found()]
+    watch.total_macs = counter.get_total_flops() // 2
+    return watch
 
 
 def require_sites(model: nn.Module, example: Tensor) -> list[Site]:
@@ -109,7 +115,7 @@ def require_sites(model: nn.Module, example: Tensor) -> list[Site]:
     if not sites:
         raise ModelError(
             f"{type(model).__name__} has no learnable upsampler (convolution before a pixel "
-            "shuffle or after a resize, or ConvTranspose2d with stride above 1): "
+            "shuffle or after a resize, or a transposed one with stride above 1): "
             "there is nothing to compress"
         )
     return sites
@@ -138,8 +144,9 @@ _CPU_ATTENTION: dict[Any, Callable[..., int]] = {
 }
 
 
-def _is_layer(module: nn.Module) -> bool:
-    if isinstance(module, _FACTORISED):
+def is_layer(module: nn.Module) -> bool:
+    """Whether a module is a layer of PyTorch, or of edgesr, whose weights act as they stand."""
+    if isinstance(module, FACTORISED):
         return True
     return any(isinstance(module, k) and type(module).forward is k.forward for k in _PLAIN)
 
@@ -157,7 +164,7 @@ def _whole_scale(before: Tensor, after: Tensor) -> int:
     return scale if scale > 1 and (h * scale, w * scale) == (height, width) else 0
 
 
-class _Watch(TorchFunctionMode):
+class Watch(TorchFunctionMode):
     """Follows tensors from convolutions to pixel shuffles and from resizes to convolutions."""
 
     def __init__(self, model: nn.Module) -> None:
@@ -165,56 +172,79 @@ class _Watch(TorchFunctionMode):
         inside = {
             child
             for module in model.modules()
-            if isinstance(module, _FACTORISED)
+            if isinstance(module, FACTORISED)
             for child in module.modules()
             if child is not module
         }
         self.layers = {
             path: module
             for path, module in model.named_modules()
-            if _is_layer(module) and module not in inside
+            if is_layer(module) and module not in inside
         }
+        self.total_params = sum(parameter.numel() for parameter in model.parameters())
+        self.total_macs = 0
         self.scales: dict[str, tuple[str, int]] = {}
         self.macs: dict[str, int] = {}
         self.inputs: dict[str, Tensor] = {}
         self.positions: dict[str, int] = {}
         self._calls = 0
-        self._origin = WeakIdKeyDictionary()  # tensor -> (call number, path of the convolution)
+        self._origin = WeakIdKeyDictionary()  # tensor -> its Trace
         self._resized = WeakIdKeyDictionary()  # tensor -> scale of the interpolation
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        if not isinstance(result, Tensor):
-            return result
-        tensors = [a for a in (*args, *(kwargs or {}).values()) if isinstance(a, Tensor)]
-        name = getattr(func, "__name__", "")
-        if not tensors:
-            return result
-        if name == "pixel_shuffle":
-            self._shuffled(tensors[0], result)
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        name = getattr(func, "__name__", "").partition(".")[0]
+        values = [
+            value
+            for argument in (*args, *kwargs.values())
+            for value in (argument if isinstance(argument, tuple | list) else (argument,))
+        ]
+        tensors = [value for value in values if isinstance(value, Tensor)]
+        if tensors and not _MIXING.search(name):
+            for part in result if isinstance(result, tuple | list) else (result,):
+                if isinstance(part, Tensor):
+                    self._pass_on(name, func, args, kwargs, tensors, part)
         elif name == "interpolate":
             scale = _whole_scale(tensors[0], result)
             if scale:
                 self._resized[result] = scale
-        elif name == "pad" and tensors[0] in self._resized:
-            self._resized[result] = self._resized[tensors[0]]
-        elif not _MIXING.search(name):
-            self._pass_on(tensors, result)
         return result
 
-    def _shuffled(self, source: Tensor, result: Tensor) -> None:
-        if source in self._origin:
-            _, path = self._origin[source]
-            self.scales[path] = ("subpixel", result.shape[-1] // source.shape[-1])
-
-    def _pass_on(self, tensors: list[Tensor], result: Tensor) -> None:
-        shape = _without_ones(result)
-        alike = [tensor for tensor in tensors if _without_ones(tensor) == shape]
-        origins = [self._origin[tensor] for tensor in alike if tensor in self._origin]
-        if origins:
-            self._origin[result] = max(origins)
-        if len(tensors) == 1 and alike and tensors[0] in self._resized:
+    def _pass_on(
+        self,
+        name: str,
+        func: Any,
+        args: Any,
+        kwargs: dict[str, Any],
+        tensors: list[Tensor],
+        result: Tensor,
+    ) -> None:
+        origins = [(t, self._origin[t]) for t in tensors if t in self._origin]
+        trace = regrouped(name, origins, result) if origins else None
+        if origins and trace is None:
+            if not moves(name):
+                trace = self._through(origins, result)
+            elif origins[0][0] is tensors[0]:  # not the one that only lends its shape
+                trace = moved(name, func, args, kwargs, *origins[0], result)
+        if trace is not None:
+            self._origin[result] = trace
+            scale = magnification(trace, result.shape) if trace.steps else 0
+            for path in trace.paths if scale else ():
+                if not Geometry.of(self.layers[path]).transposed:
+                    self.scales[path] = ("subpixel", scale)
+        alike = _without_ones(tensors[0]) == _without_ones(result)
+        if len(tensors) == 1 and tensors[0] in self._resized and (alike or name == "pad"):
             self._resized[result] = self._resized[tensors[0]]
+
+    def _through(self, origins: list[tuple[Tensor, Trace]], result: Tensor) -> Trace | None:
+        """The latest trace that an operation element by element passes on."""
+        shape = _without_ones(result)
+        alike = [(tensor, trace) for tensor, trace in origins if _without_ones(tensor) == shape]
+        if not alike:
+            return None
+        tensor, trace = max(alike, key=lambda entry: entry[1].call)
+        return trace if tensor.shape == result.shape else trace.reshaped(result.shape)
 
     @contextmanager
     def hooks(self) -> Iterator[None]:
@@ -239,13 +269,15 @@ class _Watch(TorchFunctionMode):
             )
             self.positions[path] = self.positions.get(path, 0) + positions
             self.macs[path] = self.macs.get(path, 0) + positions * _weights(layer)
+            if not geometry.kernel:
+                return  # no linear layer is an upsampler
             self._calls += 1
-            self._origin[output] = (self._calls, path)
+            self._origin[output] = Trace(self._calls, (path,), output.shape)
             self._resized.pop(output, None)
             if geometry.transposed:
-                if len(set(geometry.stride)) == 1 and geometry.stride[0] > 1:
+                if geometry.stride[-1] == geometry.stride[-2] > 1:
                     self.inputs[path] = source
-                    self.scales[path] = ("transposed", geometry.stride[0])
+                    self.scales[path] = ("transposed", geometry.stride[-1])
             elif source in self._resized and set(geometry.stride) == {1}:
                 self.scales.setdefault(path, ("resize", self._resized[source]))
 
@@ -269,10 +301,10 @@ class _Watch(TorchFunctionMode):
             return False
         return Geometry.of(self.layers[one]) == Geometry.of(self.layers[other])
 
-    def site(self, paths: list[str], total_params: int, total_macs: int) -> Site:
+    def site(self, paths: list[str]) -> Site:
         """The site that the layers at ``paths`` form."""
-        kind, scale = self.scales[paths[0]]
         geometries = [Geometry.of(self.layers[path]) for path in paths]
+        kind, scale = self.scales.get(paths[0], ("conv" if geometries[0].kernel else "linear", 1))
         parameters = {p for path in paths for p in self.layers[path].parameters()}
         params = sum(parameter.numel() for parameter in parameters)
         macs = sum(self.macs[path] for path in paths)
@@ -288,8 +320,8 @@ class _Watch(TorchFunctionMode):
             groups=geometries[0].groups,
             params=params,
             macs=macs,
-            param_share=params / total_params,
-            mac_share=macs / total_macs,
+            param_share=params / self.total_params,
+            mac_share=macs / self.total_macs,
             bias=geometries[0].bias,
             positions=self.positions[paths[0]],
         )
@@ -297,10 +329,10 @@ class _Watch(TorchFunctionMode):
 
 def _weights(layer: nn.Module) -> int:
     """Multiply-accumulates of a layer for each of its positions."""
-    if isinstance(layer, FactorisedConv):
-        return _weights(layer.reduce) + _weights(layer.expand)
     if isinstance(layer, FactorisedTransposed):
         return _weights(layer.factor) + _weights(layer.expand)
+    if isinstance(layer, FACTORISED):
+        return sum(_weights(factor) for factor in layer.children())
     geometry = Geometry.of(layer)
     return (
         geometry.in_channels * geometry.out_channels * math.prod(geometry.kernel) // geometry.groups

@@ -23,6 +23,8 @@ from edgesr.errors import ModelError
 Change = dict[str, Any]
 Shape = Callable[[Mapping[str, Any], list[nn.Module]], list[nn.Module]]
 _shapes: dict[str, Shape] = {}
+_RECORD = "surgery"
+_CONVOLUTIONS = nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d
 
 
 def shape(name: str) -> Callable[[Shape], Shape]:
@@ -39,7 +41,7 @@ def shape(name: str) -> Callable[[Shape], Shape]:
 
 @dataclass(frozen=True)
 class Geometry:
-    """Everything about a convolution but its weights."""
+    """Everything about a convolution but its weights; a linear layer has no spatial axes."""
 
     transposed: bool
     in_channels: int
@@ -57,17 +59,33 @@ class Geometry:
 
     @classmethod
     def of(cls, layer: nn.Module) -> Geometry:
-        """Geometry of a convolution, or of the convolution that a factorised layer stands for."""
-        if isinstance(layer, FactorisedConv | FactorisedTransposed):
+        """Geometry of a convolution or linear layer, or of the one that factors stand for."""
+        if isinstance(layer, FACTORISED):
             return layer.geometry
-        if not isinstance(layer, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d):
+        if not isinstance(layer, _CONVOLUTIONS | nn.Linear):
             raise ModelError(
-                f"only convolutions can be replaced, got {type(layer).__name__}: "
-                "check that the weights and the network belong together"
+                "only convolutions and linear layers can be replaced, got "
+                f"{type(layer).__name__}: check that the weights and the network belong together"
             )
         parameter = next(layer.parameters())
+        if isinstance(layer, nn.Linear):
+            return cls(
+                transposed=False,
+                in_channels=layer.in_features,
+                out_channels=layer.out_features,
+                kernel=(),
+                stride=(),
+                padding=(),
+                output_padding=(),
+                dilation=(),
+                groups=1,
+                padding_mode="zeros",
+                bias=layer.bias is not None,
+                device=parameter.device,
+                dtype=parameter.dtype,
+            )
         return cls(
-            transposed=isinstance(layer, nn.ConvTranspose2d),
+            transposed=isinstance(layer, nn.ConvTranspose2d | nn.ConvTranspose3d),
             in_channels=layer.in_channels,
             out_channels=layer.out_channels,
             kernel=tuple(layer.kernel_size),
@@ -84,6 +102,8 @@ class Geometry:
 
     def build(self, in_channels: int, out_channels: int, groups: int, bias: bool) -> nn.Module:
         """A zeroed convolution of this kernel, stride and padding."""
+        if not self.kernel:
+            return self.pointwise(in_channels, out_channels, bias)
         options: dict[str, Any] = {
             "stride": self.stride,
             "padding": self.padding,
@@ -93,14 +113,17 @@ class Geometry:
             "padding_mode": self.padding_mode,
         }
         if self.transposed:
-            kind: type[nn.Module] = nn.ConvTranspose2d
+            kinds: dict[int, type[nn.Module]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
             options["output_padding"] = self.output_padding
         else:
-            kind = {2: nn.Conv2d, 3: nn.Conv3d}[len(self.kernel)]
+            kinds = {2: nn.Conv2d, 3: nn.Conv3d}
+        kind = kinds[len(self.kernel)]
         return self._zeroed(kind, in_channels, out_channels, self.kernel, **options)
 
     def pointwise(self, in_channels: int, out_channels: int, bias: bool) -> nn.Module:
-        """A zeroed 1 x 1 convolution with as many spatial axes."""
+        """A zeroed 1 x 1 convolution with as many spatial axes; a linear layer for none."""
+        if not self.kernel:
+            return self._zeroed(nn.Linear, in_channels, out_channels, bias=bias)
         kind = {2: nn.Conv2d, 3: nn.Conv3d}[len(self.kernel)]
         return self._zeroed(kind, in_channels, out_channels, 1, bias=bias)
 
@@ -124,6 +147,30 @@ class FactorisedConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``x`` [N, C_in, *] -> [N, C_out, *]."""
         return self.expand(self.reduce(x))
+
+
+class FactorisedLinear(FactorisedConv):
+    """A linear layer of rank R: ``reduce`` from C_in to R, ``expand`` to C_out, on [*, C_in]."""
+
+
+class TuckerConv(nn.Module):
+    """A convolution in Tucker-2 form.
+
+    ``reduce`` is 1 x 1 from C_in to R_in, ``core`` k x k to R_out with the stride, padding and
+    dilation, ``expand`` 1 x 1 to C_out. Without a bias ``reduce`` commutes with every padding
+    mode, so the border is as exact as the rest.
+    """
+
+    def __init__(self, geometry: Geometry, rank_in: int, rank_out: int) -> None:
+        super().__init__()
+        self.geometry = geometry
+        self.reduce = geometry.pointwise(geometry.in_channels, rank_in, bias=False)
+        self.core = geometry.build(rank_in, rank_out, 1, bias=False)
+        self.expand = geometry.pointwise(rank_out, geometry.out_channels, bias=geometry.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x`` [N, C_in, *] -> [N, C_out, *]."""
+        return self.expand(self.core(self.reduce(x)))
 
 
 class FactorisedTransposed(nn.Module):
@@ -153,6 +200,17 @@ class FactorisedTransposed(nn.Module):
         return self.expand(self.factor(x), output_size)
 
 
+FACTORISED = (FactorisedConv, TuckerConv, FactorisedTransposed)
+
+
+class Skip(nn.Module):
+    """What is left of a removed block: passes its first argument on."""
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """``x`` [*] -> the same."""
+        return x
+
+
 def clone(model: nn.Module) -> nn.Module:
     """A deep copy that shares nothing with ``model``; also copies hook-based weight norm."""
     computed = {
@@ -164,11 +222,21 @@ def clone(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model, computed)
 
 
+def changes_of(model: nn.Module) -> list[Change]:
+    """Return the changes that were made to a network so far, in order."""
+    return list(vars(model).get(_RECORD, []))
+
+
+def record_changes(model: nn.Module, changes: Iterable[Mapping[str, Any]]) -> None:
+    """Let a network remember the changes that made it what it is."""
+    vars(model)[_RECORD] = [dict(change) for change in changes]
+
+
 def apply_changes(model: nn.Module, changes: Iterable[Mapping[str, Any]]) -> nn.Module:
     """Swap the layers that ``changes`` name for zeroed replacements, in order and in place.
 
-    Returns the model (the replacement itself where the changed layer *is* the model), whose
-    attribute ``surgery`` lists the changes made so far. Raises :class:`ModelError` for a change
+    Returns the model (the replacement itself where the changed layer *is* the model), of which
+    :func:`changes_of` then lists the changes made so far. Raises :class:`ModelError` for a change
     that does not fit the model.
     """
     for change in changes:
@@ -181,13 +249,13 @@ def apply_changes(model: nn.Module, changes: Iterable[Mapping[str, Any]]) -> nn.
                 f"the recorded surgery {dict(change)} does not fit this network ({error}): "
                 "check that the weights and the network belong together"
             ) from error
-        done = [*getattr(model, "surgery", []), dict(change)]
+        done = [*changes_of(model), dict(change)]
         for path, old, new in zip(paths, layers, replacements, strict=True):
             new.train(old.training)
             if path == "":
                 model = new
-            _swap(model, old, new)
-        model.surgery = done  # type: ignore[assignment]
+            swap(model, old, new)
+        record_changes(model, done)
     return model
 
 
@@ -220,9 +288,28 @@ def _lowrank(change: Mapping[str, Any], layers: list[nn.Module]) -> list[nn.Modu
     rank = positive(change, "rank")
     geometries = [Geometry.of(layer) for layer in layers]
     if not geometries[0].transposed:
-        return [FactorisedConv(geometry, rank) for geometry in geometries]
+        kind = FactorisedConv if geometries[0].kernel else FactorisedLinear
+        return [kind(geometry, rank) for geometry in geometries]
     first = FactorisedTransposed(geometries[0], rank)
     return [first, *(FactorisedTransposed(g, rank, shared=first.reduce) for g in geometries[1:])]
+
+
+@shape("tucker")
+def _tucker(change: Mapping[str, Any], layers: list[nn.Module]) -> list[nn.Module]:
+    ranks = positive(change, "rank_in"), positive(change, "rank_out")
+    geometries = [Geometry.of(layer) for layer in layers]
+    for geometry in geometries:
+        if geometry.transposed or not geometry.kernel:
+            raise ModelError(
+                f"{change['site']!r} is no convolution that has a Tucker-2 form: "
+                "check that the weights and the network belong together"
+            )
+    return [TuckerConv(geometry, *ranks) for geometry in geometries]
+
+
+@shape("remove")
+def _remove(change: Mapping[str, Any], layers: list[nn.Module]) -> list[nn.Module]:
+    return [Skip() for _ in layers]
 
 
 def positive(change: Mapping[str, Any], key: str) -> int:
@@ -233,7 +320,7 @@ def positive(change: Mapping[str, Any], key: str) -> int:
     return value
 
 
-def _swap(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
+def swap(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
     """Replace ``old`` under every name that it is registered by."""
     places = [
         (parent, name)

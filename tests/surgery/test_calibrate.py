@@ -6,8 +6,18 @@ import torch.nn.functional as F
 from torch import nn
 
 from edgesr.errors import DataError
-from edgesr.surgery.calibrate import Moments, all_moments, moments
+from edgesr.surgery.calibrate import Moments, all_moments, moments, reconstruction_error
+from edgesr.surgery.grouped import grouped
+from edgesr.surgery.lowrank import lowrank
 from edgesr.surgery.sites import find_sites
+
+
+def test_a_site_that_has_seen_enough_sees_no_more(make, example):
+    model = make("edsr")
+    sites = find_sites(model, example)
+    batches = [example[:1], example[1:], example[:1]]
+    found = all_moments(model, sites, batches, limit=7 * 9 * 2)
+    assert {name: seen.count for name, seen in found.items()} == {"up1.0": 126, "up2.0": 252}
 
 
 def test_moments_equal_those_of_the_unfolded_features(make, example):
@@ -81,3 +91,21 @@ def test_transposed_window_moments_see_the_zero_border():
     columns = F.unfold(x, 2, padding=1).movedim(1, -1).reshape(-1, 8).double()
     assert found.count == 4 * 5
     torch.testing.assert_close(found.second, columns.T @ columns / len(columns))
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("operate", [lowrank, grouped])
+def test_reconstruction_error_is_that_of_the_uncropped_outputs(operate, bias):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.ConvTranspose2d(8, 6, 4, stride=2, bias=bias)).eval()
+    x = torch.randn(3, 8, 6, 7) + 0.5
+    [site] = find_sites(model, x)
+    seen = moments(model, site, [x])
+    student, _ = operate(model, site, 2, seen)
+    with torch.no_grad():
+        wanted, found = model(x).double(), student(x).double()
+        plain = wanted - (model[0].bias.double()[:, None, None] if bias else 0)
+    expected = float((wanted - found).square().sum() / plain.square().sum())
+    found_error = reconstruction_error(model, student, site, seen)
+    assert found_error == pytest.approx(expected, rel=1e-4)
+    assert reconstruction_error(model, model, site, seen) == 0

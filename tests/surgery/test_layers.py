@@ -84,9 +84,32 @@ def test_a_product_with_windows_is_the_transposed_convolution(kind):
     assert not image[..., width:].any()
 
 
+@torch.no_grad()
+def test_transposed_on_three_axes_of_unequal_stride():
+    torch.manual_seed(0)
+    layer = nn.ConvTranspose3d(3, 2, (3, 4, 5), stride=(1, 2, 3), bias=False)
+    x = torch.rand(1, 3, 2, 4, 5)
+    geometry = Geometry.of(layer)
+    product = torch.cat(list(windows(x, geometry))).double()
+    product = product @ to_windows(dense_weight(layer), geometry).T
+    places = [n + t - 1 for n, t in zip(x.shape[2:], taps(geometry), strict=True)]
+    grid = product.reshape(*places, 1, 2, 3, 2).permute(6, 0, 3, 1, 4, 2, 5)
+    image = grid.reshape(2, places[0], 2 * places[1], 3 * places[2])
+    expected = layer(x)[0].double()
+    cropped = image[:, : expected.shape[1], : expected.shape[2], : expected.shape[3]]
+    torch.testing.assert_close(cropped, expected, atol=1e-5, rtol=0)
+    assert image.abs().sum().item() == pytest.approx(cropped.abs().sum().item())
+
+
 @pytest.mark.parametrize("kind", TRANSPOSED)
 def test_window_form_is_invertible(kind):
     layer = TRANSPOSED[kind]()
+    geometry, weight = Geometry.of(layer), dense_weight(layer)
+    torch.testing.assert_close(from_windows(to_windows(weight, geometry), geometry), weight)
+
+
+def test_window_form_is_invertible_on_three_axes():
+    layer = nn.ConvTranspose3d(3, 2, (3, 4, 5), stride=(1, 2, 3), dilation=(1, 2, 1))
     geometry, weight = Geometry.of(layer), dense_weight(layer)
     torch.testing.assert_close(from_windows(to_windows(weight, geometry), geometry), weight)
 

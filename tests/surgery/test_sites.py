@@ -4,9 +4,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import parametrizations, spectral_norm, weight_norm
 
 from edgesr.errors import ModelError
 from edgesr.models import create_model
+from edgesr.surgery import grouped, lowrank, moments
 from edgesr.surgery.sites import find_sites, require_sites
 from edgesr.surgery.structure import apply_changes, clone
 
@@ -173,3 +175,88 @@ def test_published_shares_of_the_upsampler():
     assert [len(site.layers) for site in pairs] == [2, 2]
     assert [site.params for site in pairs] == [2 * 1_048_832, 2 * 1_048_704]
     assert sum(site.param_share for site in pairs) > 0.9
+
+
+class Volume(nn.Module):
+    """Bands as the depth of a volume; a transposed 3-D convolution enlarges height and width."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Conv3d(1, 4, 3, padding=1)
+        self.up = nn.ConvTranspose3d(
+            4, 2, (3, 5, 5), stride=(1, 3, 3), padding=(1, 2, 2), output_padding=(0, 2, 2)
+        )
+        self.tail = nn.Conv3d(2, 1, 1)
+
+    def forward(self, x):
+        return self.tail(self.up(torch.relu(self.head(x.unsqueeze(1))))).squeeze(1)
+
+
+@torch.no_grad()
+def test_transposed_convolution_of_volumes():
+    torch.manual_seed(0)
+    model, x = Volume(), torch.rand(1, 6, 4, 5)
+    assert model(x).shape == (1, 6, 12, 15)
+    [site] = find_sites(model, x)
+    assert (site.layers, site.kind, site.scale) == (("up",), "transposed", 3)
+    assert site.macs == 4 * 2 * 75 * 6 * 4 * 5
+    assert (site.rows, site.cols) == (2 * 75, 4)
+    samples = [torch.rand(2, 6, 4, 5) for _ in range(3)]
+    seen = moments(model, site, samples)
+    for full in (lowrank(model, site, 4)[0], lowrank(model, site, 4, seen)[0]):
+        torch.testing.assert_close(full(x), model(x), atol=1e-5, rtol=0)
+    losses = {}
+    for name, known in (("weights", None), ("data", seen)):
+        student = lowrank(model, site, 2, known)[0]
+        losses[name] = sum(
+            F.mse_loss(student.up(h), model.up(h)) for h in _features(model, samples)
+        )
+    assert losses["data"] < losses["weights"]
+    assert grouped(model, site, 2, seen)[0](x).shape == (1, 6, 12, 15)
+
+
+def _features(model, samples):
+    return [torch.relu(model.head(x.unsqueeze(1))) for x in samples]
+
+
+NORMS = {
+    "weight norm": parametrizations.weight_norm,
+    "old weight norm": weight_norm,
+    "spectral norm": parametrizations.spectral_norm,
+    "old spectral norm": spectral_norm,
+}
+
+
+class Stages(nn.Module):
+    """x4 in two stages of one and the same convolution."""
+
+    def __init__(self, norm):
+        super().__init__()
+        self.head = nn.Conv2d(6, 8, 3, padding=1)
+        self.up = norm(nn.Conv2d(8, 32, 3, padding=1))
+        self.again = self.up
+
+    def forward(self, x):
+        x = F.pixel_shuffle(self.up(self.head(x)), 2)
+        return F.pixel_shuffle(self.again(x), 2)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*deprecated:FutureWarning")
+@pytest.mark.parametrize("norm", NORMS)
+@torch.no_grad()
+def test_surgery_on_a_shared_and_normed_convolution(norm, example):
+    torch.manual_seed(0)
+    model = Stages(NORMS[norm])
+    for _ in range(5):
+        model(example)  # spectral norm learns its vectors from calls in training mode
+    model.eval()
+    [site] = find_sites(model, example[:1])
+    assert (site.layers, site.scale) == (("up",), 2)
+    assert site.macs == 8 * 32 * 9 * 7 * 9 * (1 + 4)
+    seen = moments(model, site, example)
+    student, _ = lowrank(model, site, site.max_rank, seen)
+    torch.testing.assert_close(student(example), model(example), atol=1e-5, rtol=0)
+    student, _ = grouped(model, site, 4, seen)
+    assert student.up is student.again
+    assert student.up.groups == 4
+    assert student(example).shape == model(example).shape

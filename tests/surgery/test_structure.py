@@ -124,7 +124,7 @@ def test_exported_graph_computes_the_shared_factor_once(make, example):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"pass": "tucker", "site": "up", "layers": ["up"]}, "unknown"),
+        ({"pass": "quantum", "site": "up", "layers": ["up"]}, "unknown"),
         ({"pass": "lowrank", "site": "up", "layers": ["gone"], "rank": 4}, "does not fit"),
         ({"pass": "lowrank", "site": "up", "layers": ["up"]}, "does not fit"),
         ({"pass": "lowrank", "site": "up", "layers": ["up"], "rank": 0}, "whole number"),

@@ -1,0 +1,60 @@
+"""The images that an exported network is compared on, and its export in the way that serves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from edgesr.job import LR_PATCH, Job
+from export.tracing import LADDER, Tracing, climb, tracing
+from export.verify import Agreement
+
+
+def write_network(
+    module: nn.Module, job: Job, side: int, path: Path, like: Path | None = None
+) -> tuple[Tracing, Agreement]:
+    """Write a network as ONNX, of free size where that can be; see :func:`export.tracing.climb`.
+
+    Args:
+        module: the network.
+        job: the scene.
+        side: LR side that the file has where no size can be free.
+        path: file to write.
+        like: file of a relative of the network: begin with the way that served there.
+
+    Raises:
+        ExportError: there is no way.
+    """
+    rungs = tracing(like).rungs if like else LADDER
+    return climb(
+        module,
+        path,
+        real_images(job, side),
+        job.example(side),
+        adversarial_images(len(job.scene.bands)),
+        rungs=rungs,
+    )
+
+
+def real_images(job: Job, side: int) -> list[Tensor]:
+    """Return LR images [N, B, h, w] of the scene: a training tile, then other sizes and a batch."""
+    corner, tile = window_corner(job), job.example()
+    odd = corner[:, :, : min(13, corner.shape[2]), : min(17, corner.shape[3])]
+    return [tile, corner, odd, torch.cat([tile, tile.flip(-1)]), job.example(side)]
+
+
+def window_corner(job: Job) -> Tensor:
+    """Return a corner [1, B, h, w] of a test window: ONNX Runtime holds whole attention maps."""
+    lr, _ = job.scene.pair(job.scene.test[0])
+    return lr[None, :, : 2 * LR_PATCH, : 2 * LR_PATCH]
+
+
+def adversarial_images(bands: int) -> dict[str, Tensor]:
+    """Return LR images [N, B, h, w] that are no data, by name."""
+    flat = torch.ones(1, bands, LR_PATCH, LR_PATCH)
+    step = torch.zeros_like(flat)
+    step[..., LR_PATCH // 2 :] = 1
+    noise = torch.rand(2, bands, 13, 17, generator=torch.Generator().manual_seed(0))
+    return {"zeros": torch.zeros_like(flat), "ones": flat, "a step": step, "noise": noise}

@@ -1,0 +1,67 @@
+"""The API reference shows docstrings as they were meant."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+
+import pytest
+from documents import REPOSITORY
+
+SPECIFICATION = importlib.util.spec_from_file_location(
+    "build_api", REPOSITORY / "docs" / "build_api.py"
+)
+build_api = importlib.util.module_from_spec(SPECIFICATION)
+SPECIFICATION.loader.exec_module(build_api)
+
+
+def docstrings():
+    """Every docstring of the library, with where it is."""
+    for name in build_api.modules():
+        path = REPOSITORY.joinpath(*name.split("."))
+        path = path.with_suffix(".py") if path.with_suffix(".py").exists() else path / "__init__.py"
+        for node in ast.walk(ast.parse(path.read_text())):
+            documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+            if documented and (text := ast.get_docstring(node)):
+                yield f"{name}.{getattr(node, 'name', '')}", text
+
+
+def test_every_module_is_in_it():
+    names = build_api.modules()
+    assert {"edgesr", "edgesr.surgery.lowrank", "export.rewrite.bicubic", "jetson.board.run"} <= {
+        *names
+    }
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(
+    ("source", "markdown"),
+    [
+        ("[N, B, h*scale, w*scale]", r"[N, B, h\*scale, w\*scale]"),
+        ("the s*s phases, C_in*k*k", r"the s\*s phases, C_in\*k\*k"),
+        ("`a*b` and c*d", r"`a*b` and c\*d"),
+        ("is *the* word, **bold**", "is *the* word, **bold**"),
+        ("Before.\n\n::\n\n    a*b", "Before.\n\n\n\n    a*b"),
+        ("Example::\n\n    a*b", "Example:\n\n    a*b"),
+    ],
+)
+def test_markdown_keeps_what_was_written(source, markdown):
+    assert build_api.readable(source) == markdown
+
+
+def test_no_product_becomes_emphasis():
+    for where, text in docstrings():
+        for found in re.finditer(r"(?<!\\)\*[^*\n]+\*", build_api.readable(text)):
+            inside = found[0].strip("*")
+            assert re.fullmatch(r"[\w' -]+", inside), f"{where}: {found[0]}"
+
+
+def test_pages_are_written(tmp_path):
+    build_api.build(tmp_path, ["edgesr.tiling", "edgesr.evaluate"])
+    page = (tmp_path / "edgesr" / "evaluate.html").read_text()
+    shown = page.partition('<section id="super_resolve">')[2].partition("</section>")[0]
+    assert "[1, B, h*scale, w*scale]" in shown
+    assert '<h6 id="arguments">Arguments:</h6>' in shown
+    assert '<a href="tiling.html#tile_limit">' in shown
+    assert ":func:" not in re.sub(r'<div class="pdoc-code.*?</div>', "", shown, flags=re.S)
