@@ -17,7 +17,14 @@ from edgesr.models import create_model, is_own
 from edgesr.recipe import AnalyzeRecipe
 from edgesr.report.console import quantity
 from edgesr.report.plots import Share, cumulative_spectrum, parameter_share
-from edgesr.surgery import Site, Spectrum, groups_for_rank, require_sites, spectrum
+from edgesr.surgery import (
+    Site,
+    Spectrum,
+    changes_of,
+    groups_for_rank,
+    require_sites,
+    spectrum,
+)
 
 SCALES = (2, 4, 8)  # of the paper's Figure 1
 SHARES, SPECTRUM = "parameter_share.png", "cumulative_spectrum.png"
@@ -85,7 +92,7 @@ def analyze(recipe: AnalyzeRecipe) -> Analysis:
 def _shares(model: nn.Module, scale: int, shape: tuple[int, ...]) -> list[Share]:
     """Return the network's own share; beside other scales where it can be built for them."""
     networks = {scale: model}
-    if is_own(model) and not getattr(model, "surgery", None):
+    if is_own(model) and not changes_of(model):
         name, config = str(model.name), dict(model.config)  # type: ignore[arg-type]
         for other in SCALES:
             try:

@@ -6,6 +6,7 @@ Nothing heavy is imported before a command runs, so that help answers at once.
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 from collections.abc import Sequence
 
@@ -15,6 +16,7 @@ from edgesr.commands.parser import Parser
 from edgesr.errors import EdgesrError
 
 INTERRUPTED = 130
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,6 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except MemoryError:
         return _fail(parser.prog, "not enough memory; choose a smaller --patch or --batch")
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        return _fail(parser.prog, f"{error}; free some space{options.after_interrupt}")
     except Exception as error:
         code = getattr(error, "exit_code", None)
         if code is None:

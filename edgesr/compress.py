@@ -32,7 +32,8 @@ def compress(
         The content of ``report.json``; its keys are described in ``edgesr/report/schema.json``.
 
     Raises:
-        EdgesrError: whatever the user can mend; nothing is written then.
+        EdgesrError: whatever the user can mend; nothing is written then, but where networks were
+            trained already and the same options may do, the run waits to be resumed.
     """
     from edgesr.pipeline import run
 

@@ -116,6 +116,8 @@ def why(chosen: Candidate, recipe: CompressRecipe) -> str:
     effect = f"{'loses' if drop > 0 else 'gains'} {abs(drop):.3f} dB on validation before training"
     if recipe.is_forced:
         return f"asked for; {effect}"
+    if recipe.searches:
+        return f"taken by the search; {effect}"
     return f"the fastest that may lose {recipe.max_psnr_drop:g} dB; {effect}"
 
 
@@ -126,7 +128,7 @@ def why_not(candidate: Candidate, recipe: CompressRecipe) -> str:
     drop = candidate.sam_drop
     if recipe.max_sam_drop is not None and drop is not None and drop > recipe.max_sam_drop:
         return f"loses more than {recipe.max_sam_drop:g} degrees"
-    return "slower, or as fast and larger"
+    return "left by the search" if recipe.searches else "slower, or as fast and larger"
 
 
 def distillation_entry(training: TrainResult) -> dict[str, Any]:

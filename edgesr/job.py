@@ -14,13 +14,14 @@ from torch import Tensor, nn
 
 from edgesr.cube import Cube, Normalisation, Scene, make_scene, read_cube
 from edgesr.cube.bands import format_bands, parse_bands
-from edgesr.errors import DataError, ModelError, OptionError
+from edgesr.errors import DataError, ModelError, OptionError, brief
 from edgesr.foreign.calls import adapt, call_of
 from edgesr.foreign.plain import make_plain
 from edgesr.foreign.trying import find_call
 from edgesr.models import is_own
 from edgesr.progress import tell
 from edgesr.recipe import DEFAULT_MODEL, EMBEDDED, Recipe, WeightsRecipe
+from edgesr.surgery.structure import clone
 from edgesr.weights import Loaded, has_header, load_custom, load_network
 
 SHIPPED = {(DEFAULT_MODEL, EMBEDDED): "lkca_net_x4_indian_pines.safetensors"}
@@ -264,4 +265,37 @@ def check_fit(model: nn.Module, example: Tensor, scale: int) -> None:
         raise ModelError(
             f"the network answers a tile {received} with values that are not finite; use other"
             " weights"
+        )
+
+
+def check_trains(model: nn.Module, example: Tensor) -> None:
+    """Refuse a stranger's network that cannot be trained; a copy of it runs once in training mode.
+
+    Args:
+        model: a network that :func:`fit` has passed.
+        example: LR tile [1, B, h, w].
+
+    Raises:
+        ModelError: in training mode it fails or gives something else than in evaluation, or no
+            gradient passes it.
+    """
+    if is_own(model):
+        return
+    with torch.no_grad():
+        expected = model(example).shape[1:]
+    trained = clone(model).train().requires_grad_()
+    try:
+        output = trained(torch.cat([example, example.flip(-1)]))
+    except Exception as error:  # a stranger's code may raise anything
+        raise ModelError(f"the network does not run in training mode ({brief(error)})") from error
+    if not isinstance(output, Tensor) or output.shape[1:] != expected:
+        shape = [1, *output.shape[1:]] if isinstance(output, Tensor) else type(output).__name__
+        raise ModelError(
+            f"in training mode the network gives {shape}, not {[1, *expected]}; let it return the"
+            " image alone, as in evaluation"
+        )
+    if not output.requires_grad:
+        raise ModelError(
+            "no gradient passes the network, so it cannot be trained; take no_grad,"
+            " inference_mode and detach out of its forward"
         )

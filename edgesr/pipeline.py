@@ -36,7 +36,7 @@ from edgesr.entries import (
 from edgesr.errors import ModelError, OptionError
 from edgesr.evaluate import evaluate, evaluate_bicubic
 from edgesr.foreign.loader import write_loader
-from edgesr.job import Job, fit, open_job
+from edgesr.job import Job, check_trains, fit, open_job
 from edgesr.pictures import take_pictures
 from edgesr.progress import stage
 from edgesr.recipe import CompressRecipe
@@ -66,6 +66,8 @@ def run(
     with folder.timed("open"):
         job = open_job(recipe)
         sites = require_sites(job.model, job.example())
+        if recipe.epochs:
+            check_trains(job.model, job.example())
         guide = _open_guide(recipe, job)
     with folder.timed("spectrum"):
         spectra = {site.name: spectrum(job.model, site) for site in sites}
@@ -75,7 +77,7 @@ def run(
         return _run(recipe, folder, job, sites, spectra, candidates, guide)
     except Exception as error:
         if isinstance(error, MemoryError) or hasattr(error, "exit_code"):
-            folder.abandon()
+            folder.fail(error)
         raise
 
 

@@ -136,6 +136,18 @@ class RunFolder:
             temporary.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
         shutil.rmtree(self.path / STATE)
 
+    def fail(self, error: Exception) -> None:
+        """Keep what took long where ``error`` can be mended from outside, and say so in it.
+
+        Options that cannot be met fail again whatever is mended: they leave nothing. Where an
+        error of options has a cause, such as a full disk, the options are not at fault.
+        """
+        verdict = isinstance(error, OptionError) and error.__cause__ is None
+        if verdict or not any((self.path / STATE).glob("*.checkpoint")):
+            self.abandon()
+        else:
+            error.args = (f"{error}; finished stages are kept: mend this, then add --resume",)
+
     def abandon(self) -> None:
         """Remove what this run has written: it has failed for good."""
         shutil.rmtree(self.path / STATE, ignore_errors=True)

@@ -17,7 +17,15 @@ from edgesr.cube.sampling import extremes
 from edgesr.distill.trainer import TrainConfig, train
 from edgesr.errors import OptionError
 from edgesr.evaluate import evaluate, evaluate_bicubic
-from edgesr.job import fit, load_weights, open_scene, prepare_torch, scale_of, scene_example
+from edgesr.job import (
+    check_trains,
+    fit,
+    load_weights,
+    open_scene,
+    prepare_torch,
+    scale_of,
+    scene_example,
+)
 from edgesr.models import create_model
 from edgesr.recipe import CompressRecipe, TrainRecipe
 from edgesr.weights import load_custom, save_network
@@ -50,6 +58,7 @@ def train_network(
     scenes = [scene, *_extra_scenes(recipe, scene)]
     model = _new_network(recipe, scene) if model is None else model
     fit(model.eval(), scene_example(scene), scene.scale)
+    check_trains(model, scene_example(scene))
     result = train(model, scenes, train_config(recipe), checkpoint=checkpoint, resume=resume)
     if int(os.environ.get("RANK", "0")) > 0:
         return ""

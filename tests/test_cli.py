@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -146,6 +147,12 @@ def test_options_override_a_recipe_file(workplace, monkeypatch):
     [
         (OptionError("two\nlines"), 2, "error: two lines"),
         (MemoryError(), 2, "error: not enough memory; choose a smaller --patch or --batch"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "a.onnx"),
+            2,
+            "error: [Errno 28] No space left on device: 'a.onnx'; free some space;"
+            " finish it with the same command and --resume",
+        ),
         (KeyboardInterrupt(), 130, "interrupted; finish it with the same command and --resume"),
     ],
 )

@@ -18,6 +18,7 @@ from edgesr.errors import OptionError
 from edgesr.latency import Timing
 from edgesr.recipe import CompressRecipe
 from edgesr.run import RunFolder
+from export.errors import ExportError
 
 
 def begun(path: Path, recipe: CompressRecipe | None = None, **flags: bool) -> RunFolder:
@@ -71,7 +72,9 @@ def test_files_of_another_kind_are_never_touched(tmp_path, flag):
 
 def test_overwriting_leaves_nothing_of_the_earlier_run(tmp_path):
     folder = begun(tmp_path / "run", CompressRecipe(rank=8))
-    for name in ("student.safetensors", "model.onnx", ".state/candidates.json", "mine.txt"):
+    (folder.path / "__pycache__").mkdir()  # somebody has imported the loader
+    written = ("student.safetensors", "model.onnx", ".state/candidates.json", "__pycache__/a.pyc")
+    for name in (*written, "mine.txt"):
         (folder.path / name).write_text("[]")
     folder.finish({})
     folder = begun(tmp_path / "run", CompressRecipe(rank=16), overwrite=True)
@@ -155,6 +158,33 @@ def test_abandoning_removes_what_was_written(tmp_path):
     (folder.path / "mine.txt").touch()
     folder.abandon()
     assert names(folder.path) == {"mine.txt"}
+
+
+def full_disk() -> OptionError:
+    error = OptionError("cannot be written")
+    error.__cause__ = OSError("No space left on device")
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "trained", "kept"),
+    [
+        (OptionError("nothing keeps to the budget"), True, False),
+        (ExportError("the engine was not built"), True, True),
+        (ExportError("the engine was not built"), False, False),
+        (full_disk(), True, True),
+        (MemoryError(), True, True),
+    ],
+)
+def test_what_took_long_waits_where_it_can_be_used_again(tmp_path, error, trained, kept):
+    folder = begun(tmp_path / "run")
+    if trained:
+        folder.state("lowrank-8.checkpoint").touch()
+    folder.fail(error)
+    assert folder.path.exists() == kept
+    assert str(error).endswith("then add --resume") == kept
+    if kept:
+        begun(tmp_path / "run", resume=True)
 
 
 # --- interruptions -----------------------------------------------------------------------------

@@ -43,6 +43,7 @@ class Call:
             column; the output is cropped accordingly.
         output: key or index of the image where the network returns more than that.
         squeeze: the image comes back as [N, 1, B, h r, w r].
+        copy: the network writes into its image, and so is given a copy.
     """
 
     scale: int = 0
@@ -52,6 +53,7 @@ class Call:
     multiple: int = 1
     output: str | int | None = None
     squeeze: bool = False
+    copy: bool = False
 
     @property
     def plain(self) -> bool:
@@ -93,6 +95,8 @@ class Call:
     def run(self, forward: Callable[..., Any], x: Tensor) -> Tensor:
         """Call a network's own ``forward``: [N, B, h, w] -> [N, B, h r, w r]."""
         height, width = x.shape[-2:]
+        if self.copy:
+            x = x.clone()
         if self.multiple > 1:
             missing = (0, -width % self.multiple, 0, -height % self.multiple)
             x = F.pad(x, missing, mode="replicate")
@@ -115,6 +119,8 @@ class Call:
             parts.append("with volumes [N, 1, B, h, w]")
         if self.multiple > 1:
             parts.append(f"padded to multiples of {self.multiple}")
+        if self.copy:
+            parts.append("with a copy of x, since it writes into it")
         return ", ".join(parts)
 
     def _kinds(self) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator, Mapping
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any
 
@@ -159,10 +160,17 @@ def _imports(model: nn.Module, code: str) -> str:
     if is_own(model):
         groups.append(["from edgesr.models import create_model"])
     else:
-        module, function = _factory(model)
-        groups.append([f"from {module} import {function} as factory"])
+        groups.append([_import_factory(*_factory(model))])
     text = "\n\n".join("\n".join(group) for group in groups)
     return text.replace("torch import nn", "torch import Tensor, nn") if "Tensor" in code else text
+
+
+def _import_factory(module: str, function: str) -> str:
+    names = (*module.split("."), function)
+    if all(name.isidentifier() and not iskeyword(name) for name in names):
+        return f"from {module} import {function} as factory"
+    found = f"import_module({module!r})"  # a file may have any name
+    return f"from importlib import import_module\n\nfactory = getattr({found}, {function!r})"
 
 
 def _changes(model: nn.Module) -> Iterator[str]:
@@ -262,7 +270,8 @@ def _called(call: Call) -> str:
     scale, enlarges = call.scale, call.enlarged or BICUBIC in dict(call.further).values()
     image = "larger" if call.enlarged else "x"
     arguments = [image, *(f"{n}={_SCALES[k].format(scale=scale)}" for n, k in call.further)]
-    lines = ["height, width = x.shape[-2:]"] if call.multiple > 1 else []
+    lines = ["x = x.clone()"] if call.copy else []
+    lines += ["height, width = x.shape[-2:]"] if call.multiple > 1 else []
     if call.multiple > 1:
         sides = f"(0, -width % {call.multiple}, 0, -height % {call.multiple})"
         lines.append(f'x = F.pad(x, {sides}, mode="replicate")')

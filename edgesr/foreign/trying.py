@@ -135,7 +135,8 @@ def _kinds(name: str) -> tuple[str, ...]:
 
 def _attempt(model: nn.Module, call: Call, tile: Tensor, scale: int | None) -> Call | _Failure:
     """Call a network; return the call with output and scale, or why it failed."""
-    image, further = call.arguments(tile)
+    given = tile.clone()
+    image, further = call.arguments(given)
     try:
         result = model(image, **further)
     except Exception as error:  # a stranger's code may raise anything
@@ -150,7 +151,8 @@ def _attempt(model: nn.Module, call: Call, tile: Tensor, scale: int | None) -> C
     if not images:
         return _Failure(_shapes(result), final=True, answered=True)
     factor, key, squeeze = max(images, key=lambda image: image[0])  # the first of equal ones
-    return replace(call, scale=factor, output=key, squeeze=squeeze)
+    written = not torch.equal(given, tile)
+    return replace(call, scale=factor, output=key, squeeze=squeeze, copy=written)
 
 
 def _outputs(result: Any) -> list[tuple[str | int | None, Tensor]]:

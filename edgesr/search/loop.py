@@ -26,7 +26,7 @@ from edgesr.search.budget import Budget, choose, front
 from edgesr.search.design import Design, build, label, survey
 from edgesr.search.sampler import propose
 from edgesr.search.trial import Trial
-from edgesr.surgery import Candidate
+from edgesr.surgery import Candidate, changes_of
 from edgesr.training import student_config
 from edgesr.trials import REPEATS, TEACHER, Surgeon, for_target, static_onnx
 from export.runner import open_runner, unavailable
@@ -85,7 +85,7 @@ class _Bench:
     def attempt(self, number: int, design: Design) -> Trial:
         """Build a design and measure it; heal it unless a limit on cost rules it out."""
         student = self.build(design)
-        changes = list(getattr(student, "surgery", []))
+        changes = changes_of(student)
         cost = count(student, tuple(self.surgeon.job.example().shape))
         trial = Trial(
             number,

@@ -68,6 +68,22 @@ def test_a_module_is_left_as_it_is():
     assert np.abs(run(image)).max() > 0  # a copy
 
 
+def test_complex_weights_leave_the_image_real():
+    class Turned(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.turn = nn.Parameter(torch.polar(torch.ones(5), torch.linspace(0, 1, 5)))
+            self.mix = nn.Conv2d(5, 5, 1)
+
+        def forward(self, x):
+            return self.mix((x * self.turn.view(1, 5, 1, 1)).real)
+
+    module = Turned()
+    with torch.inference_mode():
+        expected = module(torch.from_numpy(IMAGE)).numpy()
+    np.testing.assert_allclose(open_runner(module, "torch")(IMAGE), expected, atol=1e-6)
+
+
 def test_a_provider_that_onnx_runtime_leaves_out_is_an_error(path, monkeypatch):
     """As where onnxruntime-gpu is installed without CUDA: it warns and runs on the CPU."""
     if not any("no cuda provider" in problem for problem in available_runtimes().values()):

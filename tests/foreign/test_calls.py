@@ -218,6 +218,18 @@ def test_a_network_on_the_enlarged_image():
         find_call(model, EXAMPLE)
 
 
+def test_who_writes_into_its_image_is_given_a_copy():
+    def answer(x):
+        x -= 0.5
+        return nearest(x)
+
+    model, x = Network(answer), EXAMPLE.clone()
+    adapt(model, find_call(model, x)[0])
+    assert call_of(model) == Call(scale=2, copy=True)
+    assert torch.equal(model(x), nearest(EXAMPLE - 0.5))
+    assert torch.equal(x, EXAMPLE)
+
+
 @pytest.mark.parametrize(
     ("answer", "taken"),
     [
@@ -228,7 +240,7 @@ def test_a_network_on_the_enlarged_image():
     ],
 )
 def test_a_network_for_one_size_or_one_image_is_refused(answer, taken):
-    with pytest.raises(ModelError, match=rf"takes {taken}; .*let its forward take any \[N, 6, h, w"):
+    with pytest.raises(ModelError, match=rf"takes {taken}; .* take any \[N, 6, h, w\]"):
         find_call(Network(answer), EXAMPLE)
 
 

@@ -210,6 +210,13 @@ def test_a_network_of_edgesr_is_made_by_edgesr(tmp_path):
     torch.testing.assert_close(scope["load"]()(IMAGE), student.eval()(IMAGE))
 
 
+@torch.no_grad()
+def test_a_file_of_any_name_can_hold_the_factory(opened, tmp_path):
+    (tmp_path / "my-nets.py").write_text(PARALLEL)
+    text = check(opened("my-nets:Pair"), "my-nets:Pair", tmp_path)
+    assert "factory = getattr(import_module('my-nets'), 'Pair')" in text
+
+
 def test_what_no_factory_made_is_refused(tmp_path):
     with pytest.raises(ModelError, match="create_model or load_custom"):
         write_loader(nn.Conv2d(1, 1, 1), tmp_path / "student.py")
