@@ -51,12 +51,10 @@ def headline(report: Section) -> str:
     quality = (
         f"loses {-gain:.3f} dB" if gain < 0 else f"gains {gain:.3f} dB" if gain else "loses nothing"
     )
-    smaller = (
-        f"The network computes {times(teacher['macs'] / student['macs'])} times less"
-        if "search" in report
-        else f"The upsampler is {times(shrink)} times smaller"
-    )
-    return f"{smaller}; the network runs {speed(before, after)} and {quality}."
+    runs = f"runs {speed(before, after)} and {quality}."
+    if "search" in report:
+        return f"The network computes {times(teacher['macs'] / student['macs'])} times less, {runs}"
+    return f"The upsampler is {times(shrink)} times smaller; the network {runs}"
 
 
 def retained(report: Section) -> float | None:

@@ -26,7 +26,7 @@ from edgesr.surgery.lowrank import Factorisation, factorise, lowrank, rank_for_e
 from edgesr.surgery.shrink import Decomposition, change_for, decompose, shrink, shrink_all
 from edgesr.surgery.sites import Site, find_sites, require_sites
 from edgesr.surgery.spectrum import Spectrum, spectrum
-from edgesr.surgery.structure import Change, apply_changes, changes_of, record_changes
+from edgesr.surgery.structure import Change, apply_changes, changes_of
 from edgesr.surgery.tucker import factorise_tucker, tucker, tucker_cost, tucker_for_error
 
 __all__ = [
@@ -57,7 +57,6 @@ __all__ = [
     "rank_blocks",
     "rank_for_error",
     "reconstruction_error",
-    "record_changes",
     "remove",
     "require_sites",
     "shrink",

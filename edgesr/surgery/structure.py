@@ -23,7 +23,7 @@ from edgesr.errors import ModelError
 Change = dict[str, Any]
 Shape = Callable[[Mapping[str, Any], list[nn.Module]], list[nn.Module]]
 _shapes: dict[str, Shape] = {}
-_RECORD = "surgery"
+_RECORD = "edgesr_surgery"  # an attribute that no stranger's class has
 _CONVOLUTIONS = nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d
 
 
@@ -227,11 +227,6 @@ def changes_of(model: nn.Module) -> list[Change]:
     return list(vars(model).get(_RECORD, []))
 
 
-def record_changes(model: nn.Module, changes: Iterable[Mapping[str, Any]]) -> None:
-    """Let a network remember the changes that made it what it is."""
-    vars(model)[_RECORD] = [dict(change) for change in changes]
-
-
 def apply_changes(model: nn.Module, changes: Iterable[Mapping[str, Any]]) -> nn.Module:
     """Swap the layers that ``changes`` name for zeroed replacements, in order and in place.
 
@@ -252,10 +247,12 @@ def apply_changes(model: nn.Module, changes: Iterable[Mapping[str, Any]]) -> nn.
         done = [*changes_of(model), dict(change)]
         for path, old, new in zip(paths, layers, replacements, strict=True):
             new.train(old.training)
-            if path == "":
+            if path == "":  # what is known of the network (its factory) stays known
+                known = {k: v for k, v in vars(model).items() if k.startswith("edgesr_")}
+                vars(new).update(known)
                 model = new
             swap(model, old, new)
-        record_changes(model, done)
+        vars(model)[_RECORD] = done
     return model
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -31,6 +32,7 @@ from documents import (
     blocks,
     links,
     options,
+    prose,
 )
 
 from edgesr.cli import build_parser, main
@@ -251,6 +253,15 @@ def test_every_block_is_run_or_says_why_not(document):
         if block.language in SILENT:
             commands = [line for line in block.text.splitlines() if line.startswith("edgesr ")]
             assert not commands, f"{where}: a command in a block that is never run"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_formulas_survive_markdown(document):
+    """In a line, Markdown takes a backslash before punctuation away; GitHub refuses some macros."""
+    text = read(document)
+    for formula in re.findall(r"\$[^$\n]+\$", prose(text)):
+        assert not re.search(r"\\[^a-zA-Z]", formula), f"{name_of(document)}: {formula}"
+    assert "\\operatorname" not in text
 
 
 @pytest.mark.parametrize("document", [*DOCUMENTS, *OTHERS], ids=name_of)

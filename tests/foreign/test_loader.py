@@ -210,6 +210,15 @@ def test_a_network_of_edgesr_is_made_by_edgesr(tmp_path):
     torch.testing.assert_close(scope["load"]()(IMAGE), student.eval()(IMAGE))
 
 
+def test_a_network_of_one_layer(opened, tmp_path, monkeypatch):
+    layer = lambda: nn.ConvTranspose2d(6, 6, 4, stride=2, padding=1)  # noqa: E731
+    monkeypatch.setattr(strangers, "layer", layer, raising=False)
+    model = opened("strangers:layer")
+    [site] = find_sites(model, IMAGE)
+    student, _ = lowrank(model, site, 2)
+    check(student, "strangers:layer", tmp_path)
+
+
 @torch.no_grad()
 def test_a_file_of_any_name_can_hold_the_factory(opened, tmp_path):
     (tmp_path / "my-nets.py").write_text(PARALLEL)

@@ -17,6 +17,7 @@ from edgesr.reproduce.runner import Runner
 from edgesr.reproduce.scenes import Scenes
 from edgesr.reproduce.store import Store, load
 from edgesr.reproduce.trial import BICUBIC, Surgery, Trial
+from edgesr.surgery.structure import changes_of
 from edgesr.weights import load_network
 
 
@@ -114,7 +115,7 @@ def test_surgery_is_the_closed_form_on_the_source(run, method, setting) -> None:
     base = lkca()
     cut = Trial(SCENE, "lkca_net", source=base, surgery=Surgery(method, setting))
     store = run(cut)
-    result, (change,) = store.get(cut), load_network(store.weights(cut)).model.surgery
+    result, (change,) = store.get(cut), changes_of(load_network(store.weights(cut)).model)
     assert change["pass"] == method
     assert result["upsampler_params"] < store.get(base)["upsampler_params"]
     assert "validation" not in result  # nothing was trained

@@ -15,7 +15,7 @@ from edgesr.models import create_model
 from edgesr.surgery.backbone import find_layers
 from edgesr.surgery.blocks import distance_to, find_blocks, rank_blocks, remove
 from edgesr.surgery.lowrank import lowrank
-from edgesr.surgery.structure import Skip, apply_changes
+from edgesr.surgery.structure import Skip, apply_changes, changes_of
 from edgesr.weights import load_network, save_network
 
 
@@ -178,7 +178,7 @@ def test_blocks_inside_a_removed_one_go_with_it(nested, example):
 def test_a_group_can_follow_its_blocks(nested, example):
     student, _ = remove(nested, ["groups.1.blocks.0"])
     student, _ = remove(student, ["groups.1"])
-    rebuilt = apply_changes(Nested().eval(), student.surgery)
+    rebuilt = apply_changes(Nested().eval(), changes_of(student))
     rebuilt.load_state_dict(student.state_dict(), strict=True)
     assert torch.equal(rebuilt(example), student(example))
 

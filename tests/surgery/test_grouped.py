@@ -12,6 +12,7 @@ from edgesr.errors import OptionError
 from edgesr.surgery.calibrate import moments
 from edgesr.surgery.grouped import admissible_groups, grouped, grouped_cost, groups_for_rank
 from edgesr.surgery.sites import find_sites
+from edgesr.surgery.structure import changes_of
 
 
 def upsampler(c_in: int, bands: int, scale: int) -> nn.Sequential:
@@ -158,4 +159,4 @@ def test_grouping_again_needs_a_multiple():
     again = find_sites(student, torch.rand(1, 16, 4, 4))[0]
     assert admissible_groups(again) == [8, 16]
     finer, _ = grouped(student, again, 8)
-    assert [change["groups"] for change in finer.surgery] == [4, 8]
+    assert [change["groups"] for change in changes_of(finer)] == [4, 8]

@@ -15,7 +15,7 @@ from edgesr.errors import OptionError
 from edgesr.surgery.backbone import find_layers
 from edgesr.surgery.calibrate import moments
 from edgesr.surgery.lowrank import factorise, lowrank, rank_for_error
-from edgesr.surgery.structure import FactorisedLinear, apply_changes
+from edgesr.surgery.structure import FactorisedLinear, apply_changes, changes_of
 
 
 class Pixelwise(nn.Module):
@@ -135,7 +135,7 @@ def test_recorded_change_rebuilds_the_structure(example):
     model = Pixelwise().eval()
     student, change = lowrank(model, linear(model, example), 3)
     assert change == {"pass": "lowrank", "site": "fc", "layers": ["fc"], "rank": 3}
-    rebuilt = apply_changes(Pixelwise().eval(), json.loads(json.dumps(student.surgery)))
+    rebuilt = apply_changes(Pixelwise().eval(), json.loads(json.dumps(changes_of(student))))
     rebuilt.load_state_dict(student.state_dict(), strict=True)
     assert torch.equal(rebuilt(example), student(example))
 

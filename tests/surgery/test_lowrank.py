@@ -13,6 +13,7 @@ from edgesr.surgery.layers import dense_weight
 from edgesr.surgery.lowrank import factorise, lowrank, lowrank_cost
 from edgesr.surgery.sites import find_sites
 from edgesr.surgery.spectrum import rank_matrix, spectrum
+from edgesr.surgery.structure import changes_of
 
 KINDS = ["espcn", "edsr", "functional", "deconv", "pair", "resize", "depth"]
 
@@ -182,4 +183,4 @@ def test_factorised_network_can_be_factorised_again(make, example, output):
     second, _ = lowrank(first, find_sites(first, example)[0], 6)
     direct, _ = lowrank(model, site, 6)
     torch.testing.assert_close(output(second, example), output(direct, example), atol=1e-5, rtol=0)
-    assert [change["rank"] for change in second.surgery] == [12, 6]
+    assert [change["rank"] for change in changes_of(second)] == [12, 6]

@@ -13,7 +13,7 @@ from edgesr.errors import ModelError
 from edgesr.surgery.grouped import admissible_groups, grouped
 from edgesr.surgery.lowrank import lowrank
 from edgesr.surgery.sites import find_sites
-from edgesr.surgery.structure import apply_changes, clone
+from edgesr.surgery.structure import apply_changes, changes_of, clone
 
 KINDS = ["espcn", "edsr", "functional", "deconv", "pair", "resize", "depth"]
 
@@ -27,10 +27,30 @@ def test_state_dict_of_a_pass_loads_into_the_recorded_structure(
     for site in find_sites(student, example):
         setting = admissible_groups(site)[0] if operate is grouped else 2
         student, _ = operate(student, site, setting)
-    rebuilt = apply_changes(model, json.loads(json.dumps(student.surgery)))
+    rebuilt = apply_changes(model, json.loads(json.dumps(changes_of(student))))
     rebuilt.load_state_dict(student.state_dict(), strict=True)
-    assert rebuilt.surgery == student.surgery
+    assert changes_of(rebuilt) == changes_of(student)
     assert torch.equal(output(rebuilt, example), output(student, example))
+
+
+@torch.no_grad()
+def test_a_network_may_have_its_own_surgery(example):
+    class Theirs(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.surgery = nn.Conv2d(example.shape[1], 8, 3, padding=1)
+            self.up = nn.ConvTranspose2d(8, 5, 4, stride=2, padding=1)
+
+        def forward(self, x):
+            return self.up(self.surgery(x))
+
+    model = Theirs()
+    [site] = find_sites(model, example)
+    student, change = lowrank(model, site, 2)
+    rebuilt = apply_changes(Theirs(), changes_of(student))
+    rebuilt.load_state_dict(student.state_dict())
+    assert changes_of(student) == [change]
+    assert torch.equal(rebuilt(example), student(example))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -44,7 +64,7 @@ def test_original_and_random_state_stay_untouched(kind, make, example, output):
             for parameter in student.parameters():
                 parameter.zero_()
     assert torch.equal(torch.get_rng_state(), generator)
-    assert not hasattr(model, "surgery")
+    assert changes_of(model) == []
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert torch.equal(output(model, example), expected)
 
@@ -85,7 +105,7 @@ def test_layer_that_is_the_model(example):
     [site] = find_sites(model, example)
     student, change = lowrank(model, site, 6)
     torch.testing.assert_close(student(example), model(example), atol=1e-5, rtol=0)
-    assert student.surgery == [change]
+    assert changes_of(student) == [change]
 
 
 def test_hook_based_weight_norm_can_be_copied_after_a_forward(example):
