@@ -14,7 +14,6 @@ from torch import nn
 from edgesr.errors import ModelError, brief
 
 _RECORD = "edgesr_factory"  # an attribute that no stranger's class has
-_WRAPPERS = (torch.jit.ScriptModule, nn.DataParallel, nn.parallel.DistributedDataParallel)
 _SINGLE = {
     **dict.fromkeys((torch.float16, torch.bfloat16, torch.float64), torch.float32),
     **dict.fromkeys((torch.complex32, torch.complex128), torch.complex64),
@@ -67,7 +66,7 @@ def build(factory: str) -> nn.Module:
         raise ModelError(
             f"{factory} returned a {type(model).__name__}; it must return a torch.nn.Module"
         )
-    if isinstance(model, _WRAPPERS) or hasattr(model, "_orig_mod"):  # which torch.compile makes
+    if isinstance(model, torch.jit.ScriptModule) or hasattr(model, "_orig_mod"):  # of torch.compile
         raise ModelError(
             f"{factory} returned a {type(model).__name__}, whose layers cannot be replaced; let it"
             " return the network as it was before that"

@@ -26,8 +26,8 @@ from export.runtime import session
 pytest.importorskip("optuna", reason="needs the extra 'search'")
 
 HERE = Path(__file__).parent
-QUICK = ("functional", "swinir_unpadded", "msdformer")
-"""Between them: no layers of its own, padding, windows, further arguments, several outputs."""
+QUICK = ("functional", "unet", "msdformer")
+"""Between them: no layers of its own, padding, skips, further arguments, several outputs."""
 
 NOTHING_TO_GAIN = ("deconv3d",)  # one channel in, one out: its upsampler has rank 1
 NO_ONNX = ("fourier",)  # complex weights
@@ -123,7 +123,7 @@ def check_files(name: str, job: Job, report: dict[str, Any]) -> None:
 def test_from_the_command_line_to_files_in_use(name, workplace, monkeypatch, capsys):
     job = opened(name)
     limit = 0.7 * count(job.model, tuple(job.example().shape)).macs
-    search = ("--max-macs", limit, "--trials", 4, "--max-psnr-drop", 5)
+    search = ("--max-macs", limit, "--trials", 3, "--max-psnr-drop", 5)
     if name in NOTHING_TO_GAIN:
         assert compressed(name, *search) == 2
         assert "there is nothing to gain" in capsys.readouterr().err
