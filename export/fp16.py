@@ -277,7 +277,7 @@ def _prepared(source: Path) -> ir.Model:
     """The model with functions inlined, constants as initializers, a name and types everywhere."""
     plain = ir.from_proto(load_model(source))
     InlinePass()(plain)
-    LiftConstantsToInitializersPass(lift_all_constants=True)(plain)
+    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(plain)
     try:
         typed = onnx.shape_inference.infer_shapes(ir.to_proto(plain), strict_mode=True)
     except onnx.shape_inference.InferenceError as error:

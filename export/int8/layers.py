@@ -80,7 +80,7 @@ def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
         )
     graph = ir.from_proto(model)
     InlinePass()(graph)
-    LiftConstantsToInitializersPass(lift_all_constants=True)(graph)
+    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(graph)
     prepared = ir.to_proto(graph)
     name_nodes(prepared)
     operators = {node.op_type for node in prepared.graph.node}

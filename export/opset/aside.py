@@ -10,6 +10,7 @@ ASIDE = "aside"
 """Domain in which such nodes wait while the others are converted."""
 
 MODES: dict[str, dict[str, tuple[str, ...]]] = {
+    **{"ConstantOfShape": {}, "Split": {}},
     "Pad": {"mode": ("constant", "reflect", "edge")},
     "Resize": {
         "coordinate_transformation_mode": (
