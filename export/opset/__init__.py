@@ -16,6 +16,7 @@ from onnx_ir.passes.common import InlinePass, RemoveUnusedNodesPass
 from onnxscript.rewriter import RewriteRuleSet
 
 from export.errors import ExportError, one_line
+from export.opset import split
 from export.opset.aside import ASIDE, bring_back, drop_defaults, set_aside
 from export.opset.gelu import GeluByErf
 from export.opset.groupnorm import GroupNormByInstanceNorm
@@ -63,6 +64,8 @@ def lower(model: onnx.ModelProto, opset: int) -> tuple[onnx.ModelProto, list[str
         count = RewriteRuleSet([rule.rule()]).apply_to_model(graph) if newer else 0
         if count:
             done.append(f"{rule.description}{'' if count == 1 else f' ({count} times)'}")
+    if opset < split.SINCE and (count := split.give_sizes(graph)):
+        done.append(f"Split -> parts of given sizes{'' if count == 1 else f' ({count} times)'}")
     RemoveUnusedNodesPass()(graph)
     plain = ir.to_proto(graph)
     _refuse_newer(plain, opset)

@@ -11,6 +11,7 @@ ASIDE = "aside"
 
 MODES: dict[str, dict[str, tuple[str, ...]]] = {
     **{"ConstantOfShape": {}, "Split": {}},
+    "GridSample": {"mode": ("linear", "nearest", "cubic", "bilinear", "bicubic")},
     "Pad": {"mode": ("constant", "reflect", "edge")},
     "Resize": {
         "coordinate_transformation_mode": (
@@ -19,11 +20,14 @@ MODES: dict[str, dict[str, tuple[str, ...]]] = {
         )
     },
 }
-"""Values of attributes that these operators have had since opset 13."""
+"""Values of attributes that these operators have had since opset 13 (GridSample: 16)."""
+
+OLDER_NAMES = {"GridSample": {b"linear": b"bilinear", b"cubic": b"bicubic"}}
+"""What values of the attribute ``mode`` were called before opset 20."""
 
 
 def set_aside(model: onnx.ModelProto, opset: int) -> list[str]:
-    """Move the nodes of :data:`MODES` into :data:`ASIDE`; in place.
+    """Move the nodes of :data:`MODES`, in their older words, into :data:`ASIDE`; in place.
 
     Returns:
         Their domains before, in order.
@@ -41,6 +45,10 @@ def set_aside(model: onnx.ModelProto, opset: int) -> list[str]:
                 f"layer {node.name} ({node.op_type}) uses {problem}, which opset {opset} does not "
                 "have; replace it before the export, or choose a newer opset"
             )
+        for attribute in node.attribute:
+            if opset < 20 and attribute.name == "mode":
+                older = OLDER_NAMES.get(node.op_type, {})
+                attribute.s = older.get(attribute.s, attribute.s)
         domains.append(node.domain)
         node.domain = ASIDE
     if domains:

@@ -39,8 +39,8 @@ _NAMES = {
 }
 _LINE = re.compile(
     r"Name: (?P<name>.*?), LayerType: (?P<kind>.*?), Inputs: \[(?P<inputs>.*?)\], "
-    r"(?:Constants: \[.*?\], )?Outputs: \[(?P<outputs>.*?)\], TacticName: .*?, "
-    r"StreamId: .*?Metadata: (?P<metadata>.*)"
+    r"(?:Constants: \[.*?\], )?Outputs: \[(?P<outputs>.*?)\], (?:ParameterType: .*?, )?"
+    r"Tactic(?:Name|Value): .*?, StreamId: .*?Metadata: (?P<metadata>.*)"
 )
 _NODE = re.compile(r"\[ONNX Layer: (.*?)\]")
 

@@ -77,10 +77,6 @@ WAYS = {
                 " --weights state_dict.pt --precisions fp32 --targets cpu --max-psnr-drop 99"
                 " --trials 2 --output runs/search"
             ),
-            "edgesr compress --search": (
-                f"--data scene.hdr --weights small.safetensors {QUICK} {FEW} --trials 2"
-                " --max-psnr-drop 99 --precisions fp32 --targets cpu --output runs/search"
-            ),
             "edgesr compress --data scene.hdr --weights": (
                 f"{QUICK} {FEW} {FLOAT} --max-psnr-drop 9 --output runs/first"
             ),
@@ -140,7 +136,6 @@ def readme_files(materials: Any, tmp_path: Path) -> None:
     cube = read_cube(materials.cube)
     write_cube(cube, tmp_path / "scene.hdr")
     write_cube(cube, tmp_path / "low.tif")
-    shutil.copy(materials.lkca_net, tmp_path / "small.safetensors")
     package = tmp_path / "my_package"
     package.mkdir()
     shutil.copy(materials.folder / "small_networks.py", package / "nets.py")

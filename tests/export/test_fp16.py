@@ -75,6 +75,17 @@ def operators(path):
     return Counter(node.op_type for node in onnx.load(path).graph.node)
 
 
+def test_numbers_in_constant_nodes_are_weights_too(tmp_path):
+    """As the older exporter of torch writes them."""
+    body = "half = Constant<value = float {0.5}>() y = Mul(x, half)"
+    path = write(tmp_path / "in.onnx", body)
+    to_fp16(path, tmp_path / "out.onnx")
+    assert HALF in types(tmp_path / "out.onnx").values()
+    assert operators(tmp_path / "out.onnx") == {"Cast": 2, "Mul": 1}
+    x = np.random.default_rng(0).random((1, 4, 3, 3), dtype=np.float32)
+    np.testing.assert_allclose(run(tmp_path / "out.onnx", x), x / 2, rtol=1e-3)
+
+
 @settings(deadline=None, max_examples=15)
 @given(
     shape=st.tuples(st.integers(1, 3), st.just(4), st.integers(1, 9), st.integers(1, 9)),

@@ -86,6 +86,48 @@ def test_layer_normalization_stays_where_the_operator_set_has_it(rewriting):
     assert lowered(rewriting, model, 16, x)["Mul"] == 1  # the square alone: a scale of 1 is none
 
 
+@pytest.mark.parametrize(("axis", "parts"), [(1, 2), (1, 4), (-2, 3)])
+def test_a_split_into_equal_parts(rewriting, axis, parts):
+    """Also where the last part is shorter: 7 channels in 4, 5 rows in 3."""
+    outputs = [f"y{i}" for i in range(parts)]
+    model = rewriting.model(
+        f"(float[n, 7, 5, w] x) => (float[n, c, h, w] y)"
+        f" {{ {', '.join(outputs)} = Split <axis = {axis}, num_outputs = {parts}> (x)"
+        f"   y = Concat <axis = {axis}> ({', '.join(reversed(outputs))}) }}"
+    )
+    x = RNG.normal(size=(2, 7, 5, 3)).astype(np.float32)
+    assert lowered(rewriting, model, 16, x) == {"Split": 1, "Concat": 1}
+
+
+def test_a_split_of_a_free_axis_is_refused(rewriting):
+    model = rewriting.model(
+        "(float[n, 4, h, w] x) => (float[n, 4, h, w] y)"
+        " { a, b = Split <axis = 2, num_outputs = 2> (x)  y = Concat <axis = 2> (b, a) }"
+    )
+    with pytest.raises(ExportError, match=r"Split.* uses attribute num_outputs"):
+        lower(model, 17)
+
+
+@pytest.mark.parametrize("mode", ["linear", "nearest", "cubic"])
+def test_grid_sample(rewriting, mode):
+    model = rewriting.model(
+        "(float[n, 3, h, w] x, float[n, i, j, 2] g) => (float[n, 3, i, j] y)"
+        f' {{ y = GridSample <mode = "{mode}", align_corners = 1> (x, g) }}'
+    )
+    x = RNG.normal(size=(2, 3, 5, 4)).astype(np.float32)
+    g = RNG.uniform(-1, 1, size=(2, 6, 7, 2)).astype(np.float32)
+    assert lowered(rewriting, model, 16, x, g) == {"GridSample": 1}
+
+
+def test_a_filled_tensor(rewriting):
+    model = rewriting.model(
+        "(float[n, 3, h, w] x) => (float[n, 3, h, w] y)"
+        " { s = Shape (x)  f = ConstantOfShape <value = float[1] {2.5}> (s)  y = Add (x, f) }"
+    )
+    x = RNG.normal(size=(2, 3, 5, 4)).astype(np.float32)
+    assert lowered(rewriting, model, 16, x)["ConstantOfShape"] == 1
+
+
 @pytest.mark.parametrize("opset", [20, 21])
 def test_group_normalization(rewriting, opset):
     """By groups until opset 20, by channels from 21 on."""

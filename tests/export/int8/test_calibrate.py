@@ -57,6 +57,20 @@ def test_what_nncf_found_is_read_back(network, tiles, flavour):
         assert values.low <= 0 <= values.high
 
 
+@pytest.mark.usefixtures("nncf")
+def test_nodes_that_do_nothing_may_be_there(network, tiles):
+    """NNCF takes them out, and then does not know their names."""
+    model = prepare(onnx.load(network))
+    layers = [layer for layer in find_layers(model) if not layer.fixed]
+    first = next(i for i, node in enumerate(model.graph.node) if node.op_type == "Conv")
+    convolution = model.graph.node[first]
+    cast = onnx.helper.make_node("Cast", convolution.input[:1], ["same"], "cast", to=1)
+    convolution.input[0] = "same"
+    model.graph.node.insert(first, cast)
+    found = calibrate(model, layers, tiles, CPU)
+    assert set(found.weights) == {layer.name for layer in layers}
+
+
 def test_ranges_are_those_of_the_tensors(parse):
     body = "a = Mul(x, k)\n y = Relu(a)"
     model = parse(body, {"k": np.array(-2, np.float32)})

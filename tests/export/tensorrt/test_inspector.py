@@ -99,11 +99,15 @@ def test_the_report_of_the_builder_is_read_line_by_line(constants):
         f"Name: conv_7, LayerType: correlation, Inputs: [ {tensor('a', 'Int8')}, "
         f"{tensor('b', 'Half')}], {constants}Outputs: [ {tensor('c', 'Float')}], "
         "TacticName: , StreamId: 0, Metadata: [ONNX Layer: Conv_3][ONNX Layer: Relu_4]\n"
+        "Name: [ShapeHostToDeviceCopy 0], LayerType: ShapeHostToDevice, Inputs: [], Outputs: [ "
+        f"{tensor('n', 'Int64')}], ParameterType: ShapeH2D, shapeValues0: [-11], "
+        "TacticValue: 0x0000000000000000, StreamId: 0, Metadata: \n"
         "\nI/O Tensors:\n Name: input, IOMode: Input, DataType: Float\n"
     )
     assert parse_report(text) == [
         EngineLayer("call", "shape_call", (), (), ()),
         EngineLayer("conv_7", "correlation", ("int8", "fp16"), ("fp32",), ("Conv_3", "Relu_4")),
+        EngineLayer("[ShapeHostToDeviceCopy 0]", "ShapeHostToDevice", (), ("int64",), ()),
     ]  # fmt: skip
 
 
