@@ -303,10 +303,10 @@ class _Trainer:
             "layers": checkpoints.digest(
                 str(tuple(v.shape)).encode() for v in tensors_of(self.model).values()
             ),
-            "teacher": self.teacher
+            "teacher": self.teacher  # without its buffers: some count how often they were used
             and checkpoints.digest(
-                value.cpu().contiguous().numpy().tobytes()
-                for value in tensors_of(self.teacher).values()
+                value.detach().cpu().contiguous().numpy().tobytes()
+                for value in self.teacher.parameters()
             ),
         }
 

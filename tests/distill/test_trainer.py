@@ -137,6 +137,33 @@ def test_resume_of_a_finished_training_returns_its_result(tmp_path):
     assert path.stat().st_mtime_ns == stamp
 
 
+def test_a_teacher_may_count_how_often_it_was_used_but_not_be_another(tmp_path):
+    class Counting(SmallNet):
+        def __init__(self, **options):
+            super().__init__(**options)
+            self.register_buffer("calls", torch.tensor(0))
+
+        def forward(self, x):
+            self.calls += 1
+            return super().forward(x)
+
+    def trained(teacher, **further):
+        taught = {"teacher": teacher, "sites": [SITE]}
+        path = tmp_path / "training.pt"
+        return train(
+            SmallNet(), [scene()], QUICK, checkpoint=path, progress=False, **taught, **further
+        )
+
+    first = trained(Counting(seed=5))
+    again = trained(Counting(seed=5), resume=True)
+    assert_same_bits(weights(again.model), weights(first.model))
+    used = Counting(seed=5)
+    used.calls += 9
+    trained(used, resume=True)
+    with pytest.raises(OptionError, match="teacher was"):
+        trained(Counting(seed=6), resume=True)
+
+
 def test_resume_without_a_checkpoint_starts_anew(tmp_path):
     path = tmp_path / "training.pt"
     result = train(SmallNet(), [scene()], QUICK, checkpoint=path, resume=True, progress=False)
