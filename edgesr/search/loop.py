@@ -253,8 +253,8 @@ def _say(trial: Trial, total: int, seconds: float) -> None:
         f"{-trial.drop['psnr_drop']:+.3f} dB" if trial.healed else "beyond the budget, not trained"
     )
     print(
-        f"trial {trial.number} ({trial.number + 1}/{total}): {trial.label}: {trial.macs / 1e9:.4f} G MACs"
-        f"{latency}, {quality} ({seconds:.0f} s)",
+        f"trial {trial.number} ({trial.number + 1}/{total}): {trial.label}:"
+        f" {trial.macs / 1e9:.4f} G MACs{latency}, {quality} ({seconds:.0f} s)",
         file=sys.stderr,
         flush=True,
     )
