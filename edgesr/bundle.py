@@ -70,6 +70,8 @@ def bundle_report(run: Path, report: dict[str, Any], *, overwrite: bool = False)
         "normalisation": report["data"]["normalisation"],
         "created": report["created"],
     }
+    if "search" in report:
+        facts["design"] = next(t["label"] for t in report["search"]["trials"] if t["chosen"])
     with stage("make the bundle"):
         if "int8" in files:
             own = session(files["int8"])

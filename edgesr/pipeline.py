@@ -38,7 +38,7 @@ from edgesr.evaluate import evaluate, evaluate_bicubic
 from edgesr.foreign.loader import write_loader
 from edgesr.job import Job, check_trains, fit, open_job
 from edgesr.pictures import take_pictures
-from edgesr.progress import stage
+from edgesr.progress import stage, tell
 from edgesr.recipe import CompressRecipe
 from edgesr.report import SCHEMA_VERSION, environment, validate
 from edgesr.report.page import write_page
@@ -188,8 +188,11 @@ def _run(
         report["search"]["upsampler_alone"] = {**surgery, **rivals[ALONE]}
     validate(report)
     write_page(report, pictures, folder.path / PAGE)
-    if recipe.bundle and any(model.target == "tensorrt" for model in made.models):
-        bundle_report(folder.path, report, overwrite=True)
+    if recipe.bundle:
+        if any(model.target == "tensorrt" for model in made.models):
+            bundle_report(folder.path, report, overwrite=True)
+        else:
+            tell("no bundle: no model for TensorRT came out, for the reasons given as 'absent'")
     folder.finish(report)
     return report
 
