@@ -165,7 +165,7 @@ def pareto(report: Section, palette: Palette) -> dict[str, Any]:
     data: list[dict[str, Any]] = [
         {
             "type": "scatter", "mode": "lines", "name": "Pareto front",
-            "x": [c["latency_ms"] for c in front], "y": [_gain(c) for c in front],
+            "x": [c["latency_ms"] for c in front], "y": [gain(c) for c in front],
             "line": {"color": palette.muted, "width": 1.5, "shape": "hv"}, "hoverinfo": "skip",
         }
     ]  # fmt: skip
@@ -174,7 +174,7 @@ def pareto(report: Section, palette: Palette) -> dict[str, Any]:
         data.append(
             {
                 "type": "scatter", "mode": "markers+text", "name": name, "meta": CROWDED,
-                "x": [c["latency_ms"] for c in members], "y": [_gain(c) for c in members],
+                "x": [c["latency_ms"] for c in members], "y": [gain(c) for c in members],
                 "text": [_mark(c, members) for c in members], "textposition": "bottom right",
                 "textfont": {"color": palette.muted, "size": 12},
                 "marker": {"color": palette.of(kind), "size": 10, "symbol": symbol,
@@ -190,7 +190,7 @@ def pareto(report: Section, palette: Palette) -> dict[str, Any]:
         data.append(
             {
                 "type": "scatter", "mode": "markers+text", "name": "chosen",
-                "x": [chosen["latency_ms"]], "y": [_gain(chosen)],
+                "x": [chosen["latency_ms"]], "y": [gain(chosen)],
                 "text": [f"<b>{surgery_name(chosen)}</b>"], "textposition": "bottom right",
                 "textfont": {"color": palette.good, "size": 13}, "hoverinfo": "skip",
                 "marker": {"color": palette.good, "size": 18, "symbol": "circle-open",
@@ -228,7 +228,8 @@ def pareto(report: Section, palette: Palette) -> dict[str, Any]:
     }
 
 
-def _gain(candidate: Section) -> float:
+def gain(candidate: Section) -> float:
+    """Change of MPSNR on validation, dB."""
     return float(-candidate["validation"]["mpsnr_drop"]) + 0.0
 
 
@@ -241,11 +242,11 @@ def _mark(candidate: Section, members: Sequence[Section]) -> str:
     return f" R={candidate['rank']}" if candidate is members[0] else ""
 
 
-def pareto_front(candidates: Sequence[Section]) -> list[Section]:
-    """Candidates that no other one beats in both latency and quality, the fastest first."""
+def pareto_front(candidates: Sequence[Section], cost: str = "latency_ms") -> list[Section]:
+    """Candidates that no other one beats in both cost and quality, the cheapest first."""
     front: list[Section] = []
-    for candidate in sorted(candidates, key=lambda c: (c["latency_ms"], -_gain(c))):
-        if not front or _gain(candidate) > _gain(front[-1]):
+    for candidate in sorted(candidates, key=lambda c: (c[cost], -gain(c))):
+        if not front or gain(candidate) > gain(front[-1]):
             front.append(candidate)
     return front
 

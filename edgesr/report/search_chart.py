@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from edgesr.report.chart import axis, chart, layout
+from edgesr.report.figures import gain, pareto_front
 from edgesr.report.palette import Palette
 
 Section = Mapping[str, Any]
@@ -18,11 +19,11 @@ def designs(report: Section, palette: Palette) -> dict[str, Any] | None:
     trained = [t for t in found["trials"] if t["validation"]] if found else []
     if not found or not trained:
         return None
-    front = cheapest_first(trained)
+    front = pareto_front(trained, "macs")
     data: list[dict[str, Any]] = [
         {
             "type": "scatter", "mode": "lines", "name": "Pareto front",
-            "x": [_giga(t) for t in front], "y": [_gain(t) for t in front],
+            "x": [_giga(t) for t in front], "y": [gain(t) for t in front],
             "line": {"color": palette.muted, "width": 1.5, "shape": "hv"}, "hoverinfo": "skip",
         }
     ]  # fmt: skip
@@ -34,7 +35,7 @@ def designs(report: Section, palette: Palette) -> dict[str, Any] | None:
         data.append(
             {
                 "type": "scatter", "mode": "markers", "name": name,
-                "x": [_giga(t) for t in members], "y": [_gain(t) for t in members],
+                "x": [_giga(t) for t in members], "y": [gain(t) for t in members],
                 "marker": {"color": palette.of(colour), "size": 10, "symbol": symbol,
                            "line": {"color": palette.background, "width": 1}},
                 "customdata": [[t["number"], t["label"], t["latency_ms"]] for t in members],
@@ -46,7 +47,7 @@ def designs(report: Section, palette: Palette) -> dict[str, Any] | None:
     data += [
         {
             "type": "scatter", "mode": "markers", "name": "chosen",
-            "x": [_giga(t)], "y": [_gain(t)], "hoverinfo": "skip",
+            "x": [_giga(t)], "y": [gain(t)], "hoverinfo": "skip",
             "marker": {"color": palette.good, "size": 18, "symbol": "circle-open",
                        "line": {"width": 2.5}},
         }
@@ -83,18 +84,5 @@ def designs(report: Section, palette: Palette) -> dict[str, Any] | None:
     }
 
 
-def cheapest_first(trained: Sequence[Section]) -> list[Section]:
-    """Designs that no other beats in both MACs and quality, the cheapest first."""
-    kept: list[Section] = []
-    for trial in sorted(trained, key=lambda t: (t["macs"], -_gain(t))):
-        if not kept or _gain(trial) > _gain(kept[-1]):
-            kept.append(trial)
-    return kept
-
-
 def _giga(trial: Section) -> float:
     return float(trial["macs"]) / 1e9
-
-
-def _gain(trial: Section) -> float:
-    return float(-trial["validation"]["mpsnr_drop"]) + 0.0
