@@ -116,7 +116,7 @@ def cumulative_spectrum(report: Section, palette: Palette, index: int) -> dict[s
                 "cliponaxis": False,
             }
         )  # fmt: skip
-    lines = [_line(palette.muted, y=target)]
+    lines = [line(palette.muted, y=target)]
     notes = [
         {
             "xref": "paper", "x": 1, "y": target, "text": f"target {target:.0%}", "yshift": 9,
@@ -125,7 +125,7 @@ def cumulative_spectrum(report: Section, palette: Palette, index: int) -> dict[s
     ]  # fmt: skip
     if chosen["pass"] == "lowrank":
         rank = chosen.get("settings", {}).get(entry["site"], chosen["rank"])
-        lines.append(_line(palette.good, x=rank))
+        lines.append(line(palette.good, x=rank))
         notes.append(
             {
                 "x": rank, "y": 0.06, "text": f"chosen: rank {rank}", "showarrow": False,
@@ -147,7 +147,7 @@ def cumulative_spectrum(report: Section, palette: Palette, index: int) -> dict[s
     }
 
 
-def _line(colour: str, x: float | None = None, y: float | None = None) -> dict[str, Any]:
+def line(colour: str, x: float | None = None, y: float | None = None) -> dict[str, Any]:
     """A dotted line across the chart, at an x or a y."""
     place: dict[str, Any] = (
         {"xref": "paper", "x0": 0, "x1": 1, "y0": y, "y1": y}
@@ -200,7 +200,7 @@ def pareto(report: Section, palette: Palette) -> dict[str, Any]:
     shapes, notes = [], []
     if "max_psnr_drop" in report["recipe"]:
         limit = -report["recipe"]["max_psnr_drop"]
-        shapes.append(_line(palette.warn, y=limit))
+        shapes.append(line(palette.warn, y=limit))
         notes.append(
             {
                 "xref": "paper", "x": 1, "y": limit, "text": f"budget −{-limit:.3g} dB",
@@ -217,15 +217,20 @@ def pareto(report: Section, palette: Palette) -> dict[str, Any]:
             annotations=notes,
             showlegend=True,
             xaxis=axis(palette, "latency, ms (less is better)"),
-            yaxis=axis(
-                palette,
-                "change of MPSNR on validation, dB",
-                tickformat="+.2f",
-                zeroline=True,
-                zerolinecolor=palette.muted,
-            ),
+            yaxis=gain_axis(palette),
         ),
     }
+
+
+def gain_axis(palette: Palette) -> dict[str, Any]:
+    """The axis on which :func:`gain` is drawn."""
+    return axis(
+        palette,
+        "change of MPSNR on validation, dB",
+        tickformat="+.2f",
+        zeroline=True,
+        zerolinecolor=palette.muted,
+    )
 
 
 def gain(candidate: Section) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgesr.report.chart import axis, chart, layout
-from edgesr.report.figures import gain, pareto_front
+from edgesr.report.figures import gain, gain_axis, line, pareto_front
 from edgesr.report.palette import Palette
 
 Section = Mapping[str, Any]
@@ -53,18 +53,10 @@ def designs(report: Section, palette: Palette) -> dict[str, Any] | None:
         }
         for t in trained if t["chosen"]
     ]  # fmt: skip
-    dash = {"color": palette.warn, "width": 1.5, "dash": "dot"}
-    limit = -found["budget"]["psnr_drop"]
-    shapes = [
-        {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": limit, "y1": limit, "line": dash}
-    ]
-    if most := found["budget"].get("macs"):
-        shapes.append(
-            {
-                "type": "line", "yref": "paper", "y0": 0, "y1": 1, "line": dash,
-                "x0": most / 1e9, "x1": most / 1e9,
-            }
-        )  # fmt: skip
+    budget = found["budget"]
+    shapes = [line(palette.warn, y=-budget["psnr_drop"])]
+    if "macs" in budget:
+        shapes.append(line(palette.warn, x=budget["macs"] / 1e9))
     return {
         "data": data,
         "layout": layout(
@@ -73,13 +65,7 @@ def designs(report: Section, palette: Palette) -> dict[str, Any] | None:
             shapes=shapes,
             showlegend=True,
             xaxis=axis(palette, "G MACs (less is better)"),
-            yaxis=axis(
-                palette,
-                "change of MPSNR on validation, dB",
-                tickformat="+.2f",
-                zeroline=True,
-                zerolinecolor=palette.muted,
-            ),
+            yaxis=gain_axis(palette),
         ),
     }
 

@@ -25,7 +25,8 @@ from edgesr.surgery import (
     remove,
     shrink_all,
 )
-from edgesr.trials import Surgeon
+from edgesr.surgery.blocks import lies_in
+from edgesr.trials import Surgeon, shuffled_patches
 
 ERRORS = (0.0, 1e-3, 3e-3, 1e-2, 2e-2, 3e-2, 5e-2, 0.1, 0.15, 0.2)
 """Shares of its output's energy that a layer may lose when it is factorised."""
@@ -86,10 +87,7 @@ class Backbone:
 def survey(recipe: CompressRecipe, folder: RunFolder, surgeon: Surgeon) -> Backbone:
     """Find what else can be made smaller, and gather what that needs of the training data."""
     job = surgeon.job
-    order = torch.randperm(
-        len(job.scene.train), generator=torch.Generator().manual_seed(recipe.seed)
-    ).tolist()
-    patches = [job.scene.pair(job.scene.train[index])[0] for index in order]
+    patches = list(shuffled_patches(job, recipe.seed))
     with stage("survey the backbone"):
         layers = find_layers(job.model, job.example())
         moments = all_moments(job.model, layers, patches, LAYER_WINDOWS) if layers else {}
@@ -116,7 +114,7 @@ def build(
         left = [
             site
             for site in backbone.layers
-            if not any(f"{site.layers[0]}.".startswith(f"{path}.") for path in gone)
+            if not any(lies_in(site.layers[0], path) for path in gone)
         ]
         student, _ = shrink_all(student, left, error, backbone.decompositions)
     return student.eval()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -28,7 +28,7 @@ from edgesr.search.sampler import propose
 from edgesr.search.trial import Trial
 from edgesr.surgery import Candidate, changes_of
 from edgesr.training import student_config
-from edgesr.trials import REPEATS, TEACHER, Surgeon, for_target, static_onnx
+from edgesr.trials import REPEATS, TEACHER, Surgeon, for_target, lost, static_onnx
 from export.runner import open_runner, unavailable
 
 UPSAMPLERS = 6  # the smallest candidates that a search chooses among
@@ -116,7 +116,7 @@ class _Bench:
         return replace(trial, healed=self.drop(student))
 
     def drop(self, student: nn.Module) -> dict[str, float]:
-        return _drop(self.before, student, self.surgeon.job)
+        return lost(self.before, student, self.surgeon.job)
 
     def runner(self, trial: Trial, student: nn.Module | None = None) -> Any:
         """The design on the chosen runtime; latency does not depend on the weights."""
@@ -205,21 +205,13 @@ def require_quality(found: Search, recipe: CompressRecipe, student: nn.Module, j
     Raises:
         OptionError: its loss on validation exceeds a limit.
     """
-    drop = _drop(evaluate(job.model, job.scene, "validation"), student, job)
+    drop = lost(evaluate(job.model, job.scene, "validation"), student, job)
     if budget_of(recipe).quality(drop) > 0:
         raise OptionError(
             f"no design of {len(found.trials)} keeps to every limit: {found.chosen.label} comes"
             f" closest and loses {drop['psnr_drop']:.3f} dB and {drop['sam_drop']:.3f} degrees on"
             " validation; raise --max-psnr-drop or a limit on cost, or train longer"
         )
-
-
-def _drop(before: Mapping[str, float], student: nn.Module, job: Job) -> dict[str, float]:
-    after = evaluate(student, job.scene, "validation")
-    return {
-        "psnr_drop": before["mpsnr"] - after["mpsnr"],
-        "sam_drop": after["sam"] - before["sam"],
-    }
 
 
 def _pool(

@@ -52,7 +52,7 @@ def find_blocks(model: nn.Module, example: Tensor) -> list[str]:
         upsamplers = [layer for site in find_sites(model, example) for layer in site.layers]
     families: dict[tuple[str, str], list[str]] = defaultdict(list)
     for path, keeps in calls.items():
-        if keeps == [True] and not any(_lies_in(layer, path) for layer in upsamplers):
+        if keeps == [True] and not any(lies_in(layer, path) for layer in upsamplers):
             families[_parent(path), _class(model.get_submodule(path))].append(path)
     trial = clone(model)
     offered = {
@@ -96,7 +96,8 @@ def _parent(path: str) -> str:
     return path.rpartition(".")[0]
 
 
-def _lies_in(path: str, other: str) -> bool:
+def lies_in(path: str, other: str) -> bool:
+    """Whether the module at ``path`` is the one at ``other``, or inside it."""
     return path == other or path.startswith(f"{other}.")
 
 
@@ -136,7 +137,7 @@ def remove(model: nn.Module, paths: Sequence[str]) -> tuple[nn.Module, Change]:
     outermost = [
         path
         for path in dict.fromkeys(paths)
-        if not any(other != path and _lies_in(path, other) for other in paths)
+        if not any(other != path and lies_in(path, other) for other in paths)
     ]
     change: Change = {"pass": "remove", "site": "+".join(outermost), "layers": outermost}
     return apply_changes(clone(model), [change]), change
@@ -183,7 +184,7 @@ def rank_blocks(
 
 
 def _removable(blocks: Sequence[str], gone: Sequence[str]) -> list[str]:
-    left = [block for block in blocks if not any(_lies_in(block, other) for other in gone)]
+    left = [block for block in blocks if not any(lies_in(block, other) for other in gone)]
     siblings = Counter(map(_parent, left))
     return [block for block in left if siblings[_parent(block)] > 1]
 

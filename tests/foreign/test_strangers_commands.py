@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from strangers import BANDS, SCALE, STRANGERS
@@ -15,13 +14,7 @@ from edgesr.cube import read_cube
 
 
 @pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.chdir(tmp_path)
-    random = np.random.default_rng(0)
-    rows, columns = np.mgrid[0:72, 0:72]
-    waves = np.stack([1 + np.sin(rows / (3 + k)) * np.cos(columns / (4 + k)) for k in range(3)], -1)
-    spectra = 1 + np.abs(random.normal(size=(3, BANDS))).cumsum(1) / BANDS
-    np.save("cube.npy", 500 * waves @ spectra + random.normal(scale=3, size=(72, 72, BANDS)))
+def data(workplace: Path) -> str:
     return "cube.npy"
 
 

@@ -57,18 +57,6 @@ def run(*arguments: object) -> int:
     return main([*map(str, arguments)])
 
 
-@pytest.fixture
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a cube, in which the commands run."""
-    monkeypatch.chdir(tmp_path)
-    random = np.random.default_rng(0)
-    rows, columns = np.mgrid[0:72, 0:72]
-    waves = np.stack([1 + np.sin(rows / (3 + k)) * np.cos(columns / (4 + k)) for k in range(3)], -1)
-    spectra = 1 + np.abs(random.normal(size=(3, BANDS))).cumsum(1) / BANDS
-    np.save("cube.npy", 500 * waves @ spectra + random.normal(scale=3, size=(72, 72, BANDS)))
-    return tmp_path
-
-
 def opened(name: str) -> Job:
     """The network with random weights in ``w.pt``, as a run opens it."""
     torch.manual_seed(0)
