@@ -18,7 +18,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,11 +27,11 @@ from typing import Any
 import numpy as np
 
 from jetson.archive import write_npz, write_tar_gz
+from jetson.board.contents import FORMAT, MODEL_NAME, PRECISIONS, open_bundle, read_manifest
+from jetson.board.errors import BoardError
 from jetson.errors import BundleError
 from jetson.onnx_files import OnnxFile, read_onnx
 
-FORMAT = 1
-PRECISIONS = ("fp32", "fp16", "int8")
 TOLERANCES: Mapping[str, Mapping[str, float]] = {
     "fp32": {"max_abs": 1e-3},
     "fp16": {"max_abs": 2e-2, "min_psnr_db": 50.0},
@@ -40,7 +39,6 @@ TOLERANCES: Mapping[str, Mapping[str, float]] = {
 }
 """How far a board's answer may be from the reference, on data in [0, 1]; see ``make_bundle``."""
 
-_NAME = re.compile(rf"({'|'.join(PRECISIONS)})(-[a-z0-9.]+)*")
 _BOARD = Path(__file__).parent / "board"
 _NOT_COPIED = ("__pycache__",)
 _ONNX = "model.onnx"
@@ -116,6 +114,7 @@ def make_bundle(
     packed = output.with_name(f".{output.name}.{os.getpid()}.part.tar.gz")
     try:
         _write(part, models, references, manifest)
+        _read_as_the_board(part)
         write_tar_gz(packed, part, "bundle")
         if output.exists():
             shutil.rmtree(output)
@@ -138,7 +137,7 @@ def identity(bundle: Path) -> str:
 
 
 def _checked(name: str, path: Path) -> OnnxFile:
-    if not _NAME.fullmatch(name):
+    if not MODEL_NAME.fullmatch(name):
         raise BundleError(
             f"a model is called {name!r}; use {', '.join(PRECISIONS)}, or one of them and a hyphen"
         )
@@ -244,6 +243,13 @@ def _json(facts: Mapping[str, Any]) -> dict[str, Any]:
         return dict(json.loads(json.dumps(dict(facts), allow_nan=False)))
     except (TypeError, ValueError) as error:
         raise BundleError(f"the facts of a bundle must be JSON ({error})") from error
+
+
+def _read_as_the_board(folder: Path) -> None:
+    try:
+        open_bundle(folder, read_manifest(folder))
+    except BoardError as error:
+        raise BundleError(f"a board would refuse this bundle: {error}") from error
 
 
 def _write(

@@ -10,11 +10,12 @@ from typing import Any, Sequence
 import numpy as np
 
 from .backend import Backend
-from .contents import Bundle, Model, load_tiles
+from .contents import Bundle, Model
 from .errors import BoardError
 from .measure import Plan, idle_power, latency, sustained, throughput
 from .power import PowerMeter
 from .probe import temperatures
+from .tiles import load_inputs
 from .trt import Say
 from .verify import check
 
@@ -36,7 +37,7 @@ def choose_tile(bundle: Bundle, size: tuple[int, int] | None) -> np.ndarray:
     """
     shape = bundle.profile.typical if size is None else (1, bundle.bands, *size)
     bundle.profile.require(shape)
-    tile = load_tiles(bundle.inputs)[0]
+    tile = load_inputs(bundle)[0]
     repeats = [1, 1, *(-(-want // have) for want, have in zip(shape[2:], tile.shape[2:]))]
     return np.ascontiguousarray(np.tile(tile, repeats)[:, :, : shape[2], : shape[3]])
 

@@ -21,6 +21,11 @@ def is_absent(value: Any) -> bool:
     return isinstance(value, dict) and set(value) == {"absent"}
 
 
+def printable(text: object) -> str:
+    """All of ``text`` in one line, without what would steer a terminal."""
+    return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+
+
 def one_line(error: object, limit: int = 300) -> str:
     """First line of ``error`` that says something; a long one loses its middle.
 

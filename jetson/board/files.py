@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from .errors import BoardError
 
@@ -17,9 +18,9 @@ def write_atomic(path: Path, content: bytes) -> None:
     Raises:
         BoardError: a full disk, a read-only or a missing folder; nothing is left behind.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = part_of(path)
     try:
-        with temporary.open("wb") as stream:
+        with open_new(temporary) as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
@@ -31,6 +32,25 @@ def write_atomic(path: Path, content: bytes) -> None:
         ) from error
     finally:
         discard(temporary)
+
+
+def part_of(path: Path) -> Path:
+    """Where ``path`` is written before it has its name."""
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
+
+
+def open_new(path: Path) -> IO[bytes]:
+    """Open a file that is not there yet for writing; a link in its place is not followed."""
+    discard(path)
+    return path.open("xb")
+
+
+def read_regular(path: Path, largest: int) -> bytes:
+    """Content of a file; OSError for a link, a pipe, a device, or more than ``largest`` bytes."""
+    status = path.lstat()
+    if not stat.S_ISREG(status.st_mode) or status.st_size > largest:
+        raise OSError(0, f"no regular file of at most {largest} bytes")
+    return path.read_bytes()
 
 
 def write_json(path: Path, document: dict[str, Any]) -> None:

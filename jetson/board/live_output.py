@@ -10,7 +10,8 @@ from typing import IO, Any
 import numpy as np
 
 from .errors import BoardError
-from .files import discard, write_atomic
+from .files import discard, open_new, part_of, write_atomic
+from .outputs import header_of
 
 
 class LineWriter:
@@ -24,13 +25,13 @@ class LineWriter:
 
     def __init__(self, path: Path, bands: int, width: int, scale: int) -> None:
         self._path, self._bands, self._width, self._scale = path, bands, width, scale
-        self._part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        self._part = part_of(path)
         self._lines = 0
         self._stream: IO[bytes] | None = None
 
     def __enter__(self) -> LineWriter:
         try:
-            self._stream = self._part.open("wb")
+            self._stream = open_new(self._part)
         except OSError as error:
             raise self._error(error) from error
         return self
@@ -48,17 +49,19 @@ class LineWriter:
         if missing > 0:
             self._append(np.full((missing, self._bands, self._width), np.nan, np.float32))
         assert self._stream is not None
-        try:
-            self._stream.close()
-            self._part.replace(self._path)
-        except OSError as error:
-            raise self._error(error) from error
         header = (
             f"ENVI\nsamples = {self._width}\nlines = {self._lines}\nbands = {self._bands}\n"
             "header offset = 0\nfile type = ENVI Standard\ndata type = 4\ninterleave = bil\n"
             "byte order = 0\ndata ignore value = NaN\n"
         )
-        write_atomic(self._path.with_name(self._path.name + ".hdr"), header.encode())
+        try:
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+            self._stream.close()
+            write_atomic(header_of(self._path), header.encode())
+            self._part.replace(self._path)
+        except OSError as error:
+            raise self._error(error) from error
 
     def __exit__(self, *_: object) -> None:
         if self._stream is not None:

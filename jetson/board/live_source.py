@@ -15,7 +15,7 @@ from typing import IO, Any, Iterator
 
 import numpy as np
 
-from .contents import Bundle
+from .contents import Bundle, normalisation
 from .errors import BoardError
 
 LAYOUTS = ("bil", "bip")
@@ -67,22 +67,15 @@ def choose_normalisation(
     Raises:
         BoardError: integers without a map, or a map that does not fit the bundle.
     """
-    stored = bundle.facts.get("normalisation")
-    if is_normalised or stored is None:
+    stored = None if is_normalised else normalisation(bundle.facts, bundle.bands)
+    if stored is None:
         if dtype.kind in "iu":
             raise BoardError(
                 f"the source holds integers ({dtype}), the network expects 0 to 1; use a bundle "
                 "with a normalisation, and leave --normalised out"
             )
         return Normalisation(None, None)
-    try:
-        lower = np.asarray(stored["lower"], dtype=np.float32)
-        upper = np.asarray(stored["upper"], dtype=np.float32)
-        usable = lower.shape == upper.shape == (bundle.bands,) and bool((upper > lower).all())
-    except (KeyError, TypeError, ValueError):
-        usable = False
-    if not usable:
-        raise BoardError("the bundle's normalisation is damaged; make the bundle again")
+    lower, upper = (np.asarray(values, dtype=np.float32) for values in stored)
     return Normalisation(lower, upper)
 
 

@@ -8,10 +8,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .errors import BoardError
+from .contents import identity, open_bundle, read_manifest
+from .errors import BoardError, printable
 from .files import write_json
-from .hashes import read_manifest, verify
+from .hashes import verify
 from .options import parse_options
+from .outputs import check_outputs
 from .probe import probe
 from .summary import summarise, warnings
 
@@ -19,13 +21,18 @@ SCHEMA_VERSION = 1
 INTERRUPTED = 130
 
 
-def main(folder: str, arguments: list[str]) -> int:
+def main(folder: str, arguments: list[str], manifest: bytes | None = None) -> int:
     """Run a bundle; returns the exit code: 0, 2 where something failed, 130 after Ctrl-C.
 
-    Whatever happens, ``result.json`` says what; it is written once and never half.
+    Whatever happens, ``result.json`` says what; it is written once and never half. Without a place
+    for it, nothing is run.
+
+    Args:
+        manifest: by which the running program was verified; read here where it was not.
     """
     try:
         options = parse_options(arguments)
+        check_outputs(options, Path(folder))
     except BoardError as error:
         return _fail(error)
     result: dict[str, Any] = {
@@ -43,11 +50,11 @@ def main(folder: str, arguments: list[str]) -> int:
     }
     code = 0
     try:
-        _run(Path(folder), options, result)
+        _run(Path(folder), manifest, options, result)
         _require_verified(result["models"])
         result["ok"] = True
     except BoardError as error:
-        result["error"] = " ".join(str(error).split())
+        result["error"] = printable(error)
         code = _fail(result["error"])
     except MemoryError:
         result["error"] = "too little memory; choose a smaller --tile, or close other programs"
@@ -73,33 +80,39 @@ def _require_verified(models: list[dict[str, Any]]) -> None:
         raise BoardError(f"no model can be run here: {models[0]['reason']}")
 
 
-def _run(folder: Path, options: argparse.Namespace, result: dict[str, Any]) -> None:
+def _run(
+    folder: Path, manifest: bytes | None, options: argparse.Namespace, result: dict[str, Any]
+) -> None:
     root = Path(options.root)
     result["board"] = probe(root)
-    manifest, identity = read_manifest(folder)
-    if options.bundle_id and not identity.startswith(options.bundle_id.lower()):
-        raise BoardError(f"this is bundle {identity}, not {options.bundle_id}; copy the right one")
-    verify(folder, manifest)
+    content = read_manifest(folder) if manifest is None else manifest
+    found = identity(content)
+    if options.bundle_id and not found.startswith(options.bundle_id.lower()):
+        raise BoardError(f"this is bundle {found}, not {options.bundle_id}; copy the right one")
+    bundle = open_bundle(folder, content)
+    verify(folder, bundle.files.values())
     result["bundle"] = {
-        "id": identity,
-        "files": len(manifest["files"]),
-        "facts": manifest.get("facts"),
+        "id": found,
+        "files": len(bundle.files),
+        "facts": bundle.facts,
+        "bands": bundle.bands,
+        "scale": bundle.scale,
     }
-    _say(f"bundle {identity[:12]}: {len(manifest['files'])} files, all as their hashes say")
+    _say(f"bundle {found}: {len(bundle.files)} files, all as their hashes say")
     for line in warnings(result["board"]):
         _say(line)
     try:
         from . import run_bundle  # numpy is only imported once the bundle is known to be whole
     except ImportError as error:
         raise BoardError(f"numpy cannot be imported ({error}); install python3-numpy") from error
-    run_bundle.run(folder, manifest, identity, options, root, result, _say)
+    run_bundle.run(bundle, options, root, result, _say)
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(f"run.py: {text}\n")
+    sys.stderr.write(f"run.py: {printable(text)}\n")
     sys.stderr.flush()
 
 
 def _fail(error: object) -> int:
-    sys.stderr.write(f"run.py: error: {error}\n")
+    sys.stderr.write(f"run.py: error: {printable(error)}\n")
     return BoardError.exit_code

@@ -36,6 +36,7 @@ def parse_options(arguments: list[str]) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--output", default="result.json", metavar="FILE", help="result (default: %(default)s)")
+    add("--overwrite", action="store_true", help="replace files of --output and --write")
     add("--models", type=_names, metavar="A,B", help="models to run (default: all; --live: first)")
     add("--bundle-id", metavar="HEX", help="refuse a bundle whose identity does not begin so")
 

@@ -73,10 +73,10 @@ class OrtBackend:
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
         options.log_severity_level = _ERRORS_ONLY
+        content = model.read()
+        source = str(model.onnx.path) if model.weights else content
         try:
-            session = self._ort.InferenceSession(
-                str(model.onnx), options, providers=self._providers
-            )
+            session = self._ort.InferenceSession(source, options, providers=self._providers)
         except Exception as error:  # onnxruntime's errors have no common public base
             raise BoardError(
                 f"onnxruntime {self._ort.__version__} cannot load {model.name}: {one_line(error)};"

@@ -9,12 +9,13 @@ from typing import Any
 
 from .backend import Backend, choose
 from .bench import bench, choose_models, choose_tile
-from .contents import Bundle, Model, open_bundle
+from .contents import Bundle, Model
 from .errors import BoardError, is_absent
 from .live import LivePlan, live
 from .live_output import LineWriter
 from .live_source import choose_normalisation, open_source
 from .measure import Plan, idle_power
+from .outputs import ENGINES
 from .power import PowerMeter
 from .probe import clocks, temperatures
 from .trt import Say
@@ -23,9 +24,7 @@ from .verify import check
 
 
 def run(
-    folder: Path,
-    manifest: dict[str, Any],
-    identity: str,
+    bundle: Bundle,
     options: argparse.Namespace,
     root: Path,
     result: dict[str, Any],
@@ -36,11 +35,9 @@ def run(
     Raises:
         BoardError: nothing could be measured; what is in ``result`` by then stays true.
     """
-    bundle = open_bundle(folder, manifest, identity)
-    result["bundle"].update(bands=bundle.bands, scale=bundle.scale)
     models = choose_models(bundle, options.models)
     settings = BuildSettings(options.workspace, options.tf32)
-    engines = Path(options.engines) if options.engines else folder / "engines"
+    engines = Path(options.engines) if options.engines else bundle.folder / ENGINES
     l4t = result["board"]["l4t"]
     backend, passed_over = choose(
         options.runtime, engines, None if is_absent(l4t) else l4t, settings, options.threads, say

@@ -133,7 +133,7 @@ def _network_flags(trt: Any) -> int:
 
 def _parse(trt: Any, logger: Any, log: BuildLog, network: Any, model: Model) -> None:
     parser = trt.OnnxParser(network, logger)
-    if parser.parse_from_file(str(model.onnx)):
+    if parser.parse(model.read(), str(model.onnx.path)):
         return
     reason = _parser_error(parser.get_error(0)) if parser.num_errors else log.last_error()
     raise BoardError(

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .files import write_atomic, write_json
-from .hashes import sha256
+from .files import read_regular, write_atomic, write_json
+from .strict_json import parse_json
 
+_LARGEST_DESCRIPTION, _LARGEST_ENGINE = 1 << 24, 1 << 33
 _WORDS = {
     "gpu": "GPU",
     "capability": "compute capability",
@@ -51,7 +52,7 @@ class EngineCache:
         if not engine.exists():
             return Stored(None, None, {})
         try:
-            stored = json.loads(side.read_text(encoding="utf-8"))
+            stored = parse_json(read_regular(side, _LARGEST_DESCRIPTION))
             wanted = {**self._device, **choices}
             differing = [key for key in wanted if stored["key"].get(key) != wanted[key]]
             if differing:
@@ -62,9 +63,10 @@ class EngineCache:
                     f"{stored['key'].get(key)}, here {wanted[key]}",
                     {},
                 )
-            if sha256(engine) != stored["engine_sha256"]:
+            plan = read_regular(engine, _LARGEST_ENGINE)
+            if hashlib.sha256(plan).hexdigest() != stored["engine_sha256"]:
                 return Stored(None, "the stored engine was changed or is damaged", {})
-            return Stored(engine.read_bytes(), None, stored["details"])
+            return Stored(plan, None, {**stored["details"]})
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return Stored(None, "the stored engine has no usable description", {})
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from .contents import Bundle, Model, Tolerance, load_tiles
+from .contents import Bundle, Model, Tolerance
 from .errors import BoardError
 from .runner import Runner
+from .tiles import load_inputs, load_outputs
 
 
 def difference(actual: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
@@ -37,12 +38,8 @@ def check(bundle: Bundle, model: Model, runner: Runner) -> dict[str, Any]:
     Raises:
         BoardError: another shape, values that are not finite, or a difference beyond a limit.
     """
-    inputs, outputs = load_tiles(bundle.inputs), load_tiles(model.outputs)
-    if not inputs or len(inputs) != len(outputs):
-        raise BoardError(
-            f"the bundle has {len(inputs)} reference inputs and {len(outputs)} outputs for "
-            f"{model.name}; make it again"
-        )
+    inputs = load_inputs(bundle)
+    outputs = load_outputs(bundle, model, inputs)
     largest, lowest_psnr = 0.0, math.inf
     for index, (tile, expected) in enumerate(zip(inputs, outputs)):
         runner.prepare(tile.shape)

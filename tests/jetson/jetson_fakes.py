@@ -262,11 +262,11 @@ def fake_tensorrt(release: str, **behaviour: Any) -> ModuleType:
         def __init__(self, network, logger):
             self.network = network
 
-        def parse_from_file(self, path):
+        def parse(self, content, path):
             if behaviour.get("parser_error"):
                 self.num_errors = 1
                 return False
-            graph = onnx.load(path).graph
+            graph = onnx.load_from_string(content).graph
             tensor = graph.input[0]
             shape = [d.dim_value or -1 for d in tensor.type.tensor_type.shape.dim]
             network = self.network

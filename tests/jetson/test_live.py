@@ -27,7 +27,7 @@ NO_IDLE = {"absent": "not measured"}
 
 def bundle(facts=None) -> Bundle:
     profile = Profile((1, BANDS, 1, 1), (1, BANDS, 4, WIDTH), (1, BANDS, 64, 64))
-    return Bundle(None, "", BANDS, 2, (), None, profile, facts or {})
+    return Bundle(None, "", {}, BANDS, 2, (), None, profile, facts or {})
 
 
 def numbered_lines(count: int):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from types import ModuleType
 
+import hashlib
+
 import pytest
 from jetson_fakes import onnx_file
 
 from jetson.board.contents import Model, Profile, Tolerance
 from jetson.board.errors import BoardError
+from jetson.board.hashes import Listed
 from jetson.board.trt_build import BuildLog, BuildSettings, build, make_logger
 
 rtx = pytest.importorskip("tensorrt_rtx")
@@ -39,7 +42,9 @@ def tensorrt():
 def make(tensorrt, path, precision, profile=PROFILE):
     module, logger, log = tensorrt
     log.errors.clear()
-    model = Model(precision, precision, path, "", path, Tolerance(None, None))
+    content = path.read_bytes()
+    file = Listed(path.name, path, hashlib.sha256(content).hexdigest(), len(content))
+    model = Model(precision, precision, file, file, Tolerance(None, None))
     return build(module, logger, log, model, profile, BuildSettings(256, False), b"")
 
 
