@@ -21,10 +21,10 @@ class Program:
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> object:
         """Say where a module of ``board`` comes from; None for any other module."""
-        from importlib.machinery import ModuleSpec
-
         if name.split(".")[0] != "board":
             return None
+        from importlib.machinery import ModuleSpec
+
         file = name.replace(".", "/") + ("/__init__.py" if name == "board" else ".py")
         if file not in self.sources:
             raise ImportError(file + " is not listed in manifest.json")

@@ -18,6 +18,7 @@ from .measure import Plan, idle_power
 from .outputs import ENGINES
 from .power import PowerMeter
 from .probe import clocks, temperatures
+from .tiles import check_references
 from .trt import Say
 from .trt_build import BuildSettings
 from .verify import check
@@ -35,6 +36,7 @@ def run(
     Raises:
         BoardError: nothing could be measured; what is in ``result`` by then stays true.
     """
+    check_references(bundle)
     models = choose_models(bundle, options.models)
     settings = BuildSettings(options.workspace, options.tf32)
     engines = Path(options.engines) if options.engines else bundle.folder / ENGINES

@@ -45,6 +45,13 @@ def load_outputs(bundle: Bundle, model: Model, inputs: Sequence[np.ndarray]) -> 
     return tiles
 
 
+def check_references(bundle: Bundle) -> None:
+    """Raise :class:`BoardError` unless all reference tiles can be used, before time is spent."""
+    inputs = load_inputs(bundle)
+    for model in bundle.models:
+        load_outputs(bundle, model, inputs)
+
+
 def _load(file: Listed) -> list[np.ndarray]:
     """Arrays ``tile0``, ``tile1``, ... as the desktop stores them: float32, finite, uncompressed.
 

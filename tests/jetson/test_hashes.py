@@ -1,17 +1,18 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 
 import pytest
 
+from jetson.board.contents import is_inside, open_bundle, read_manifest
 from jetson.board.errors import BoardError
-from jetson.board.hashes import is_inside, read_manifest, verify
+from jetson.board.hashes import verify
 
 
 def check(bundle):
-    manifest, _ = read_manifest(bundle)
-    verify(bundle, manifest)
+    verify(bundle, open_bundle(bundle, read_manifest(bundle)).files.values())
 
 
 def rewrite(bundle, change):
@@ -25,9 +26,11 @@ def test_an_untouched_bundle_passes(bundle, tmp_path):
     check(bundle)
     (bundle / "engines").mkdir()
     (bundle / "engines/fp32.engine").write_bytes(b"built here")
+    (bundle / "engines/timing-0123.cache").write_bytes(b"built here")
     (bundle / "result.json").write_text("{}")
-    (bundle / "board/__pycache__").mkdir()
-    (bundle / "board/__pycache__/main.pyc").write_bytes(b"compiled here")
+    (bundle / ".result.json.12.part").write_text("the power went")
+    (bundle / "results/15w").mkdir(parents=True)
+    (bundle / "results/15w/lines.img").write_bytes(b"written here")
     check(bundle)
     check(shutil.copytree(bundle, tmp_path / "elsewhere"))
 
@@ -57,8 +60,13 @@ def test_missing_files_are_counted(bundle):
         check(bundle)
 
 
-@pytest.mark.parametrize("name", ["board/numpy.py", "models/fp32/extra.bin", "reference/x"])
+@pytest.mark.parametrize("name",
+    ["board/numpy.py", "models/fp32/extra.bin", "reference/x", "numpy.py", "lines.npy",
+     "engines/a.so", "board/__pycache__/main.cpython-311.pyc", "more/result.json",
+     "board/result.json"],
+)  # fmt: skip
 def test_a_file_that_is_not_listed_is_refused(bundle, name):
+    (bundle / name).parent.mkdir(exist_ok=True)
     (bundle / name).write_text("surprise")
     with pytest.raises(BoardError, match=f"{name} is not listed"):
         check(bundle)
@@ -69,17 +77,35 @@ def test_a_manifest_that_leaves_the_folder_is_refused(bundle, tmp_path):
     secret.write_text("x")
     entry = {"sha256": "0" * 64, "bytes": 1}
     rewrite(bundle, lambda m: m["files"].update({"../secret": entry}))
-    with pytest.raises(BoardError, match=r"\.\./secret leaves the folder"):
+    with pytest.raises(BoardError, match=r"'\.\./secret' .* a plain path inside the folder"):
         check(bundle)
 
 
-def test_a_link_out_of_the_folder_is_refused(bundle, tmp_path):
-    path = bundle / "models/fp32/model.onnx"
-    moved = tmp_path / "model.onnx"
+@pytest.mark.parametrize("name", ["models/fp32/model.onnx", "models", "board"])
+@pytest.mark.parametrize("place", ["..", "."])
+def test_a_link_is_refused_wherever_it_leads(bundle, name, place):
+    path, moved = bundle / name, bundle / place / "results"
     path.rename(moved)
     path.symlink_to(moved)
-    with pytest.raises(BoardError, match="leaves the folder"):
+    with pytest.raises(BoardError, match=rf"{name} is (a link|no regular file)"):
         check(bundle)
+
+
+def test_a_pipe_is_no_file(bundle):
+    (bundle / "run.py").unlink()
+    os.mkfifo(bundle / "run.py")
+    with pytest.raises(BoardError, match=r"run.py is no regular file"):
+        check(bundle)
+
+
+def test_what_changed_after_it_was_verified_is_not_used(bundle):
+    opened = open_bundle(bundle, read_manifest(bundle))
+    path = bundle / "models/fp32/model.onnx"
+    content = bytearray(path.read_bytes())
+    content[-20] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(BoardError, match=r"model.onnx has SHA-256"):
+        opened.models[0].read()
 
 
 @pytest.mark.parametrize(
@@ -89,8 +115,9 @@ def test_a_link_out_of_the_folder_is_refused(bundle, tmp_path):
         (b"\xff\xfe", "is not JSON"),
         (b"[]", "has format None"),
         (b'{"format": 99}', "has format 99"),
+        (b'{"format": true}', "has format True"),
         (b'{"format": 1, "files": {}}', "lists no files"),
-        (b'{"format": 1, "files": {"a": 3}}', "no SHA-256 and size for a"),
+        (b'{"format": 1, "files": {"run.py": 3}}', "has 3 for files.run.py; an object"),
     ],
 )
 def test_manifests_that_cannot_be_used(bundle, content, message):
@@ -106,7 +133,20 @@ def test_no_manifest(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "inside"),
-    [("a", True), ("a/b.c", True), ("a/../b", False), ("/a", False), ("", False), ("a\\b", False)],
+    [
+        ("a", True),
+        ("a/b.c", True),
+        ("a/../b", False),
+        ("/a", False),
+        ("", False),
+        ("a\\b", False),
+        ("a//b", False),
+        ("./a", False),
+        ("a/", False),
+        ("a\0b", False),
+        ("a\nb", False),
+        ("a\ud800", False),
+    ],
 )
 def test_is_inside(name, inside):
     assert is_inside(name) is inside

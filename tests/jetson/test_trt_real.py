@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from types import ModuleType
-
 import hashlib
+from types import ModuleType
 
 import pytest
 from jetson_fakes import onnx_file
