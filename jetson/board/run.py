@@ -102,7 +102,10 @@ def main() -> int:
         return fail("Python 3.8 or newer is needed, this is " + sys.version)
     sys.dont_write_bytecode = True  # a run leaves nothing behind but what it is asked to write
     places, sys.path[:] = sys.path[:], []  # nothing is imported before the bundle is off the path
-    import os  # there since Python started
+    try:
+        import os  # there since Python started
+    except ImportError:
+        return fail("Python was started without its own modules; leave -S out")
 
     here = os.path.dirname(os.path.realpath(__file__))
     above = os.path.dirname(here)
