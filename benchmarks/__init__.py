@@ -3,3 +3,5 @@
 ``make bench`` runs everything here, saves ``results/MACHINE.json`` and renders its tables; each
 module says what it measures. ``README.md`` beside this file holds the tables.
 """
+
+import export  # noqa: F401  (keeps ONNX Runtime, which is imported here directly, from telling)

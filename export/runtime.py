@@ -109,7 +109,6 @@ def _open(path: Path, threads: int, provider: str, device: int, profile_prefix: 
     absent = missing_provider(provider)
     if absent:
         raise ExportError(f"{path} cannot run on {provider}: {absent}")
-    onnxruntime.disable_telemetry_events()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -296,6 +298,71 @@ def refused_train(refused, materials) -> Callable[..., str]:
 def without_progress(monkeypatch):
     """What is refused after the work has begun has told of it; only the one line is left here."""
     monkeypatch.setattr("edgesr.progress.print", lambda *_, **__: None, raising=False)
+
+
+@dataclass(frozen=True)
+class Traces:
+    """What a command said, and what it left and asked for in surroundings of its own.
+
+    Attributes:
+        code: exit code.
+        output: standard output.
+        errors: standard error.
+        files: files and empty folders below ``home``, ``tmp`` and ``work``, where it ran.
+        sockets: a line for each that it or a process of its own asked for.
+    """
+
+    code: int
+    output: str
+    errors: str
+    files: set[str]
+    sockets: list[str]
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Callable[..., Traces]:
+    """Run Python with arguments in a new home, temporary and working folder, without any network.
+
+    Nothing of this process's environment is passed on: no ``CI``, where some libraries keep still.
+    """
+    around = tmp_path / "around"
+    homes = [around / name for name in ("home", "tmp", "work")]
+
+    def run(*arguments: str | Path, path: tuple[Path, ...] = ()) -> Traces:
+        for folder in homes:
+            folder.mkdir(parents=True, exist_ok=True)
+        log = around / "log"
+        done = subprocess.run(
+            [sys.executable, REPOSITORY / "tests" / "watch.py", log, sys.executable, *arguments],
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": str(around / "home"),
+                "TMPDIR": str(around / "tmp"),
+                "PYTHONPATH": os.pathsep.join(map(str, path)),
+                "OMP_NUM_THREADS": "1",
+            },
+            cwd=around / "work",
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        if done.returncode == 77:
+            pytest.skip("the kernel does not tell who opens a socket: no seccomp notification here")
+        left = {
+            found
+            for folder in homes
+            for found in folder.rglob("*")
+            if not found.is_dir() or not any(found.iterdir())
+        }
+        return Traces(
+            done.returncode,
+            done.stdout,
+            done.stderr,
+            {str(found.relative_to(around)) for found in left},
+            log.read_text().splitlines(),
+        )
+
+    return run
 
 
 @pytest.fixture(scope="session")

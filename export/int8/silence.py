@@ -15,17 +15,11 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from types import ModuleType
 from typing import Any
 
-import onnxruntime
-
 from export.errors import ExportError
 
 
 def silence_telemetry() -> None:
-    """Make every method of ``openvino_telemetry.Telemetry`` do nothing, in this whole process.
-
-    ONNX Runtime, in which NNCF runs the network, is told to send nothing either.
-    """
-    onnxruntime.disable_telemetry_events()
+    """Make every method of ``openvino_telemetry.Telemetry`` do nothing, in this whole process."""
     try:
         telemetry = importlib.import_module("openvino_telemetry")
     except ImportError:

@@ -33,8 +33,6 @@ class OrtBackend:
             self._ort: Any = import_module("onnxruntime")
         except Exception as error:  # a broken library may raise anything when it is imported
             raise BoardError(f"onnxruntime cannot be imported ({one_line(error)})") from error
-        if hasattr(self._ort, "disable_telemetry_events"):
-            self._ort.disable_telemetry_events()
         self._threads = threads or os.cpu_count() or 1
         available = self._ort.get_available_providers()
         self._providers = [name for name in _PREFERRED if name in available]

@@ -103,6 +103,16 @@ def test_it_imports_python_numpy_and_onnxruntime_alone(bundle, tmp_path):
     assert all(file.startswith(str(folder)) for file in board)
 
 
+def test_it_tells_nobody_and_leaves_the_result_alone(bundle, tmp_path, watched):
+    folder = unpack(bundle, tmp_path)
+    before = sorted(folder.rglob("*"))
+    traces = watched(folder / "run.py", *QUICK)
+    assert traces.code == 0, traces.errors
+    assert traces.sockets == []
+    assert traces.files == {"work/result.json"}
+    assert sorted(folder.rglob("*")) == before
+
+
 def test_run_from_within_board_and_from_elsewhere(bundle, tmp_path, validated):
     folder = unpack(bundle, tmp_path)
     done = subprocess.run(
