@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+PART = ".*.part*"
+"""Pattern of the temporary names."""
+
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgesr.errors import OptionError
-from edgesr.files import atomic_path
+from edgesr.files import PART, atomic_path
 from edgesr.locks import Lock
 from edgesr.outputs import check_folder
 from edgesr.recipe import CompressRecipe
@@ -212,6 +212,8 @@ class RunFolder:
 
     def _move(self) -> None:
         if self.draft.is_dir():
+            for part in [*self.draft.rglob(PART)]:  # of a process that was killed
+                _remove(part)
             for name in WRITTEN:
                 _remove(self.path / name)
             self.draft.rename(self._complete)

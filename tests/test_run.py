@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import count
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -29,6 +36,7 @@ def begun(path: Path, recipe: CompressRecipe | None = None, **flags: bool) -> Ru
     return folder
 
 
+REPOSITORY = Path(__file__).resolve().parents[1]
 BEGUN = {".state", ".state/recipe.toml", ".state/draft", ".state/draft/recipe.toml"}
 
 
@@ -372,3 +380,132 @@ def test_a_run_that_fails_late_leaves_no_folder(workplace, plain_export, recipe)
     with pytest.raises(OptionError, match="no candidate stays within"):
         compress(hopeless, Path("run"))
     assert names(workplace) == set()
+
+
+# --- replacing a finished run ------------------------------------------------------------------
+
+
+REPLACING = """
+import os, signal, sys
+from pathlib import Path
+from edgesr.recipe import CompressRecipe
+from edgesr.run import RunFolder
+
+MAKE
+left = int(sys.argv[1])
+
+def kill(event, arguments):
+    global left
+    if event in ("os.mkdir", "os.remove", "os.rename", "os.rmdir", "shutil.rmtree"):
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(kill)
+folder = RunFolder(Path("run"), overwrite=True, resume=False)
+folder.create(CompressRecipe(rank=16))
+make(folder, "new", ("student.safetensors", "models/new.onnx"))
+folder.finish({"run": "new"})
+folder.release()
+"""
+
+
+def make(folder: RunFolder, content: str, files: tuple[str, ...]) -> None:
+    """What a run does between create() and finish()."""
+    for name in files:
+        (folder.draft / name).parent.mkdir(exist_ok=True)
+        (folder.draft / name).write_text(content)
+
+
+def content(path: Path) -> dict[str, str]:
+    """Every file outside the state."""
+    files = (item for item in path.rglob("*") if item.is_file() and ".state" not in item.parts)
+    return {str(item.relative_to(path)): item.read_text() for item in files}
+
+
+def test_a_run_that_is_replaced_survives_every_kill(workplace):
+    """Killed before any change of the file system: there is a whole run, or a resumable one."""
+    program = REPLACING.replace("MAKE", inspect.getsource(make))
+    variables = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    seen = set()
+    for steps in count():
+        shutil.rmtree("run", ignore_errors=True)
+        folder = begun(Path("run"), CompressRecipe(rank=8))
+        make(folder, "old", ("student.safetensors", "model.onnx", "models/old.onnx"))
+        folder.finish({"run": "old"})
+        Path("run/mine.txt").write_text("mine")
+        old = content(Path("run"))
+        finished = subprocess.run([sys.executable, "-c", program, str(steps)], env=variables)
+        found = content(Path("run"))
+        if "report.json" in found:
+            which = json.loads(found["report.json"])["run"]
+            assert which == "new" or found == old
+            assert ("models/new.onnx" in found) == (which == "new")
+        else:
+            which = "none"
+        seen.add(which)
+        if Path("run/.state/recipe.toml").is_file():
+            resumed = RunFolder(Path("run"), overwrite=False, resume=True)
+            resumed.create(CompressRecipe(rank=16))
+            if resumed.is_complete:
+                assert resumed.publish() == {"run": "new"}
+            else:
+                assert found == old
+                make(resumed, "new", ("student.safetensors", "models/new.onnx"))
+                resumed.finish({"run": "new"})
+            resumed.release()
+            found = content(Path("run"))
+            which = "new"
+        assert which in ("old", "new")
+        if which == "new":
+            assert set(found) == {
+                "student.safetensors", "models/new.onnx", "recipe.toml", "report.json", "mine.txt"
+            }  # fmt: skip
+            assert found["student.safetensors"] == "new"
+            with pytest.raises(OptionError, match="is complete"):
+                RunFolder(Path("run"), overwrite=False, resume=True)
+        if finished.returncode == 0:
+            break
+        assert finished.returncode == -signal.SIGKILL
+    assert seen == {"old", "none", "new"}
+
+
+def test_a_new_start_takes_a_run_that_was_all_but_finished_as_the_earlier_one(tmp_path):
+    folder = begun(tmp_path / "run", CompressRecipe(rank=8))
+    make(folder, "whole", ("student.safetensors",))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RunFolder, "publish", lambda folder: None)
+        folder.finish({"run": "whole"})
+    begun(tmp_path / "run", CompressRecipe(rank=16), overwrite=True).abandon()
+    found = content(tmp_path / "run")
+    assert found["student.safetensors"] == "whole"
+    assert json.loads(found["report.json"]) == {"run": "whole"}
+
+
+def test_a_run_that_fails_leaves_the_earlier_one(
+    workplace, plain_export, monkeypatch, recipe, expected
+):
+    shutil.copytree(expected, "run")
+    before = {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()}
+
+    def same() -> bool:
+        kept = (path for path in Path("run").rglob("*") if ".state" not in path.parts)
+        return before == {path: path.read_bytes() for path in kept if path.is_file()}
+
+    hopeless = replace(recipe, method="lowrank", rank_target=0.1, init="weights", max_psnr_drop=0.0)
+    with pytest.raises(OptionError, match="no candidate stays within"):
+        compress(hopeless, Path("run"), overwrite=True)
+    assert same()
+    assert not Path("run/.state").exists()
+
+    be_steady(monkeypatch)
+    with monkeypatch.context() as pressed:
+        interrupt(pressed, "edgesr.pipeline:write_page", 1)
+        with pytest.raises(KeyboardInterrupt):
+            compress(recipe, Path("run"), overwrite=True)
+    assert same()
+    report = compress(recipe, Path("run"), resume=True)
+    wanted = json.loads((expected / "report.json").read_text())
+    assert without_times(report) == without_times(wanted)
+    assert names(Path("run")) == names(expected)
+    assert not same()
