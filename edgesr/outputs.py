@@ -62,13 +62,13 @@ def check_folder(folder: Path, inputs: Iterable[Path] = ()) -> None:
     """
     _check_name(folder / "file", folder)
     if os.path.lexists(folder) and not folder.is_dir():
-        raise OptionError(f"--output {folder} is a file; name a folder")
+        raise OptionError(f"{folder} is a file; name a folder")
     _check_writable(_nearest(folder), folder)
     for path in inputs:
         if lies_in(path, folder):
             raise OptionError(
-                f"{path} is an input and lies in {folder}, where it could be lost; choose another"
-                " --output"
+                f"{path} is an input and lies in {folder}, where it could be lost; move it, or"
+                " choose another folder"
             )
 
 

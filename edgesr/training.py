@@ -68,6 +68,7 @@ def train_network(
     lock = Lock(checkpoint.with_name(f".{checkpoint.name}.lock"), output)
     with lock if first else nullcontext():
         if first:
+            check_outputs([output], inputs, overwrite=overwrite)  # another may have just finished
             _check_checkpoint(checkpoint, overwrite=overwrite, resume=resume)
         return _train_network(recipe, output, checkpoint, resume=resume, half=half)
 
@@ -156,8 +157,8 @@ def _check_checkpoint(checkpoint: Path, *, overwrite: bool, resume: bool) -> Non
             raise OptionError(f"there is no checkpoint {checkpoint} to resume; leave out --resume")
     elif not resume and not checkpoints.is_checkpoint(checkpoint):
         raise OptionError(
-            f"{checkpoint}, where the training would keep its state, is something else; choose"
-            " another --output"
+            f"{checkpoint}, where the training would keep its state, is something else; move"
+            " it away, or choose another --output"
         )
     elif not (resume or overwrite):
         raise OptionError(f"{checkpoint} is an interrupted training; pass --resume or --overwrite")

@@ -165,7 +165,7 @@ def test_nothing_is_replaced_unasked(refused, name, output, kind):
     path.write_text("years of work") if kind == "file" else path.symlink_to("nowhere")
     line = refused(*COMMANDS[name].words(typed))
     if path.suffix == ".checkpoint" and kind == "file":
-        assert "is something else; choose another --output" in line
+        assert "is something else; move it away" in line
     elif path.suffix != ".checkpoint":
         assert f"{path} exists; pass --overwrite or another name" in line
 
