@@ -11,9 +11,10 @@ from torch import nn
 
 from edgesr.cost import Cost, count
 from edgesr.entries import site_entry, spectrum_entry
-from edgesr.errors import ModelError, OptionError
+from edgesr.errors import ModelError
 from edgesr.job import open_job
 from edgesr.models import create_model, is_own
+from edgesr.outputs import check_outputs
 from edgesr.recipe import AnalyzeRecipe
 from edgesr.report.console import quantity
 from edgesr.report.plots import Share, cumulative_spectrum, parameter_share
@@ -134,27 +135,28 @@ def render(analysis: Analysis) -> str:
     return "\n".join(lines)
 
 
-def draw(analysis: Analysis, folder: Path, *, overwrite: bool = False) -> list[Path]:
+def draw(
+    analysis: Analysis, folder: Path, *, overwrite: bool = False, reads: Sequence[Path] = ()
+) -> list[Path]:
     """Draw the paper's Figure 1 and, for each site, its Figure 4; return the files.
 
+    Args:
+        analysis: what to draw.
+        folder: where the figures go.
+        overwrite: replace figures that exist.
+        reads: inputs of the analysis, which are never replaced.
+
     Raises:
-        OptionError: a figure exists and ``overwrite`` is not set, or the folder cannot be made.
+        OptionError: a figure is an input, exists and ``overwrite`` is not set, or the folder cannot
+            be made.
     """
     names = {
         site.name: SPECTRUM if len(analysis.sites) == 1 else f"{index}_{SPECTRUM}"
         for index, site in enumerate(analysis.sites, start=1)
     }
-    existing = [name for name in (SHARES, *names.values()) if (folder / name).exists()]
-    if existing and not overwrite:
-        raise OptionError(
-            f"{folder} already holds {existing[0]}; pass --overwrite or another --output"
-        )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OptionError(
-            f"--output {folder} cannot be made: {error.strerror}; name a folder"
-        ) from error
+    figures = [folder / name for name in (SHARES, *names.values())]
+    check_outputs(figures, reads, overwrite=overwrite, makes_folder=True)
+    folder.mkdir(parents=True, exist_ok=True)
     return [
         parameter_share(analysis.shares, folder / SHARES, title=analysis.name),
         *(

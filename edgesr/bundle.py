@@ -10,14 +10,15 @@ import torch
 
 from edgesr.deploy import reference_tiles
 from edgesr.errors import OptionError
-from edgesr.job import open_scene
+from edgesr.job import files_read, open_scene
+from edgesr.outputs import check_folder, check_outputs
 from edgesr.progress import stage
 from edgesr.recipe import CompressRecipe
-from edgesr.run import RECIPE, STUDENT, finished_report
+from edgesr.run import ARCHIVE, BUNDLE, RECIPE, STUDENT, finished_report
 from edgesr.weights import load_network
 from export.runtime import session
 from export.sizes import input_shape
-from jetson.bundle import make_bundle
+from jetson.bundle import MANIFEST, make_bundle
 
 LARGEST = 128  # LR side up to which engines are built
 
@@ -34,11 +35,30 @@ def bundle(run: Path, *, overwrite: bool = False) -> Path:
         The archive.
 
     Raises:
-        OptionError: the folder is no finished run.
-        BundleError: the bundle exists, or cannot be written.
+        OptionError: the folder is no finished run; the bundle exists, is something else, holds what
+            it is made of, or cannot be written.
+        BundleError: what the run holds makes no bundle.
     """
-    report = json.loads(finished_report(run).read_text())
+    source = finished_report(run)
+    report = json.loads(source.read_text())
+    _check_place(run, source, report, overwrite)
     return bundle_report(run, report, overwrite=overwrite)
+
+
+def _check_place(run: Path, source: Path, report: dict[str, Any], overwrite: bool) -> None:
+    """Refuse to replace what was not asked to be, is no bundle, or is needed."""
+    folder = run / BUNDLE
+    models = [run / model["path"] for model in report.get("deployment", {}).get("models", [])]
+    recipe = CompressRecipe.load(run / RECIPE)
+    inputs = [source, run / RECIPE, run / STUDENT, *models, *files_read(recipe)]
+    check_outputs([run / ARCHIVE], inputs, overwrite=overwrite)
+    check_folder(folder, inputs)
+    if not folder.exists():
+        return
+    if not overwrite:
+        raise OptionError(f"{folder} exists; pass --overwrite")
+    if any(folder.iterdir()) and not (folder / MANIFEST).is_file():
+        raise OptionError(f"{folder} is no bundle: it has no {MANIFEST}; move it away")
 
 
 def bundle_report(run: Path, report: dict[str, Any], *, overwrite: bool = False) -> Path:
@@ -82,7 +102,7 @@ def bundle_report(run: Path, report: dict[str, Any], *, overwrite: bool = False)
             [tile.numpy() for tile in tiles],
             outputs,
             facts,
-            run / "bundle",
+            run / BUNDLE,
             tile_range=(smallest, (LARGEST, LARGEST)) if None in shape[2:] else None,
             overwrite=overwrite,
         )

@@ -6,6 +6,7 @@ The work is in :mod:`edgesr.pipeline`, imported when it starts, so that help ans
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ def compress(
     *,
     overwrite: bool = False,
     resume: bool = False,
+    reads: Sequence[Path] = (),
 ) -> dict[str, Any]:
     """Replace a network's upsampler by a smaller one, measure everything, write a run folder.
 
@@ -25,19 +27,21 @@ def compress(
         recipe: what to compress and how far; None is the embedded default.
         output: folder for ``student.safetensors``, ``model.onnx``, ``recipe.toml`` and
             ``report.json``; None is ``runs/<date>-<time>``.
-        overwrite: replace an earlier run in that folder.
+        overwrite: replace an earlier run in that folder, once this one is complete.
         resume: finish the interrupted run in that folder.
+        reads: inputs beside those that the recipe names, such as its own file.
 
     Returns:
         The content of ``report.json``; its keys are described in ``edgesr/report/schema.json``.
 
     Raises:
-        EdgesrError: whatever the user can mend; nothing is written then, but where networks were
-            trained already and the same options may do, the run waits to be resumed.
+        EdgesrError: whatever the user can mend; nothing is written then and an earlier run stays,
+            but where networks were trained already and the same options may do, the run waits to be
+            resumed.
     """
     from edgesr.pipeline import run
 
-    return run(recipe or CompressRecipe(), output, overwrite=overwrite, resume=resume)
+    return run(recipe or CompressRecipe(), output, overwrite=overwrite, resume=resume, reads=reads)
 
 
 if __name__ == "__main__":

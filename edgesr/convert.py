@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from edgesr.errors import DataError, OptionError
+from edgesr.outputs import check_outputs
 from export.chain import Chain, Quantise, convert
+from export.model_file import model_files
 from export.profile import profile, table
 from export.runtime import session
 
@@ -47,9 +49,12 @@ def convert_file(
     """Convert an ONNX file; see :func:`export.chain.convert`.
 
     Raises:
-        EdgesrError: tiles that are missing, unreadable or do not belong together.
+        EdgesrError: an output that exists or is an input; tiles that are missing, unreadable or do
+            not belong together.
         ExportError: whatever stops the chain.
     """
+    inputs = [*model_files(source), *filter(None, [int8.tiles])]
+    check_outputs([output], inputs, overwrite=overwrite)
     if precision != "int8":
         return convert(
             source, output, target=target, precision=precision, opset=opset, overwrite=overwrite

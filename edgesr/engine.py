@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgesr.errors import DataError, OptionError
+from edgesr.errors import OptionError
+from edgesr.outputs import check_outputs
 
 if TYPE_CHECKING:
     from export.tensorrt import BuildResult
@@ -52,11 +53,12 @@ def build_engine(
         EdgesrError: an option or a path that cannot be used.
         ExportError: TensorRT is not here, refuses the file, or builds something else.
     """
-    _check(output, options, overwrite)
-    from export.model_file import load_model
-    from export.tensorrt import build
+    _check(output, options)
+    from export.model_file import load_model, model_files
+    from export.tensorrt import build, side_path
     from export.tensorrt.profile import model_inputs
 
+    check_outputs([output, side_path(output)], model_files(source), overwrite=overwrite)
     profile = _profile(model_inputs(load_model(source)), options, source)
     _check_gpu(options.capability)
     limit = None if options.memory_mib is None else options.memory_mib * 2**20
@@ -99,11 +101,9 @@ def dla(source: Path) -> str:
     return dla_report(source).text()
 
 
-def _check(output: Path, options: EngineOptions, overwrite: bool) -> None:
+def _check(output: Path, options: EngineOptions) -> None:
     if output.suffix != SUFFIX:
         raise OptionError(f"--output must end in {SUFFIX}, not {output.name}")
-    if output.exists() and not overwrite:
-        raise DataError(f"{output} exists; pass --overwrite or another name")
     for name in ("least", "best", "most", "batch", "memory_mib"):
         value = getattr(options, name)
         if value is not None and value < 1:

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+PART = ".*.part*"
+"""Pattern of the temporary names."""
+
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
@@ -15,9 +18,14 @@ def atomic_path(target: Path) -> Iterator[Path]:
     The temporary name keeps the suffix of ``target``, since many writers choose the format by it.
     When the block raises, the temporary file is removed and ``target`` stays as it was.
     """
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
+    temporary = temporary_path(target)
     try:
         yield temporary
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def temporary_path(target: Path) -> Path:
+    """The name beside ``target`` that its content has until it is complete."""
+    return target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")

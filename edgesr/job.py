@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from edgesr.cube import Cube, Normalisation, Scene, make_scene, read_cube
 from edgesr.cube.bands import format_bands, parse_bands
+from edgesr.cube.parts import cube_files
 from edgesr.errors import DataError, ModelError, OptionError, brief
 from edgesr.foreign.calls import adapt, call_of
 from edgesr.foreign.plain import make_plain
@@ -70,6 +71,17 @@ def open_job(recipe: WeightsRecipe) -> Job:
     if changes:
         tell(f"{len(changes)} of the network's own convolutions became layers that can shrink")
     return replace(job, model=plain)
+
+
+def files_read(recipe: Recipe) -> list[Path]:
+    """Return every file that a recipe names, with what belongs to it: cubes and weights."""
+    values = recipe.to_dict()
+    cubes = [recipe.data, *(values.get("extra") or "").split(",")]
+    weights = [values.get(name) for name in ("weights", "teacher", "initial")]
+    return [
+        *(file for cube in cubes if cube.strip() for file in cube_files(cube.strip())),
+        *(Path(name) for name in weights if name),
+    ]
 
 
 def scale_of(model: nn.Module) -> int | Callable[[Tensor], int]:

@@ -8,25 +8,35 @@ from pathlib import Path
 
 from edgesr.boards import read_boards
 from edgesr.errors import OptionError
+from edgesr.outputs import check_outputs
 from edgesr.report import ReportError, validate
 from edgesr.report.page import write_page
 from edgesr.report.pictures import Pictures
 from edgesr.run import PAGE, PICTURES, finished_report
 
 
-def render_run(run: Path, imports: Sequence[Path] = (), output: Path | None = None) -> Path:
+def render_run(
+    run: Path,
+    imports: Sequence[Path] = (),
+    output: Path | None = None,
+    *,
+    overwrite: bool = False,
+) -> Path:
     """Write the page of a run; nothing is computed again.
 
     Args:
         run: folder of a finished ``edgesr compress``.
         imports: results that came back from boards.
-        output: HTML file to write; ``report.html`` in the folder by default.
+        output: HTML file to write; ``report.html`` in the folder by default, which is the run's
+            own and drawn again.
+        overwrite: replace another ``output`` that exists.
 
     Returns:
         The file written.
 
     Raises:
-        OptionError: the folder is no finished run, or the file cannot be written.
+        OptionError: the folder is no finished run, or the file exists, is an input, or cannot be
+            written.
         ReportError: its report does not fit the schema.
         DataError: a board's result or the stored pictures cannot be read.
     """
@@ -34,13 +44,16 @@ def render_run(run: Path, imports: Sequence[Path] = (), output: Path | None = No
     target = output or run / PAGE
     if target.suffix.lower() not in (".html", ".htm"):
         raise OptionError(f"--output {target} is no .html file; the page is one")
+    stored = run / PICTURES
+    own = target == run / PAGE
+    inputs = [source, stored, *imports]
+    check_outputs([target], inputs, overwrite=overwrite or own, makes_folder=True)
     try:
         report = json.loads(source.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise ReportError(f"{source} cannot be read: {error}; run edgesr compress again") from error
     validate(report)
     boards = read_boards(imports)
-    stored = run / PICTURES
     pictures = Pictures.load(stored) if stored.is_file() else None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -36,7 +36,7 @@ from edgesr.entries import (
 from edgesr.errors import ModelError, OptionError
 from edgesr.evaluate import evaluate, evaluate_bicubic
 from edgesr.foreign.loader import write_loader
-from edgesr.job import Job, check_trains, fit, open_job
+from edgesr.job import Job, check_trains, files_read, fit, open_job
 from edgesr.pictures import take_pictures
 from edgesr.progress import stage, tell
 from edgesr.recipe import CompressRecipe
@@ -56,13 +56,19 @@ from export.sizes import input_shape
 
 
 def run(
-    recipe: CompressRecipe, output: Path | None, *, overwrite: bool, resume: bool
+    recipe: CompressRecipe,
+    output: Path | None,
+    *,
+    overwrite: bool,
+    resume: bool,
+    reads: Sequence[Path] = (),
 ) -> dict[str, Any]:
     """Do the whole job; see :func:`edgesr.compress.compress`."""
     if recipe.bundle and "tensorrt" not in recipe.targets:
         raise OptionError("--bundle packs models for TensorRT; name tensorrt among --targets")
     check_search(recipe)
-    folder = RunFolder(output, overwrite=overwrite, resume=resume)
+    inputs = [*files_read(recipe), *reads]
+    folder = RunFolder(output, overwrite=overwrite, resume=resume, inputs=inputs)
     with folder.timed("open"):
         job = open_job(recipe)
         sites = require_sites(job.model, job.example())
@@ -72,13 +78,18 @@ def run(
     with folder.timed("spectrum"):
         spectra = {site.name: spectrum(job.model, site) for site in sites}
         candidates = plan(recipe, sites, spectra)
-    folder.create(recipe)
     try:
-        return _run(recipe, folder, job, sites, spectra, candidates, guide)
-    except Exception as error:
-        if isinstance(error, MemoryError) or hasattr(error, "exit_code"):
-            folder.fail(error)
-        raise
+        folder.create(recipe)
+        if resume and folder.is_complete:
+            return folder.publish()
+        try:
+            return _run(recipe, folder, job, sites, spectra, candidates, guide)
+        except Exception as error:
+            if isinstance(error, MemoryError) or hasattr(error, "exit_code"):
+                folder.fail(error)
+            raise
+    finally:
+        folder.release()
 
 
 def _run(
@@ -108,9 +119,9 @@ def _run(
             made = _make(recipe, folder, job, sites, student, guide)
         with folder.timed("measure"):
             table, timings = deployment.measure(
-                recipe, folder.path, made, job, student, others, folder.state("")
+                recipe, folder.draft, made, job, student, others, folder.state("")
             )
-            profile = deployment.profile(recipe, folder.path, made, job, folder.state(""))
+            profile = deployment.profile(recipe, folder.draft, made, job, folder.state(""))
         written |= {"deployment": table, "profile": profile}
         timings["student"] = deployment.student_time(table)
     else:
@@ -163,9 +174,9 @@ def _run(
         "timing_s": folder.timing,
         "recipe": {key: v for key, v in recipe.to_dict().items() if v is not None},
         "files": [
-            file_entry(folder.path / name)
+            file_entry(folder.draft / name)
             for name in (STUDENT, LOADER, ONNX, RECIPE, PICTURES)
-            if (folder.path / name).is_file()
+            if (folder.draft / name).is_file()
         ],
     }
     if f"{TEACHER} {PLAIN}" in timings:
@@ -187,10 +198,10 @@ def _run(
         surgery = pass_entry(students.rivals[ALONE].upsampler)
         report["search"]["upsampler_alone"] = {**surgery, **rivals[ALONE]}
     validate(report)
-    write_page(report, pictures, folder.path / PAGE)
+    write_page(report, pictures, folder.draft / PAGE)
     if recipe.bundle:
         if any(model.target == "tensorrt" for model in made.models):
-            bundle_report(folder.path, report, overwrite=True)
+            bundle_report(folder.draft, report, overwrite=True)
         else:
             tell("no bundle: no model for TensorRT came out, for the reasons given as 'absent'")
     folder.finish(report)
@@ -218,12 +229,12 @@ def _export(
     """Write the student's files: ``onnx`` of the report, or ``not_exported`` and why."""
     save_network(
         student,
-        folder.path / STUDENT,
+        folder.draft / STUDENT,
         data=job.scene.describe(),
         training={"teacher": job.weights, "best": training.best},
     )
-    write_loader(student, folder.path / LOADER, STUDENT)
-    path = folder.path / ONNX
+    write_loader(student, folder.draft / LOADER, STUDENT)
+    path = folder.draft / ONNX
     try:
         if not folder.state(f"{TEACHER}.onnx").is_file():
             write_network(job.model, job, recipe.latency_tile, folder.state("again.onnx"))
@@ -255,12 +266,12 @@ def _make(
                 resume=True,
             )
         network, path = tuned.model.cpu().eval(), folder.state("qat.onnx")
-        write_network(network, job, recipe.latency_tile, path, like=folder.path / ONNX)
+        write_network(network, job, recipe.latency_tile, path, like=folder.draft / ONNX)
         return path
 
     def compute() -> dict[str, Any]:
-        source, tuner = folder.path / ONNX, tune if recipe.qat else None
-        return deployment.make(recipe, folder.path, source, job, tuner).to_dict()
+        source, tuner = folder.draft / ONNX, tune if recipe.qat else None
+        return deployment.make(recipe, folder.draft, source, job, tuner).to_dict()
 
     return Made.from_dict(folder.remember("deployment", compute))
 
@@ -270,8 +281,8 @@ def _pictures(folder: RunFolder, job: Job, student: nn.Module, made: Made) -> Pi
     networks: dict[str, nn.Module] = {"teacher": job.model, "student": student}
     for model in made.models:
         if model.precision == "int8":
-            path = folder.path / model.path
+            path = folder.draft / model.path
             networks.setdefault("int8", Foreign(session(path), input_shape(path)))
     pictures = take_pictures(job.scene, networks)
-    pictures.save(folder.path / PICTURES)
+    pictures.save(folder.draft / PICTURES)
     return pictures

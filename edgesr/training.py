@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,13 @@ from torch import nn
 
 from edgesr.cube import Cube, Scene, make_scene, read_cube
 from edgesr.cube.sampling import extremes
+from edgesr.distill import checkpoint as checkpoints
 from edgesr.distill.trainer import TrainConfig, train
 from edgesr.errors import OptionError
 from edgesr.evaluate import evaluate, evaluate_bicubic
 from edgesr.job import (
     check_trains,
+    files_read,
     fit,
     load_weights,
     open_scene,
@@ -26,13 +28,21 @@ from edgesr.job import (
     scale_of,
     scene_example,
 )
+from edgesr.locks import Lock
 from edgesr.models import create_model
+from edgesr.outputs import check_outputs
 from edgesr.recipe import CompressRecipe, TrainRecipe
 from edgesr.weights import load_custom, save_network
 
 
 def train_network(
-    recipe: TrainRecipe, output: Path, *, overwrite: bool, resume: bool, half: bool
+    recipe: TrainRecipe,
+    output: Path,
+    *,
+    overwrite: bool,
+    resume: bool,
+    half: bool,
+    reads: Sequence[Path] = (),
 ) -> str:
     """Train a network and write its weights; return a summary, empty on all but the first process.
 
@@ -42,12 +52,30 @@ def train_network(
         overwrite: replace an existing file.
         resume: continue from the checkpoint of an interrupted training.
         half: store the weights in half precision.
+        reads: inputs beside those that the recipe names, such as its own file.
 
     Raises:
-        OptionError: the output exists, or there is nothing to resume.
+        OptionError: the output exists or is an input, another process is writing it, or there is
+            nothing to resume.
     """
+    if output.suffix != ".safetensors":
+        raise OptionError(f"--output {output} must end in .safetensors")
     checkpoint = output.with_suffix(".checkpoint")
-    _check_output(output, checkpoint, overwrite=overwrite, resume=resume)
+    inputs = [*files_read(recipe), *reads]
+    check_outputs([output], inputs, overwrite=overwrite)
+    check_outputs([checkpoint], inputs, overwrite=True)
+    first = int(os.environ.get("RANK", "0")) == 0
+    lock = Lock(checkpoint.with_name(f".{checkpoint.name}.lock"), output)
+    with lock if first else nullcontext():
+        if first:
+            check_outputs([output], inputs, overwrite=overwrite)  # another may have just finished
+            _check_checkpoint(checkpoint, overwrite=overwrite, resume=resume)
+        return _train_network(recipe, output, checkpoint, resume=resume, half=half)
+
+
+def _train_network(
+    recipe: TrainRecipe, output: Path, checkpoint: Path, *, resume: bool, half: bool
+) -> str:
     prepare_torch(recipe)
     initial = load_weights(recipe.model, Path(recipe.initial)) if recipe.initial else None
     stored: Mapping[str, Any] = initial.metadata.get("data", {}) if initial else {}
@@ -122,21 +150,17 @@ def _without_folders(recipe: TrainRecipe) -> dict[str, Any]:
     return values
 
 
-def _check_output(output: Path, checkpoint: Path, *, overwrite: bool, resume: bool) -> None:
-    if output.suffix != ".safetensors":
-        raise OptionError(f"--output {output} must end in .safetensors")
-    try:
-        tempfile.TemporaryFile(dir=output.parent).close()
-    except OSError as error:
+def _check_checkpoint(checkpoint: Path, *, overwrite: bool, resume: bool) -> None:
+    """Refuse what contradicts the checkpoint that is there, or is not."""
+    if not checkpoint.exists():
+        if resume:
+            raise OptionError(f"there is no checkpoint {checkpoint} to resume; leave out --resume")
+    elif not resume and not checkpoints.is_checkpoint(checkpoint):
         raise OptionError(
-            f"--output {output} cannot be written: {error.strerror}; choose a folder that exists"
-            " and is writable"
-        ) from error
-    if output.exists() and not overwrite:
-        raise OptionError(f"{output} exists; pass --overwrite or another --output")
-    if resume and not checkpoint.exists():
-        raise OptionError(f"there is no checkpoint {checkpoint} to resume; leave out --resume")
-    if checkpoint.exists() and not (resume or overwrite):
+            f"{checkpoint}, where the training would keep its state, is something else; move"
+            " it away, or choose another --output"
+        )
+    elif not (resume or overwrite):
         raise OptionError(f"{checkpoint} is an interrupted training; pass --resume or --overwrite")
 
 

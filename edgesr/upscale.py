@@ -9,10 +9,12 @@ import torch
 
 from edgesr.cube import Cube, Normalisation, read_cube, write_cube
 from edgesr.cube.memory import require_memory
-from edgesr.cube.writers import require_writable
+from edgesr.cube.parts import cube_files
+from edgesr.cube.writers import written_files
 from edgesr.errors import DataError, ModelError
 from edgesr.evaluate import check_tile, super_resolve
 from edgesr.job import stored_bands
+from edgesr.outputs import check_outputs
 from edgesr.progress import stage
 from edgesr.weights import Loaded, load_network
 
@@ -20,7 +22,13 @@ _COPIES = 3  # of the result in float32: as the network gives it, in native numb
 
 
 def upscale_file(
-    source: str, target: Path, weights: str, tile: int | None = None, factory: str | None = None
+    source: str,
+    target: Path,
+    weights: str,
+    tile: int | None = None,
+    factory: str | None = None,
+    *,
+    overwrite: bool = False,
 ) -> Cube:
     """Super-resolve the cube ``source`` and write it to ``target``.
 
@@ -31,13 +39,16 @@ def upscale_file(
         tile: LR side of the tiles that are super-resolved at a time; None is as large as the
             memory allows.
         factory: ``package.module:function`` that builds the network, where it is none of edgesr's.
+        overwrite: replace the files of ``target`` that exist, unless they are inputs.
 
     Raises:
+        OptionError: ``target`` exists, is an input, or cannot be written.
         ModelError: the weights do not say how to normalise.
         DataError: the cube lacks bands that the network needs, the result does not fit into the
-            memory, or ``target`` cannot be written.
+            memory, or ``target`` has an unknown suffix.
     """
-    require_writable(target)
+    inputs = [*cube_files(source), Path(weights)]
+    check_outputs(written_files(target), inputs, overwrite=overwrite)
     loaded = load_network(Path(weights), factory)
     result = upscale(read_cube(source), loaded, tile)
     write_cube(result, target)

@@ -67,11 +67,21 @@ def external_files(model: onnx.ModelProto, path: Path) -> list[Path]:
     return sorted(files)
 
 
+def model_files(path: Path | str) -> list[Path]:
+    """An ONNX file and those beside it that hold weights of its model.
+
+    Raises:
+        ExportError: no such file, no ONNX network in it, or weights as :func:`external_files`
+            refuses them.
+    """
+    path = Path(path)
+    return [path, *external_files(_read(path), path)]
+
+
 def file_hash(path: Path | str) -> str:
     """SHA-256, in hexadecimal, of an ONNX file and of the weights that stand beside it."""
-    path = Path(path)
     digest = hashlib.sha256()
-    for file in (path, *external_files(_read(path), path)):
+    for file in model_files(path):
         with file.open("rb") as stream:
             while block := stream.read(2**20):
                 digest.update(block)

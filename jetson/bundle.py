@@ -42,6 +42,7 @@ TOLERANCES: Mapping[str, Mapping[str, float]] = {
 _BOARD = Path(__file__).parent / "board"
 _NOT_COPIED = ("__pycache__",)
 _ONNX = "model.onnx"
+MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -112,12 +113,13 @@ def make_bundle(
             raise BundleError(f"{target} exists; choose another place, or allow to overwrite it")
     part = output.with_name(f".{output.name}.{os.getpid()}.part")
     packed = output.with_name(f".{output.name}.{os.getpid()}.part.tar.gz")
+    old = output.with_name(f".{output.name}.{os.getpid()}.old")
     try:
         _write(part, models, references, manifest)
         _read_as_the_board(part)
         write_tar_gz(packed, part, "bundle")
         if output.exists():
-            shutil.rmtree(output)
+            output.replace(old)
         part.replace(output)
         packed.replace(archive)
     except OSError as error:
@@ -126,14 +128,17 @@ def make_bundle(
             "another place"
         ) from error
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        if old.exists() and not output.exists():
+            old.replace(output)
+        for folder in (part, old):
+            shutil.rmtree(folder, ignore_errors=True)
         packed.unlink(missing_ok=True)
     return archive
 
 
 def identity(bundle: Path) -> str:
     """SHA-256 of a bundle's manifest; ``run.py --bundle-id`` on the board compares with it."""
-    return hashlib.sha256((bundle / "manifest.json").read_bytes()).hexdigest()
+    return hashlib.sha256((bundle / MANIFEST).read_bytes()).hexdigest()
 
 
 def _checked(name: str, path: Path) -> OnnxFile:
@@ -282,4 +287,4 @@ def _write(
         if path.is_file()
     }
     text = json.dumps({**manifest, "files": files}, indent=2, sort_keys=True, allow_nan=False)
-    (folder / "manifest.json").write_text(text + "\n", encoding="utf-8")
+    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")

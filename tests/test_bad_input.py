@@ -209,7 +209,7 @@ def test_a_target_rank_at_which_nothing_is_smaller(refused_compress, materials):
 
 def test_an_output_that_cannot_be_written(refused_compress, refused_train, workplace):
     (workplace / "file").write_text("in the way")
-    assert "--output file is a file; name a folder" in refused_compress("--output", "file")
+    assert "file is a file; name a folder" in refused_compress("--output", "file")
     assert "cannot be written" in refused_compress("--output", "file/run")
     assert "cannot be written" in refused_train("--output", "file/net.safetensors")
     assert "cannot be written" in refused_train("--output", "missing/net.safetensors")

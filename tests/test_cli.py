@@ -312,7 +312,7 @@ def test_ctrl_c_leaves_a_run_that_resume_completes(
         last = process.stderr.read().splitlines()[-1]
         assert process.wait() == 130
     assert last == "edgesr: interrupted; finish it with the same command and --resume"
-    assert (workplace / "run/recipe.toml").is_file()
+    assert (workplace / "run/.state/recipe.toml").is_file()
     assert not (workplace / "run/report.json").exists()
 
     capsys.readouterr()

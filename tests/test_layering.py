@@ -13,7 +13,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 LEVELS = [
     {"errors", "files"},
-    {"boards", "cube", "latency", "metrics", "options", "progress"},
+    {"boards", "cube", "latency", "locks", "metrics", "options", "outputs", "progress"},
     {"recipe", "report", "tiling"},
     {"evaluate", "models", "surgery"},
     {"foreign"},

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import count
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -22,9 +29,15 @@ from export.errors import ExportError
 
 
 def begun(path: Path, recipe: CompressRecipe | None = None, **flags: bool) -> RunFolder:
+    """A folder whose run has begun; as after the end of its process, it is not locked."""
     folder = RunFolder(path, **{"overwrite": False, "resume": False, **flags})
     folder.create(recipe or CompressRecipe())
+    folder.release()
     return folder
+
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+BEGUN = {".state", ".state/recipe.toml", ".state/draft", ".state/draft/recipe.toml"}
 
 
 def names(path: Path) -> set[str]:
@@ -44,8 +57,8 @@ def test_the_default_folder_is_named_after_the_time(tmp_path, monkeypatch):
 
 def test_create_and_finish(tmp_path):
     folder = begun(tmp_path / "run", CompressRecipe(rank=16))
-    assert names(folder.path) == {".state", "recipe.toml"}
-    assert CompressRecipe.load(folder.path / "recipe.toml") == CompressRecipe(rank=16)
+    assert names(folder.path) == BEGUN
+    assert CompressRecipe.load(folder.draft / "recipe.toml") == CompressRecipe(rank=16)
     folder.finish({"answer": 42})
     assert names(folder.path) == {"recipe.toml", "report.json"}
     assert json.loads((folder.path / "report.json").read_text()) == {"answer": 42}
@@ -53,7 +66,7 @@ def test_create_and_finish(tmp_path):
 
 def test_a_folder_that_is_empty_is_used(tmp_path):
     (tmp_path / "run").mkdir()
-    assert names(begun(tmp_path / "run").path) == {".state", "recipe.toml"}
+    assert names(begun(tmp_path / "run").path) == BEGUN
 
 
 def test_a_run_is_not_replaced_unasked(tmp_path):
@@ -72,14 +85,18 @@ def test_files_of_another_kind_are_never_touched(tmp_path, flag):
 
 def test_overwriting_leaves_nothing_of_the_earlier_run(tmp_path):
     folder = begun(tmp_path / "run", CompressRecipe(rank=8))
-    (folder.path / "__pycache__").mkdir()  # somebody has imported the loader
-    written = ("student.safetensors", "model.onnx", ".state/candidates.json", "__pycache__/a.pyc")
-    for name in (*written, "mine.txt"):
-        (folder.path / name).write_text("[]")
+    for name in ("student.safetensors", "model.onnx"):
+        (folder.draft / name).write_text("[]")
+    folder.remember("candidates", list)
     folder.finish({})
+    (folder.path / "__pycache__").mkdir()  # somebody has imported the loader
+    for name in ("__pycache__/a.pyc", "mine.txt"):
+        (folder.path / name).write_text("[]")
     folder = begun(tmp_path / "run", CompressRecipe(rank=16), overwrite=True)
-    assert names(folder.path) == {".state", "recipe.toml", "mine.txt"}
+    folder.finish({"run": 2})
+    assert names(folder.path) == {"report.json", "recipe.toml", "mine.txt"}
     assert CompressRecipe.load(folder.path / "recipe.toml").rank == 16
+    assert json.loads((folder.path / "report.json").read_text()) == {"run": 2}
 
 
 def test_a_complete_run_cannot_be_resumed(tmp_path):
@@ -90,9 +107,9 @@ def test_a_complete_run_cannot_be_resumed(tmp_path):
 
 def test_a_run_of_other_options_cannot_be_resumed(tmp_path):
     begun(tmp_path / "run", CompressRecipe(rank=8))
-    with pytest.raises(OptionError, match=r"had other options; see its recipe\.toml"):
+    with pytest.raises(OptionError, match=r"had other options; see .*recipe\.toml"):
         begun(tmp_path / "run", CompressRecipe(rank=16), resume=True)
-    assert CompressRecipe.load(tmp_path / "run" / "recipe.toml").rank == 8
+    assert CompressRecipe.load(tmp_path / "run/.state/recipe.toml").rank == 8
 
 
 def test_there_must_be_something_to_resume(tmp_path):
@@ -150,7 +167,7 @@ def test_a_refused_start_leaves_an_interrupted_run_alone(tmp_path):
 
 def test_abandoning_removes_what_was_written(tmp_path):
     folder = begun(tmp_path / "run")
-    (folder.path / "student.safetensors").touch()
+    (folder.draft / "student.safetensors").touch()
     folder.abandon()
     assert not folder.path.exists()
     (tmp_path / "run").mkdir()
@@ -291,7 +308,7 @@ def test_an_interrupted_run_is_completed_by_resume(
         interrupt(pressed, target, call)
         with pytest.raises(KeyboardInterrupt):
             compress(recipe, Path("run"))
-    assert (workplace / "run/recipe.toml").is_file()
+    assert (workplace / "run/.state/recipe.toml").is_file()
     assert not (workplace / "run/report.json").exists() or "rmtree" in target
     with pytest.raises(OptionError, match="--resume"):
         compress(recipe, Path("run"))
@@ -311,7 +328,7 @@ def test_an_interruption_while_the_folder_is_made(workplace, plain_export, monke
         interrupt(pressed, "edgesr.recipe:CompressRecipe.save", 1)
         with pytest.raises(KeyboardInterrupt):
             compress(recipe, Path("run"))
-    assert names(workplace / "run") == set()
+    assert names(workplace / "run") == {".state", ".state/draft"}
     assert compress(recipe, Path("run"))["student"]
 
 
@@ -363,3 +380,132 @@ def test_a_run_that_fails_late_leaves_no_folder(workplace, plain_export, recipe)
     with pytest.raises(OptionError, match="no candidate stays within"):
         compress(hopeless, Path("run"))
     assert names(workplace) == set()
+
+
+# --- replacing a finished run ------------------------------------------------------------------
+
+
+REPLACING = """
+import os, signal, sys
+from pathlib import Path
+from edgesr.recipe import CompressRecipe
+from edgesr.run import RunFolder
+
+MAKE
+left = int(sys.argv[1])
+
+def kill(event, arguments):
+    global left
+    if event in ("os.mkdir", "os.remove", "os.rename", "os.rmdir", "shutil.rmtree"):
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(kill)
+folder = RunFolder(Path("run"), overwrite=True, resume=False)
+folder.create(CompressRecipe(rank=16))
+make(folder, "new", ("student.safetensors", "models/new.onnx"))
+folder.finish({"run": "new"})
+folder.release()
+"""
+
+
+def make(folder: RunFolder, content: str, files: tuple[str, ...]) -> None:
+    """What a run does between create() and finish()."""
+    for name in files:
+        (folder.draft / name).parent.mkdir(exist_ok=True)
+        (folder.draft / name).write_text(content)
+
+
+def content(path: Path) -> dict[str, str]:
+    """Every file outside the state."""
+    files = (item for item in path.rglob("*") if item.is_file() and ".state" not in item.parts)
+    return {str(item.relative_to(path)): item.read_text() for item in files}
+
+
+def test_a_run_that_is_replaced_survives_every_kill(workplace):
+    """Killed before any change of the file system: there is a whole run, or a resumable one."""
+    program = REPLACING.replace("MAKE", inspect.getsource(make))
+    variables = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    seen = set()
+    for steps in count():
+        shutil.rmtree("run", ignore_errors=True)
+        folder = begun(Path("run"), CompressRecipe(rank=8))
+        make(folder, "old", ("student.safetensors", "model.onnx", "models/old.onnx"))
+        folder.finish({"run": "old"})
+        Path("run/mine.txt").write_text("mine")
+        old = content(Path("run"))
+        finished = subprocess.run([sys.executable, "-c", program, str(steps)], env=variables)
+        found = content(Path("run"))
+        if "report.json" in found:
+            which = json.loads(found["report.json"])["run"]
+            assert which == "new" or found == old
+            assert ("models/new.onnx" in found) == (which == "new")
+        else:
+            which = "none"
+        seen.add(which)
+        if Path("run/.state/recipe.toml").is_file():
+            resumed = RunFolder(Path("run"), overwrite=False, resume=True)
+            resumed.create(CompressRecipe(rank=16))
+            if resumed.is_complete:
+                assert resumed.publish() == {"run": "new"}
+            else:
+                assert found == old
+                make(resumed, "new", ("student.safetensors", "models/new.onnx"))
+                resumed.finish({"run": "new"})
+            resumed.release()
+            found = content(Path("run"))
+            which = "new"
+        assert which in ("old", "new")
+        if which == "new":
+            assert set(found) == {
+                "student.safetensors", "models/new.onnx", "recipe.toml", "report.json", "mine.txt"
+            }  # fmt: skip
+            assert found["student.safetensors"] == "new"
+            with pytest.raises(OptionError, match="is complete"):
+                RunFolder(Path("run"), overwrite=False, resume=True)
+        if finished.returncode == 0:
+            break
+        assert finished.returncode == -signal.SIGKILL
+    assert seen == {"old", "none", "new"}
+
+
+def test_a_new_start_takes_a_run_that_was_all_but_finished_as_the_earlier_one(tmp_path):
+    folder = begun(tmp_path / "run", CompressRecipe(rank=8))
+    make(folder, "whole", ("student.safetensors",))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RunFolder, "publish", lambda folder: None)
+        folder.finish({"run": "whole"})
+    begun(tmp_path / "run", CompressRecipe(rank=16), overwrite=True).abandon()
+    found = content(tmp_path / "run")
+    assert found["student.safetensors"] == "whole"
+    assert json.loads(found["report.json"]) == {"run": "whole"}
+
+
+def test_a_run_that_fails_leaves_the_earlier_one(
+    workplace, plain_export, monkeypatch, recipe, expected
+):
+    shutil.copytree(expected, "run")
+    before = {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()}
+
+    def same() -> bool:
+        kept = (path for path in Path("run").rglob("*") if ".state" not in path.parts)
+        return before == {path: path.read_bytes() for path in kept if path.is_file()}
+
+    hopeless = replace(recipe, method="lowrank", rank_target=0.1, init="weights", max_psnr_drop=0.0)
+    with pytest.raises(OptionError, match="no candidate stays within"):
+        compress(hopeless, Path("run"), overwrite=True)
+    assert same()
+    assert not Path("run/.state").exists()
+
+    be_steady(monkeypatch)
+    with monkeypatch.context() as pressed:
+        interrupt(pressed, "edgesr.pipeline:write_page", 1)
+        with pytest.raises(KeyboardInterrupt):
+            compress(recipe, Path("run"), overwrite=True)
+    assert same()
+    report = compress(recipe, Path("run"), resume=True)
+    wanted = json.loads((expected / "report.json").read_text())
+    assert without_times(report) == without_times(wanted)
+    assert names(Path("run")) == names(expected)
+    assert not same()

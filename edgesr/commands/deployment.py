@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from edgesr.commands.parser import add_command, add_json, add_output
+from edgesr.commands.parser import add_command, add_json, add_output, file_to_write
 from edgesr.errors import OptionError
 
 
@@ -154,7 +154,7 @@ def _report(commands: Any) -> None:
         "write the HTML page of a finished run, with results from boards",
         "edgesr report runs/first --import orin-15w.json",
         run_report,
-        arguments="RUN_DIR [--import result.json ...] [--output FILE]",
+        arguments="RUN_DIR [--import result.json ...] [--output FILE [--overwrite]]",
     )
     report.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="folder of edgesr compress")
     report.add_argument(
@@ -168,8 +168,12 @@ def _report(commands: Any) -> None:
         help="result.json of a bundle that ran on a board; several are shown side by side",
     )
     report.add_argument(
-        "--output", type=Path, metavar="FILE", help="page (default: RUN_DIR/report.html)"
+        "--output",
+        type=file_to_write,
+        metavar="FILE",
+        help="page (default: RUN_DIR/report.html, which is drawn again)",
     )
+    report.add_argument("--overwrite", action="store_true", help="replace another existing FILE")
 
 
 def run_export(options: argparse.Namespace) -> None:
@@ -246,5 +250,5 @@ def run_report(options: argparse.Namespace) -> None:
     """Write the page of a finished run and print its name."""
     from edgesr.page import render_run
 
-    page = render_run(options.run_dir, options.imports, options.output)
+    page = render_run(options.run_dir, options.imports, options.output, overwrite=options.overwrite)
     print(f"{page}: open it in a browser; it needs no network and no other file")

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from edgesr.commands.parser import add_command, add_json
+from edgesr.commands.parser import add_command, add_json, file_to_write
 from edgesr.errors import OptionError
 
 
@@ -39,7 +39,7 @@ def _reproduce(commands: Any) -> None:
     )
     reproduce.add_argument(
         "--output",
-        type=Path,
+        type=file_to_write,
         default=Path("runs/reproduce.json"),
         metavar="FILE",
         help="results; what FILE holds already is not run again (default: runs/reproduce.json)",

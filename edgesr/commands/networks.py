@@ -7,8 +7,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from edgesr.commands.parser import add_command, add_json, add_output, recipe_of
-from edgesr.errors import DataError, OptionError
+from edgesr.commands.parser import (
+    add_command,
+    add_json,
+    add_output,
+    file_to_write,
+    recipe_file,
+    recipe_of,
+)
+from edgesr.errors import OptionError
 from edgesr.recipe import AnalyzeRecipe, CompressRecipe, TrainRecipe, WeightsRecipe
 
 
@@ -32,7 +39,7 @@ def _compress(commands: Any) -> None:
         CompressRecipe,
         after_interrupt="; finish it with the same command and --resume",
     )
-    add_output(compress, "DIR", "run folder (default: runs/<date>-<time>)")
+    add_output(compress, "DIR", "run folder (default: runs/<date>-<time>)", kind=Path)
     compress.add_argument("--resume", action="store_true", help="finish an interrupted run")
     compress.add_argument(
         "--recipe", type=Path, metavar="FILE", help="take options from a recipe.toml first"
@@ -48,7 +55,7 @@ def _analyze(commands: Any) -> None:
         run_analyze,
         AnalyzeRecipe,
     )
-    add_output(analyze, "DIR", "folder for the two figures (default: none are drawn)")
+    add_output(analyze, "DIR", "folder for the two figures (default: none are drawn)", kind=Path)
     add_json(analyze)
 
 
@@ -95,7 +102,9 @@ def _upscale(commands: Any) -> None:
         arguments="IN OUT --weights FILE [options]",
     )
     upscale.add_argument("input", metavar="IN", help="LR cube, in the units of the training scene")
-    upscale.add_argument("output", type=Path, metavar="OUT", help="SR cube: .tif, .hdr, .npz, .npy")
+    upscale.add_argument(
+        "output", type=file_to_write, metavar="OUT", help="SR cube: .tif, .hdr, .npz, .npy"
+    )
     upscale.add_argument("--weights", required=True, metavar="FILE", help="weights, .safetensors")
     upscale.add_argument(
         "--model", metavar="FACTORY", help="your own package.module:factory that the weights fit"
@@ -125,17 +134,30 @@ def run_compress(options: argparse.Namespace) -> None:
     from edgesr.compress import compress
     from edgesr.report import render
 
-    render(compress(recipe, options.output, overwrite=options.overwrite, resume=options.resume))
+    report = compress(
+        recipe,
+        options.output,
+        overwrite=options.overwrite,
+        resume=options.resume,
+        reads=recipe_file(options),
+    )
+    render(report)
 
 
 def run_analyze(options: argparse.Namespace) -> None:
     """Print a network's upsamplers and spectra; draw the two figures when a folder is given."""
     recipe = recipe_of(AnalyzeRecipe, options)
-    from edgesr.analyze import analyze, draw, render
+    from edgesr.analyze import SHARES, SPECTRUM, analyze, draw, render
+    from edgesr.job import files_read
+    from edgesr.outputs import check_outputs
 
+    reads, overwrite = files_read(recipe), options.overwrite
+    if options.output is not None:  # before the work; after it, all names are known
+        likely = [options.output / name for name in (SHARES, SPECTRUM)]
+        check_outputs(likely, reads, overwrite=overwrite, makes_folder=True)
     analysis = analyze(recipe)
     if options.output is not None:
-        draw(analysis, options.output, overwrite=options.overwrite)
+        draw(analysis, options.output, overwrite=overwrite, reads=reads)
     print(json.dumps(analysis.to_dict(), indent=2) if options.json else render(analysis))
 
 
@@ -150,6 +172,7 @@ def run_train(options: argparse.Namespace) -> None:
         overwrite=options.overwrite,
         resume=options.resume,
         half=options.half,
+        reads=recipe_file(options),
     )
     if summary:
         print(summary)
@@ -166,14 +189,17 @@ def run_evaluate(options: argparse.Namespace) -> None:
 
 def run_upscale(options: argparse.Namespace) -> None:
     """Super-resolve a whole cube and write it with its metadata."""
-    if options.output.exists() and not options.overwrite:
-        raise DataError(f"{options.output} exists; pass --overwrite or another name")
     if options.tile is not None and options.tile < 1:
         raise OptionError(f"--tile must be at least 1, not {options.tile}")
     from edgesr.upscale import upscale_file
 
     result = upscale_file(
-        options.input, options.output, options.weights, options.tile, options.model
+        options.input,
+        options.output,
+        options.weights,
+        options.tile,
+        options.model,
+        overwrite=options.overwrite,
     )
     height, width, bands = result.shape
     print(f"{options.output}: {height} x {width} pixels, {bands} bands")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from dataclasses import Field, fields
 from pathlib import Path
@@ -72,17 +73,33 @@ def _add_option(group: Any, kind: type, item: Field[Any]) -> None:
     group.add_argument(option_name(item.name), type=kind, metavar=metavar, help=text, **settings)
 
 
+def file_to_write(text: str) -> Path:
+    """Turn an argument into the path of a file; ``Path`` alone would drop a slash at the end."""
+    if text.endswith(("/", "/.", os.sep)):
+        raise argparse.ArgumentTypeError(f"{text} is the name of a folder; name a file")
+    return Path(text)
+
+
 def add_output(
-    parser: argparse.ArgumentParser, metavar: str, text: str, required: bool = False
+    parser: argparse.ArgumentParser,
+    metavar: str,
+    text: str,
+    required: bool = False,
+    kind: Callable[[str], Path] = file_to_write,
 ) -> None:
-    """Add --output and --overwrite."""
-    parser.add_argument("--output", type=Path, metavar=metavar, help=text, required=required)
+    """Add --output and --overwrite; ``kind`` is ``Path`` where the output is a folder."""
+    parser.add_argument("--output", type=kind, metavar=metavar, help=text, required=required)
     parser.add_argument("--overwrite", action="store_true", help=f"replace an existing {metavar}")
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Add --json."""
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+
+
+def recipe_file(options: argparse.Namespace) -> list[Path]:
+    """The file that --recipe names, if any."""
+    return [] if options.recipe is None else [options.recipe]
 
 
 def recipe_of(kind: type[R], options: argparse.Namespace) -> R:

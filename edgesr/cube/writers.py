@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 import warnings
@@ -43,13 +42,15 @@ def write_cube(cube: Cube, path: Path) -> None:
         raise DataError(f"{path}: cannot be written ({reason}); choose another folder") from error
 
 
-def require_writable(path: Path) -> None:
-    """Raise what :func:`write_cube` would raise for ``path``, before long work is done for it."""
-    _writer(path)
-    if not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
-        raise DataError(
-            f"{path}: cannot be written (no such folder, or not allowed); choose another folder"
-        )
+def written_files(path: Path) -> list[Path]:
+    """The files that :func:`write_cube` writes for ``path``.
+
+    Raises:
+        DataError: a suffix that it does not know.
+    """
+    if _writer(path) is _write_envi:
+        return [path.with_suffix(suffix) for suffix in _ENVI]
+    return [path]
 
 
 def _writer(path: Path) -> Callable[[Cube, Path], None]:

@@ -36,6 +36,15 @@ def save(path: Path, run: dict[str, Any], state: dict[str, Any]) -> None:
         ) from error
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Whether :func:`save` wrote a file."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception:  # what a damaged or foreign file raises is not documented
+        return False
+    return isinstance(content, dict) and {"format", "run", "state"} <= content.keys()
+
+
 def load(path: Path, run: dict[str, Any]) -> dict[str, Any]:
     """Read the state of the same run.
 

@@ -10,8 +10,10 @@ from typing import Any
 
 import torch
 
+from edgesr.cube.parts import cube_files
 from edgesr.errors import OptionError
 from edgesr.job import prepare_torch
+from edgesr.outputs import check_folder, check_outputs
 from edgesr.recipe import EMBEDDED, Recipe
 from edgesr.report import environment
 from edgesr.reproduce import catalogue, real
@@ -53,7 +55,7 @@ def reproduce(
 
     Raises:
         OptionError: an unknown table, a cube that is missing or belongs to another table, or
-            options out of range.
+            options out of range; the results file is a cube, or another process is writing it.
         DataError: a cube does not fit, or the file holds results of another cube.
     """
     catalogue.check_name(name)
@@ -70,16 +72,19 @@ def reproduce(
         tables = catalogue.rehearsed(tables)
     elif epochs is not None:
         tables = catalogue.shortened(tables, epochs)
+    files = [file for cube in cubes.values() for file in cube_files(cube)]
+    check_outputs([output], files, overwrite=True, makes_folder=True)
     prepare_torch(Recipe(device=device, threads=threads))
     scenes = Scenes(cubes)
-    store = Store(output)
-    _check_cubes(store, scenes, cubes)
-    runner = Runner(store, scenes, device)
-    if name == real.NAME:
-        runner.run_all(real.by_seed(tables, list(cubes)), keep_all=False)
-    else:
-        runner.run_all([trial for table in tables for trial in table.trials()])
-    _finish(store, tables, name, device, {"quick": quick, "epochs": epochs})
+    with Store.locked(output) as store:
+        check_folder(store.folder, files)
+        _check_cubes(store, scenes, cubes)
+        runner = Runner(store, scenes, device)
+        if name == real.NAME:
+            runner.run_all(real.by_seed(tables, list(cubes)), keep_all=False)
+        else:
+            runner.run_all([trial for table in tables for trial in table.trials()])
+        _finish(store, tables, name, device, {"quick": quick, "epochs": epochs})
     return store.content
 
 

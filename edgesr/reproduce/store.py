@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from edgesr.errors import DataError
 from edgesr.files import atomic_path
+from edgesr.locks import Lock
 from edgesr.reproduce.trial import Trial
 
 FORMAT = 1
@@ -29,6 +32,25 @@ class Store:
         self.content: dict[str, Any] = {"format": FORMAT, "experiments": {}, "trials": {}}
         if path.exists():
             self.content = load(path)
+
+    @classmethod
+    @contextmanager
+    def locked(cls, path: Path) -> Iterator[Self]:
+        """Open the store so that no other process does; the folder is made.
+
+        Raises:
+            OptionError: another process has it, or the folder cannot be written.
+            DataError: the file is no results file.
+        """
+        new = [folder for folder in path.parents if not folder.exists()]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with Lock(path.with_name(f".{path.name}.lock"), path):
+                yield cls(path)
+        finally:
+            with suppress(OSError):  # what was refused leaves no trace
+                for folder in new:
+                    folder.rmdir()
 
     def get(self, trial: Trial) -> dict[str, Any] | None:
         """Return the result of a trial, None before it is done."""

@@ -138,7 +138,10 @@ def searching(recipe, workplace) -> Callable[..., Search]:
     def start(output: str, resume: bool = False) -> Search:
         folder = RunFolder(Path(output), overwrite=False, resume=resume)
         folder.create(recipe)
-        found, _ = search(recipe, folder, surgeon, candidates, candidates[-1], job.model)
+        try:
+            found, _ = search(recipe, folder, surgeon, candidates, candidates[-1], job.model)
+        finally:
+            folder.release()
         return found
 
     return start
