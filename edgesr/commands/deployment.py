@@ -219,11 +219,14 @@ def run_engine(options: argparse.Namespace) -> None:
 
 
 def run_bundle(options: argparse.Namespace) -> None:
-    """Pack a finished run and print the archive's name."""
+    """Pack a finished run and print the archive's name, and what makes sure that it is this one."""
     from edgesr.bundle import bundle
+    from edgesr.run import BUNDLE
+    from jetson.bundle import identity
 
     archive = bundle(options.run_dir, overwrite=options.overwrite)
     print(f"{archive}: copy it to the board, unpack it, and run python3 run.py in it")
+    print(f"SHA-256 of its manifest, which run.py prints too: {identity(options.run_dir / BUNDLE)}")
 
 
 def run_bench(options: argparse.Namespace) -> None:
