@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from edgesr.errors import OptionError
 from edgesr.job import open_scene
 from edgesr.progress import stage
 from edgesr.recipe import CompressRecipe
+from edgesr.report import read_report
 from edgesr.run import RECIPE, STUDENT, finished_report
 from edgesr.weights import load_network
 from export.runtime import session
@@ -35,10 +35,10 @@ def bundle(run: Path, *, overwrite: bool = False) -> Path:
 
     Raises:
         OptionError: the folder is no finished run.
+        ReportError: its report cannot be read, or does not fit the schema.
         BundleError: the bundle exists, or cannot be written.
     """
-    report = json.loads(finished_report(run).read_text())
-    return bundle_report(run, report, overwrite=overwrite)
+    return bundle_report(run, read_report(finished_report(run)), overwrite=overwrite)
 
 
 def bundle_report(run: Path, report: dict[str, Any], *, overwrite: bool = False) -> Path:

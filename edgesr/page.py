@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from edgesr.boards import read_boards
 from edgesr.errors import OptionError
-from edgesr.report import ReportError, validate
+from edgesr.report import read_report
 from edgesr.report.page import write_page
 from edgesr.report.pictures import Pictures
 from edgesr.run import PAGE, PICTURES, finished_report
@@ -27,18 +26,14 @@ def render_run(run: Path, imports: Sequence[Path] = (), output: Path | None = No
 
     Raises:
         OptionError: the folder is no finished run, or the file cannot be written.
-        ReportError: its report does not fit the schema.
+        ReportError: its report cannot be read, or does not fit the schema.
         DataError: a board's result or the stored pictures cannot be read.
     """
     source = finished_report(run)
     target = output or run / PAGE
     if target.suffix.lower() not in (".html", ".htm"):
         raise OptionError(f"--output {target} is no .html file; the page is one")
-    try:
-        report = json.loads(source.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ReportError(f"{source} cannot be read: {error}; run edgesr compress again") from error
-    validate(report)
+    report = read_report(source)
     boards = read_boards(imports)
     stored = run / PICTURES
     pictures = Pictures.load(stored) if stored.is_file() else None

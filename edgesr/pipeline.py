@@ -258,11 +258,16 @@ def _make(
         write_network(network, job, recipe.latency_tile, path, like=folder.path / ONNX)
         return path
 
+    def written(made: Made) -> bool:
+        paths = [*(model.path for model in made.models), *(one.path for one in made.engines)]
+        return all((folder.path / path).is_file() for path in paths)
+
     def compute() -> dict[str, Any]:
         source, tuner = folder.path / ONNX, tune if recipe.qat else None
         return deployment.make(recipe, folder.path, source, job, tuner).to_dict()
 
-    return Made.from_dict(folder.remember("deployment", compute))
+    made: Made = folder.remember("deployment", compute, Made, written)
+    return made
 
 
 def _pictures(folder: RunFolder, job: Job, student: nn.Module, made: Made) -> Pictures:

@@ -10,9 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from edgesr.errors import OptionError
+from edgesr.errors import DataError, OptionError
 from edgesr.files import atomic_path
+from edgesr.progress import tell
 from edgesr.recipe import CompressRecipe
+from edgesr.stored import read_json, typed
 
 RECIPE = "recipe.toml"
 REPORT = "report.json"
@@ -79,7 +81,7 @@ class RunFolder:
         if used and not (overwrite or resume):
             raise OptionError(f"{path} holds a run; pass --overwrite, --resume or another --output")
         if resume:
-            self.timing = self._load("timing") or {}
+            self.timing = self._load("timing", dict[str, float]) or {}
 
     def create(self, recipe: CompressRecipe) -> None:
         """Make the folder and write the recipe into it.
@@ -109,14 +111,24 @@ class RunFolder:
         """Return the path of a state file, which :meth:`finish` removes."""
         return self.path / STATE / name
 
-    def remember(self, name: str, compute: Callable[[], Any]) -> Any:
-        """Return the stored result of a stage, or compute and store it (as JSON)."""
-        stored = self._load(name)
+    def remember(
+        self,
+        name: str,
+        compute: Callable[[], Any],
+        kind: Any = Any,
+        holds: Callable[[Any], bool] = lambda _: True,
+    ) -> Any:
+        """Return the stored result of a stage, or compute and store it (as JSON).
+
+        It comes as ``kind``, see :func:`edgesr.stored.typed`. A stored one that is damaged,
+        something else, or for which ``holds`` is false, is computed again.
+        """
+        stored = self._load(name, kind, holds)
         if stored is not None:
             return stored
         value = compute()
         self._store(name, value)
-        return value
+        return typed(kind, value)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -162,9 +174,18 @@ class RunFolder:
             else:
                 path.unlink(missing_ok=True)
 
-    def _load(self, name: str) -> Any:
+    def _load(self, name: str, kind: Any, holds: Callable[[Any], bool] = lambda _: True) -> Any:
         path = self.state(f"{name}.json")
-        return json.loads(path.read_text()) if path.is_file() else None
+        if not path.is_file():
+            return None
+        try:
+            value = typed(kind, read_json(path, "the state", finite=False), path.name)
+            if not holds(value):
+                raise ValueError(f"{path} does not belong to this run")
+            return value
+        except (DataError, ValueError) as error:
+            tell(f"{error}; that stage is done again")
+            return None
 
     def _store(self, name: str, value: Any) -> None:
         with atomic_path(self.state(f"{name}.json")) as temporary:

@@ -12,7 +12,7 @@ from edgesr.cube.memory import require_memory
 from edgesr.cube.writers import require_writable
 from edgesr.errors import DataError, ModelError
 from edgesr.evaluate import check_tile, super_resolve
-from edgesr.job import stored_bands
+from edgesr.job import LR_PATCH, check_fit, stored_bands
 from edgesr.progress import stage
 from edgesr.weights import Loaded, load_network
 
@@ -62,6 +62,7 @@ def upscale(cube: Cube, loaded: Loaded, tile: int | None = None) -> Cube:
     if invalid.all():
         raise DataError(f"{cube.name} holds no valid pixel; nothing to super-resolve")
     scale = int(stored["scale"])
+    check_fit(loaded.model.eval(), torch.rand(1, cube.shape[2], LR_PATCH, LR_PATCH), scale)
     height, width, bands = (cube.shape[0] * scale, cube.shape[1] * scale, cube.shape[2])
     require_memory(
         _COPIES * 4 * height * width * bands,

@@ -12,11 +12,13 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LEVELS = [
-    {"errors", "files"},
+    {"errors", "files", "schema"},
+    {"stored"},
     {"boards", "cube", "latency", "metrics", "options", "progress"},
     {"recipe", "report", "tiling"},
     {"evaluate", "models", "surgery"},
     {"foreign"},
+    {"header"},
     {"cost", "distill", "weights"},
     {"entries", "job", "pictures"},
     {"analyze", "compare", "convert", "engine", "training", "upscale"},
