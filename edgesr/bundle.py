@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,21 +63,11 @@ def bundle_report(run: Path, report: dict[str, Any], *, overwrite: bool = False)
     with torch.inference_mode():
         answers = [student.model(tile).numpy() for tile in tiles]
     outputs = dict.fromkeys(files, answers)
-    facts: dict[str, Any] = {
-        "network": report["student"]["model"],
-        "surgery": report["chosen"],
-        "metrics": {precision: model["metrics"] for precision, model in models.items()},
-        "data": {key: report["data"][key] for key in ("name", "shape", "bands", "scale")},
-        "normalisation": report["data"]["normalisation"],
-        "created": report["created"],
-    }
-    if "search" in report:
-        facts["design"] = next(t["label"] for t in report["search"]["trials"] if t["chosen"])
+    facts = _facts(run, report, models)
     with stage("make the bundle"):
         if "int8" in files:
             own = session(files["int8"])
             outputs["int8"] = [own(tile.numpy()) for tile in tiles]
-            facts["int8"] = {key: models["int8"][key] for key in ("counts", "validation", "tuned")}
         return make_bundle(
             files,
             [tile.numpy() for tile in tiles],
@@ -86,3 +77,26 @@ def bundle_report(run: Path, report: dict[str, Any], *, overwrite: bool = False)
             tile_range=(smallest, (LARGEST, LARGEST)) if None in shape[2:] else None,
             overwrite=overwrite,
         )
+
+
+def _facts(
+    run: Path, report: Mapping[str, Any], models: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What the bundle says of the network; ``models`` of the report by precision."""
+    try:
+        facts: dict[str, Any] = {
+            "network": report["student"]["model"],
+            "surgery": report["chosen"],
+            "metrics": {precision: model["metrics"] for precision, model in models.items()},
+            "data": {key: report["data"][key] for key in ("name", "shape", "bands", "scale")},
+            "normalisation": report["data"]["normalisation"],
+            "created": report["created"],
+        }
+        if "search" in report:
+            facts["design"] = next(t["label"] for t in report["search"]["trials"] if t["chosen"])
+        if "int8" in models:
+            facts["int8"] = {key: models["int8"][key] for key in ("counts", "validation", "tuned")}
+    except (KeyError, StopIteration) as error:
+        missing = str(error) or "the chosen design"
+        raise OptionError(f"the report of {run} lacks {missing}; compress again") from error
+    return facts

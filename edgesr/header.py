@@ -61,7 +61,7 @@ def parse_header(text: str, path: Path, tensors: Mapping[str, Tensor]) -> dict[s
     _check_size(header, path, tensors)
     _check_data(header, path)
     if header["call"] and ":" not in header["model"]:
-        _refuse(path, "call", f"a {header['model']} is called plainly")
+        _refuse(path, "call", "a network of edgesr is called plainly")
     try:
         literal(header["extra_state"])  # the loader beside a student repeats it
     except ModelError as error:

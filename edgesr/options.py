@@ -59,10 +59,14 @@ def option(
 
 def field_type(recipe: type, name: str) -> type:
     """Return the plain type of a field: ``int`` for ``int | None``."""
-    hint = get_type_hints(recipe)[name]
+    return _plain(get_type_hints(recipe)[name])
+
+
+def _plain(hint: Any) -> type:
     if isinstance(hint, UnionType):
         hint = next(kind for kind in get_args(hint) if kind is not type(None))
-    return hint
+    plain: type = hint
+    return plain
 
 
 @dataclass(frozen=True)
@@ -70,9 +74,10 @@ class Options:
     """A set of options: its fields are declared with :func:`option`, its values always valid."""
 
     def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
         for item in fields(self):
             value, check = getattr(self, item.name), item.metadata["check"]
-            expected = field_type(type(self), item.name)
+            expected = _plain(hints[item.name])
             if value is None and item.default is None:
                 continue
             if expected is float and isinstance(value, int) and not isinstance(value, bool):
@@ -156,7 +161,7 @@ def option_name(name: str) -> str:
 
 def _listed(keys: Sequence[str], limit: int = 8) -> str:
     """Keys of anyone as one line: as they are, where that is what it takes."""
-    named = [key if key.isidentifier() else f"{key!r:.40}" for key in keys[:limit]]
+    named = [(key if key.isidentifier() else repr(key))[:40] for key in keys[:limit]]
     return ", ".join([*named, *(["..."] if len(keys) > limit else [])])
 
 

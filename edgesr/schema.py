@@ -9,6 +9,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from edgesr.errors import shown
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -42,7 +44,7 @@ def find_fault(package: str, name: str, content: Any, *, strict: bool = False) -
     place = error.json_path.removeprefix("$.").replace("$", "the top")
     reason = error.message
     return Fault(
-        " ".join(place.split())[:120],
+        shown(place[:120]),
         reason if len(reason) <= 160 else f"...{reason[-160:]}",
         error.schema.get("description"),
     )

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from edgesr.errors import DataError, EdgesrError
+from edgesr.errors import DataError, EdgesrError, shown
 
 LARGEST = 64 * 2**20
 """Bytes of a file that is still read; a real one has less than a hundredth of that."""
@@ -66,12 +66,6 @@ def require_file(path: Path) -> int:
     if not stat.S_ISREG(found.st_mode):
         raise ValueError(f"it is {'a folder' if stat.S_ISDIR(found.st_mode) else 'no plain file'}")
     return found.st_size
-
-
-def shown(path: Path) -> str:
-    """A path as one line."""
-    text = str(path)
-    return text if text.isprintable() else repr(text)
 
 
 def parse_json(content: str | bytes, *, finite: bool = True) -> Any:

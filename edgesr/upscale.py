@@ -33,7 +33,7 @@ def upscale_file(
         factory: ``package.module:function`` that builds the network, where it is none of edgesr's.
 
     Raises:
-        ModelError: the weights do not say how to normalise.
+        ModelError: the weights do not say how to normalise, or contradict their network.
         DataError: the cube lacks bands that the network needs, the result does not fit into the
             memory, or ``target`` cannot be written.
     """
@@ -62,7 +62,6 @@ def upscale(cube: Cube, loaded: Loaded, tile: int | None = None) -> Cube:
     if invalid.all():
         raise DataError(f"{cube.name} holds no valid pixel; nothing to super-resolve")
     scale = int(stored["scale"])
-    check_fit(loaded.model.eval(), torch.rand(1, cube.shape[2], LR_PATCH, LR_PATCH), scale)
     height, width, bands = (cube.shape[0] * scale, cube.shape[1] * scale, cube.shape[2])
     require_memory(
         _COPIES * 4 * height * width * bands,
@@ -72,6 +71,7 @@ def upscale(cube: Cube, loaded: Loaded, tile: int | None = None) -> Cube:
     values = np.array(cube.data, dtype=np.float32)
     values[invalid] = values[~invalid].mean(axis=0)
     lr = torch.from_numpy(np.ascontiguousarray(normalisation.apply(values).transpose(2, 0, 1)))
+    check_fit(loaded.model.eval(), lr[None, :, :LR_PATCH, :LR_PATCH], scale)
     with stage(f"super-resolve {cube.name}"):
         sr = super_resolve(loaded.model.eval(), lr, scale=scale, tile=tile)
     native = np.empty((*sr.shape[1:], len(sr)), dtype=np.float32)

@@ -22,14 +22,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from edgesr.errors import ModelError, brief
+from edgesr.errors import ModelError, brief, shown
 from edgesr.files import atomic_path
 from edgesr.foreign.calls import Call, adapt, call_of
 from edgesr.foreign.checkpoint import EXTRA_STATE, read_checkpoint, renamed
 from edgesr.foreign.factory import build, factory_of
 from edgesr.header import FORMAT, parse_header
 from edgesr.models import available, create_model, is_own
-from edgesr.stored import parse_json, require_file, shown
+from edgesr.stored import parse_json, require_file
 from edgesr.surgery import apply_changes, changes_of
 from edgesr.surgery.structure import skeleton
 

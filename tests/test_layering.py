@@ -12,8 +12,8 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LEVELS = [
-    {"errors", "files", "schema"},
-    {"stored"},
+    {"errors", "files"},
+    {"schema", "stored"},
     {"boards", "cube", "latency", "metrics", "options", "progress"},
     {"recipe", "report", "tiling"},
     {"evaluate", "models", "surgery"},

@@ -106,8 +106,8 @@ class Normalisation:
             )
         if not (np.isfinite(lower) & np.isfinite(upper) & (upper > lower)).all():
             raise DataError(
-                "the stored normalisation has an upper value that is not above the lower one, or not finite; "
-                "save the network again"
+                "the stored normalisation has an upper value that is not above the lower one, or "
+                "one that is not finite; save the network again"
             )
         return cls(mode, lower, upper)
 

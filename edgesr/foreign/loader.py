@@ -180,9 +180,10 @@ def _changes(model: nn.Module) -> Iterator[str]:
     done: set[str] = set()
     for change in changes_of(model):
         if "child" in change:
-            if change["site"] in modules:
-                yield _hoist(change, modules)
-                done.add(change["site"])
+            site = f"{change['layers'][1]}.{change['child']}".lstrip(".")
+            if site in modules:
+                yield _hoist(change, modules[site], modules[""])
+                done.add(site)
             continue
         for path in change["layers"]:
             # what lies in a module that was replaced later has gone, or is printed with it
@@ -214,11 +215,10 @@ def _at(path: str) -> str:
     return f"model.get_submodule({literal(path)})" if path else "model"
 
 
-def _hoist(change: Mapping[str, Any], modules: Mapping[str, nn.Module]) -> str:
+def _hoist(change: Mapping[str, Any], layer: nn.Module, model: nn.Module) -> str:
     caller, holder = change["layers"]
     names = ", ".join(literal(change[key]) for key in ("weight", "bias", "child"))
-    layer = _expression(modules[change["site"]], modules[""])
-    return f"hoist({_at(caller)}, {_at(holder)}, {names}, {layer})"
+    return f"hoist({_at(caller)}, {_at(holder)}, {names}, {_expression(layer, model)})"
 
 
 def _expression(module: nn.Module, model: nn.Module) -> str:
