@@ -176,7 +176,7 @@ class RunFolder:
 
     def _load(self, name: str, kind: Any, holds: Callable[[Any], bool] = lambda _: True) -> Any:
         path = self.state(f"{name}.json")
-        if not path.is_file():
+        if not path.exists():
             return None
         try:
             value = typed(kind, read_json(path, "the state", finite=False), path.name)
@@ -188,5 +188,9 @@ class RunFolder:
             return None
 
     def _store(self, name: str, value: Any) -> None:
-        with atomic_path(self.state(f"{name}.json")) as temporary:
-            temporary.write_text(json.dumps(value))
+        path = self.state(f"{name}.json")
+        try:
+            with atomic_path(path) as temporary:
+                temporary.write_text(json.dumps(value))
+        except IsADirectoryError as error:
+            raise OptionError(f"{path} is a folder, where a file has to be; remove it") from error

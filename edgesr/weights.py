@@ -5,7 +5,8 @@ The header key ``edgesr`` holds JSON: ``format``, ``model`` and ``config`` (argu
 network was trained on: bands, wavelengths, normalisation, degradation), ``training`` and, for
 networks of strangers, ``call`` (how they are called, see :mod:`edgesr.foreign.calls`), ``complex``
 (keys whose last axis is real and imaginary part) and ``extra_state`` (state that is no tensor). A
-network is rebuilt from its file alone, and no file is ever able to run code.
+network is rebuilt from its file alone, and no file is ever able to run code; what a header may say
+is in ``header.schema.json``, and is checked before anything is built.
 """
 
 from __future__ import annotations
@@ -256,7 +257,7 @@ def _build(
         _require_fit(apply_changes(bare, changes), state, path)
         return apply_changes(_own(header, path), changes)
     if factory is None:
-        name = header["model"]
+        name = shown(header["model"])
         raise ModelError(
             f"{path} holds a network built by {name}; confirm with --model {name} that this "
             "code may run"
@@ -292,7 +293,7 @@ def _require_fit(model: nn.Module, tensors: Mapping[str, Any], path: Path) -> No
         if isinstance(value, Tensor) and key in tensors and _shape(tensors[key]) != _shape(value)
     ]
     faults = [
-        f"{len(found)} {what} ({', '.join(found[:2])}{', ...' if len(found) > 2 else ''})"
+        f"{len(found)} {what} ({', '.join(map(shown, found[:2]))}{', ...' * (len(found) > 2)})"
         for found, what in (
             (missing, "missing"),
             (unexpected, "unexpected"),
@@ -324,5 +325,5 @@ def _fill(model: nn.Module, tensors: Mapping[str, Any], path: Path) -> None:
     for key, value in model.state_dict().items():
         if isinstance(value, Tensor) and not torch.isfinite(value).all():
             raise ModelError(
-                f"{path} holds values that are not finite, in {key}; use other weights"
+                f"{path} holds values that are not finite, in {shown(key)}; use other weights"
             )

@@ -201,6 +201,18 @@ def test_a_stage_whose_state_is_damaged_is_done_again(interrupted, capsys, damag
         assert str(found) in ("{'a': nan}", "{'a': inf}")
 
 
+def test_a_pipe_in_place_of_a_state_is_replaced_and_a_folder_refused(interrupted):
+    path = interrupted.state("stage.json")
+    path.unlink()
+    pipe(path)
+    assert interrupted.remember("stage", lambda: {"b": 2.5}) == {"b": 2.5}
+    assert json.loads(path.read_text()) == {"b": 2.5}
+    path.unlink()
+    folder(path)
+    with pytest.raises(OptionError, match=r"stage\.json is a folder"):
+        interrupted.remember("stage", lambda: 1)
+
+
 def test_a_state_of_another_run_is_done_again(interrupted, capsys):
     found = interrupted.remember("stage", lambda: {"b": 2.5}, dict[str, float], lambda v: "b" in v)
     assert found == {"b": 2.5}
