@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,10 +20,11 @@ from edgesr.deployment import Made
 from edgesr.errors import OptionError
 from edgesr.job import open_job
 from edgesr.recipe import CompressRecipe
-from edgesr.report import environment
+from edgesr.report import environment, read_report
 from edgesr.report.boards_table import DesktopRow, render_boards
 from edgesr.report.console import deployment_notes, deployment_table, notes
-from edgesr.run import RECIPE, STUDENT, finished_report
+from edgesr.run import RECIPE, REPORT, STUDENT, finished_report
+from edgesr.stored import typed
 from edgesr.surgery import Candidate, require_sites
 from edgesr.weights import load_network
 
@@ -82,7 +82,7 @@ def bench(run: Path, *, tile: int | None = None, threads: int | None = None) -> 
 
 
 def _report(run: Path) -> dict[str, Any]:
-    report: dict[str, Any] = json.loads(finished_report(run).read_text())
+    report = read_report(finished_report(run))
     if reason := report.get("not_exported"):
         raise OptionError(f"{run} holds no deployed models: {reason}")
     if "deployment" not in report:
@@ -92,8 +92,11 @@ def _report(run: Path) -> dict[str, Any]:
 
 def _made(run: Path, report: Mapping[str, Any]) -> Made:
     table = report["deployment"]
-    models = {entry["path"]: _model(entry) for entry in table["models"]}
-    engines = [Engine(**entry) for entry in table["engines"]]
+    try:
+        models = {entry["path"]: _model(entry) for entry in table["models"]}
+        engines = [typed(Engine, entry, "an engine") for entry in table["engines"]]
+    except ValueError as error:
+        raise OptionError(f"{run} has a damaged {REPORT}: {error}; compress again") from error
     _require(run, [*models, *(engine.path for engine in engines)])
     return Made(list(models.values()), engines, [])
 
@@ -101,7 +104,9 @@ def _made(run: Path, report: Mapping[str, Any]) -> Made:
 def _model(entry: Mapping[str, Any]) -> Model:
     """The model of an entry: on some runtimes one file gives several."""
     known = {item.name: entry[item.name] for item in fields(Model) if item.name in entry}
-    return Model(**{**known, "precision": Path(entry["path"]).stem.rpartition("-")[2]})
+    precision = Path(entry["path"]).stem.rpartition("-")[2]
+    model: Model = typed(Model, {**known, "precision": precision}, "a model")
+    return model
 
 
 def _require(run: Path, paths: Iterable[str]) -> None:
@@ -117,8 +122,11 @@ def _baseline(
     if report["paper_baseline"] is None:
         return {}
     groups = report["paper_baseline"]["groups"]
-    entry = next(one for one in report["candidates"] if one.get("groups") == groups)
-    candidate = Candidate("grouped", groups, entry["settings"], 0, 0)
+    listed = (one for one in report["candidates"] if one.get("groups") == groups)
+    settings = next((one.get("settings") for one in listed), None)
+    if settings is None:
+        raise OptionError(f"{REPORT} does not list the paper's network among its candidates")
+    candidate = Candidate("grouped", groups, settings, 0, 0)
     baseline, _ = candidate.perform(model, require_sites(model, example))
     return {deployment.BASELINE: baseline.eval()}
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, NoReturn
 
 from edgesr.errors import DataError
+from edgesr.schema import find_fault
+from edgesr.stored import read_json
 
 SCHEMA_VERSION = 1
-LARGEST = 64 * 2**20
-"""Bytes of a result that is still read; a real one has some ten thousand."""
+ADVICE = "import the result.json that the board wrote, unchanged"
 
 
 @dataclass(frozen=True)
@@ -45,25 +42,15 @@ def read_board(path: Path) -> BoardResult:
     Raises:
         DataError: the file is missing, too large, no JSON, or does not fit the schema.
     """
-    try:
-        if path.stat().st_size > LARGEST:
-            _refuse(path, f"it has more than {LARGEST // 2**20} MB")
-        content = json.loads(path.read_bytes(), parse_constant=_not_a_number, parse_float=_finite)
-    except OSError as error:
-        raise DataError(f"cannot read the board result {path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        _refuse(path, f"it is not valid JSON: {error}")
+    content = read_json(path, "the board result", advice=ADVICE)
     if not isinstance(content, dict) or "schema_version" not in content:
         _refuse(path, "it has no schema_version")
     version = content["schema_version"]
     if version != SCHEMA_VERSION:
         _refuse(path, f"its schema_version is {version!r:.40}, this edgesr reads {SCHEMA_VERSION}")
-    from jsonschema.exceptions import best_match
-
-    fault = best_match(_validator().iter_errors(content))
+    fault = find_fault("jetson.board", "result.schema.json", content)
     if fault is not None:
-        place = fault.json_path.removeprefix("$.").replace("$", "the top")
-        _refuse(path, f"at {place:.120}: {_short(fault.message)}")
+        _refuse(path, f"at {fault.place}: {fault.reason}")
     return BoardResult(path.name, content)
 
 
@@ -72,29 +59,5 @@ def is_absent(value: Any) -> bool:
     return isinstance(value, dict) and set(value) == {"absent"}
 
 
-@cache
-def _validator() -> Any:
-    from jsonschema import Draft202012Validator
-
-    schema = files("jetson.board").joinpath("result.schema.json").read_text("utf-8")
-    return Draft202012Validator(json.loads(schema))
-
-
 def _refuse(path: Path, why: str) -> NoReturn:
-    raise DataError(
-        f"{path} is no result of a bundle's run.py: {why}; import the result.json that the board"
-        " wrote, unchanged"
-    )
-
-
-def _not_a_number(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no JSON number")
-
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    return number if math.isfinite(number) else _not_a_number(digits)
-
-
-def _short(message: str, limit: int = 160) -> str:
-    return message if len(message) <= limit else f"...{message[-limit:]}"
+    raise DataError(f"{path} is no result of a bundle's run.py: {why}; {ADVICE}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from edgesr.job import files_read, open_scene
 from edgesr.outputs import check_folder, check_outputs
 from edgesr.progress import stage
 from edgesr.recipe import CompressRecipe
+from edgesr.report import read_report
 from edgesr.run import ARCHIVE, BUNDLE, RECIPE, STUDENT, finished_report
 from edgesr.weights import load_network
 from export.runtime import session
@@ -37,10 +38,11 @@ def bundle(run: Path, *, overwrite: bool = False) -> Path:
     Raises:
         OptionError: the folder is no finished run; the bundle exists, is something else, holds what
             it is made of, or cannot be written.
+        ReportError: its report cannot be read, or does not fit the schema.
         BundleError: what the run holds makes no bundle.
     """
     source = finished_report(run)
-    report = json.loads(source.read_text())
+    report = read_report(source)
     _check_place(run, source, report, overwrite)
     return bundle_report(run, report, overwrite=overwrite)
 
@@ -82,21 +84,11 @@ def bundle_report(run: Path, report: dict[str, Any], *, overwrite: bool = False)
     with torch.inference_mode():
         answers = [student.model(tile).numpy() for tile in tiles]
     outputs = dict.fromkeys(files, answers)
-    facts: dict[str, Any] = {
-        "network": report["student"]["model"],
-        "surgery": report["chosen"],
-        "metrics": {precision: model["metrics"] for precision, model in models.items()},
-        "data": {key: report["data"][key] for key in ("name", "shape", "bands", "scale")},
-        "normalisation": report["data"]["normalisation"],
-        "created": report["created"],
-    }
-    if "search" in report:
-        facts["design"] = next(t["label"] for t in report["search"]["trials"] if t["chosen"])
+    facts = _facts(run, report, models)
     with stage("make the bundle"):
         if "int8" in files:
             own = session(files["int8"])
             outputs["int8"] = [own(tile.numpy()) for tile in tiles]
-            facts["int8"] = {key: models["int8"][key] for key in ("counts", "validation", "tuned")}
         return make_bundle(
             files,
             [tile.numpy() for tile in tiles],
@@ -106,3 +98,26 @@ def bundle_report(run: Path, report: dict[str, Any], *, overwrite: bool = False)
             tile_range=(smallest, (LARGEST, LARGEST)) if None in shape[2:] else None,
             overwrite=overwrite,
         )
+
+
+def _facts(
+    run: Path, report: Mapping[str, Any], models: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What the bundle says of the network; ``models`` of the report by precision."""
+    try:
+        facts: dict[str, Any] = {
+            "network": report["student"]["model"],
+            "surgery": report["chosen"],
+            "metrics": {precision: model["metrics"] for precision, model in models.items()},
+            "data": {key: report["data"][key] for key in ("name", "shape", "bands", "scale")},
+            "normalisation": report["data"]["normalisation"],
+            "created": report["created"],
+        }
+        if "search" in report:
+            facts["design"] = next(t["label"] for t in report["search"]["trials"] if t["chosen"])
+        if "int8" in models:
+            facts["int8"] = {key: models["int8"][key] for key in ("counts", "validation", "tuned")}
+    except (KeyError, StopIteration) as error:
+        missing = str(error) or "the chosen design"
+        raise OptionError(f"the report of {run} lacks {missing}; compress again") from error
+    return facts

@@ -65,15 +65,6 @@ class Made:
         """Plain values, as JSON has them."""
         return asdict(self)
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Made:
-        """Undo :meth:`to_dict`."""
-        return cls(
-            [Model(**one) for one in values["models"]],
-            [Engine(**one) for one in values["engines"]],
-            [Absent(**one) for one in values["absent"]],
-        )
-
 
 def make(
     recipe: CompressRecipe,

@@ -28,3 +28,9 @@ def brief(error: BaseException) -> str:
     lines = str(error).splitlines()
     text = lines[0].strip().rstrip(".") if lines else ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def shown(value: object) -> str:
+    """Text of anyone's, such as a path or a key, as one line that can be printed."""
+    text = str(value)
+    return text if text.isprintable() else repr(text)

@@ -148,7 +148,7 @@ def _divide(recipe: Recipe, stored: Mapping[str, Any], cube: Cube, scale: int) -
         seed=recipe.seed,
         **{name: wish for name, wish in wishes.items() if wish is not None},
     )
-    if stored and not (recipe.normalisation or recipe.bands):
+    if "normalisation" in stored and not (recipe.normalisation or recipe.bands):
         scene = replace(scene, normalisation=Normalisation.from_dict(stored["normalisation"]))
     return scene
 
@@ -164,14 +164,15 @@ def stored_bands(stored: Mapping[str, Any], available: int) -> list[int] | None:
     """Return the indices that trained weights take of a cube with ``available`` bands.
 
     Args:
-        stored: ``data`` of the weights' metadata; None is returned where it is empty.
+        stored: ``data`` of the weights' metadata; None is returned where it has no
+            normalisation.
         available: bands of the cube; as many as the weights use means that they are selected
             already.
 
     Raises:
         DataError: the cube has too few bands.
     """
-    if not stored:
+    if "normalisation" not in stored:
         return None
     count = len(stored["normalisation"]["lower"])
     if available == count:
@@ -261,7 +262,7 @@ def check_fit(model: nn.Module, example: Tensor, scale: int) -> None:
     received = list(example.shape)
     try:
         output = model(example)
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+    except Exception as error:  # a stranger's code may raise anything
         reason = " ".join(str(error).split())[:160]
         raise ModelError(
             f"the network does not run on a tile {received} of this data ({reason}); check"

@@ -6,13 +6,13 @@ Nothing here imports torch or numpy: ``edgesr --help`` must answer at once.
 from __future__ import annotations
 
 import math
-import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import UnionType
 from typing import Any, Self, get_args, get_type_hints
 
+from edgesr import stored
 from edgesr.errors import OptionError
 from edgesr.files import atomic_path
 
@@ -59,10 +59,14 @@ def option(
 
 def field_type(recipe: type, name: str) -> type:
     """Return the plain type of a field: ``int`` for ``int | None``."""
-    hint = get_type_hints(recipe)[name]
+    return _plain(get_type_hints(recipe)[name])
+
+
+def _plain(hint: Any) -> type:
     if isinstance(hint, UnionType):
         hint = next(kind for kind in get_args(hint) if kind is not type(None))
-    return hint
+    plain: type = hint
+    return plain
 
 
 @dataclass(frozen=True)
@@ -70,23 +74,31 @@ class Options:
     """A set of options: its fields are declared with :func:`option`, its values always valid."""
 
     def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
         for item in fields(self):
             value, check = getattr(self, item.name), item.metadata["check"]
-            expected = field_type(type(self), item.name)
+            expected = _plain(hints[item.name])
             if value is None and item.default is None:
                 continue
             if expected is float and isinstance(value, int) and not isinstance(value, bool):
-                object.__setattr__(self, item.name, value := float(value))
+                try:
+                    object.__setattr__(self, item.name, value := float(value))
+                except OverflowError:  # of a number without end, as Python has them
+                    raise OptionError(f"{option_name(item.name)} is too large") from None
             if not isinstance(value, expected) or (
                 isinstance(value, bool) and expected is not bool
             ):
                 raise OptionError(
-                    f"{option_name(item.name)} must be {_article(expected)}, not {value!r}"
+                    f"{option_name(item.name)} must be {_article(expected)}, not {value!r:.80}"
                 )
+            if isinstance(value, str) and "\0" in value:
+                raise OptionError(f"{option_name(item.name)} must not hold a null character")
             if isinstance(value, float) and not math.isfinite(value):
                 raise OptionError(f"{option_name(item.name)} must be finite, not {value!r}")
             if check is not None and not check.holds(value):
-                raise OptionError(f"{option_name(item.name)} must be {check.words}, not {value!r}")
+                raise OptionError(
+                    f"{option_name(item.name)} must be {check.words}, not {value!r:.80}"
+                )
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Self:
@@ -99,7 +111,7 @@ class Options:
         unknown = sorted(set(values) - known)
         if unknown:
             raise OptionError(
-                f"the recipe has unknown keys {', '.join(unknown)}; known are"
+                f"the recipe has unknown keys {_listed(unknown)}; known are"
                 f" {', '.join(sorted(known))}"
             )
         return cls(**values)
@@ -136,14 +148,8 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises:
         OptionError: the file is missing or no TOML.
     """
-    try:
-        content = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise OptionError(f"cannot read the recipe {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise OptionError(f"the recipe {path} is not valid TOML: {error}") from error
     values: dict[str, Any] = {}
-    for key, value in content.items():
+    for key, value in stored.read_toml(path, "the recipe", OptionError).items():
         values.update(value if isinstance(value, dict) else {key: value})
     return values
 
@@ -151,6 +157,12 @@ def read_toml(path: Path) -> dict[str, Any]:
 def option_name(name: str) -> str:
     """Spell a field as the command line does: ``rank_target`` becomes ``--rank-target``."""
     return "--" + name.replace("_", "-")
+
+
+def _listed(keys: Sequence[str], limit: int = 8) -> str:
+    """Keys of anyone as one line: as they are, where that is what it takes."""
+    named = [(key if key.isidentifier() else repr(key))[:40] for key in keys[:limit]]
+    return ", ".join([*named, *(["..."] if len(keys) > limit else [])])
 
 
 def _article(kind: type) -> str:

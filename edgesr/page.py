@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from edgesr.boards import read_boards
 from edgesr.errors import OptionError
 from edgesr.outputs import check_outputs
-from edgesr.report import ReportError, validate
+from edgesr.report import read_report
 from edgesr.report.page import write_page
 from edgesr.report.pictures import Pictures
 from edgesr.run import PAGE, PICTURES, finished_report
@@ -37,7 +36,7 @@ def render_run(
     Raises:
         OptionError: the folder is no finished run, or the file exists, is an input, or cannot be
             written.
-        ReportError: its report does not fit the schema.
+        ReportError: its report cannot be read, or does not fit the schema.
         DataError: a board's result or the stored pictures cannot be read.
     """
     source = finished_report(run)
@@ -48,11 +47,7 @@ def render_run(
     own = target == run / PAGE
     inputs = [source, stored, *imports]
     check_outputs([target], inputs, overwrite=overwrite or own, makes_folder=True)
-    try:
-        report = json.loads(source.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ReportError(f"{source} cannot be read: {error}; run edgesr compress again") from error
-    validate(report)
+    report = read_report(source)
     boards = read_boards(imports)
     pictures = Pictures.load(stored) if stored.is_file() else None
     try:

@@ -269,11 +269,16 @@ def _make(
         write_network(network, job, recipe.latency_tile, path, like=folder.draft / ONNX)
         return path
 
+    def written(made: Made) -> bool:
+        paths = [*(model.path for model in made.models), *(one.path for one in made.engines)]
+        return all((folder.path / path).is_file() for path in paths)
+
     def compute() -> dict[str, Any]:
         source, tuner = folder.draft / ONNX, tune if recipe.qat else None
         return deployment.make(recipe, folder.draft, source, job, tuner).to_dict()
 
-    return Made.from_dict(folder.remember("deployment", compute))
+    made: Made = folder.remember("deployment", compute, Made, written)
+    return made
 
 
 def _pictures(folder: RunFolder, job: Job, student: nn.Module, made: Made) -> Pictures:

@@ -10,11 +10,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from edgesr.errors import OptionError
+from edgesr.errors import DataError, OptionError
 from edgesr.files import PART, atomic_path
 from edgesr.locks import Lock
 from edgesr.outputs import check_folder
+from edgesr.progress import tell
 from edgesr.recipe import CompressRecipe
+from edgesr.stored import read_json, typed
 
 RECIPE = "recipe.toml"
 REPORT = "report.json"
@@ -101,7 +103,7 @@ class RunFolder:
         self._lock.check()
         self._check()
         if resume:
-            self.timing = self._load("timing") or {}
+            self.timing = self._load("timing", dict[str, float]) or {}
 
     @property
     def _interrupted(self) -> bool:
@@ -165,14 +167,24 @@ class RunFolder:
         """Return the path of a state file, which :meth:`finish` removes."""
         return self._state / name
 
-    def remember(self, name: str, compute: Callable[[], Any]) -> Any:
-        """Return the stored result of a stage, or compute and store it (as JSON)."""
-        stored = self._load(name)
+    def remember(
+        self,
+        name: str,
+        compute: Callable[[], Any],
+        kind: Any = Any,
+        holds: Callable[[Any], bool] = lambda _: True,
+    ) -> Any:
+        """Return the stored result of a stage, or compute and store it (as JSON).
+
+        It comes as ``kind``, see :func:`edgesr.stored.typed`. A stored one that is damaged,
+        something else, or for which ``holds`` is false, is computed again.
+        """
+        stored = self._load(name, kind, holds)
         if stored is not None:
             return stored
         value = compute()
         self._store(name, value)
-        return value
+        return typed(kind, value)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -242,13 +254,26 @@ class RunFolder:
         if not any(self.path.iterdir()):
             self.path.rmdir()
 
-    def _load(self, name: str) -> Any:
+    def _load(self, name: str, kind: Any, holds: Callable[[Any], bool] = lambda _: True) -> Any:
         path = self.state(f"{name}.json")
-        return json.loads(path.read_text()) if path.is_file() else None
+        if not path.exists():
+            return None
+        try:
+            value = typed(kind, read_json(path, "the state", finite=False), path.name)
+            if not holds(value):
+                raise ValueError(f"{path} does not belong to this run")
+            return value
+        except (DataError, ValueError) as error:
+            tell(f"{error}; that stage is done again")
+            return None
 
     def _store(self, name: str, value: Any) -> None:
-        with atomic_path(self.state(f"{name}.json")) as temporary:
-            temporary.write_text(json.dumps(value))
+        path = self.state(f"{name}.json")
+        try:
+            with atomic_path(path) as temporary:
+                temporary.write_text(json.dumps(value))
+        except IsADirectoryError as error:
+            raise OptionError(f"{path} is a folder, where a file has to be; remove it") from error
 
     def _clear_state(self) -> None:
         """Remove what an interrupted run has left; first what makes it one."""

@@ -168,6 +168,12 @@ def measured(
 ) -> list[Candidate]:
     """Fill in the candidates' cost, drop on validation and latency; once a run."""
 
+    asked = [(one.method, one.setting, one.settings) for one in candidates]
+
+    def planned(found: list[Candidate]) -> bool:
+        complete = all(None not in vars(one).values() for one in found)
+        return complete and [(c.method, c.setting, c.settings) for c in found] == asked
+
     def compute() -> list[dict[str, Any]]:
         job = surgeon.job
         before = evaluate(job.model, job.scene, "validation")
@@ -200,7 +206,8 @@ def measured(
             candidate.latency_ms = timings[candidate.label].median_ms
         return [asdict(candidate) for candidate in candidates]
 
-    return [Candidate(**values) for values in folder.remember("candidates", compute)]
+    found: list[Candidate] = folder.remember("candidates", compute, list[Candidate], planned)
+    return found
 
 
 def _teacher_onnx(folder: RunFolder, tile: Tensor, teacher: nn.Module) -> Path | None:

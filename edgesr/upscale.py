@@ -13,7 +13,7 @@ from edgesr.cube.parts import cube_files
 from edgesr.cube.writers import written_files
 from edgesr.errors import DataError, ModelError
 from edgesr.evaluate import check_tile, super_resolve
-from edgesr.job import stored_bands
+from edgesr.job import LR_PATCH, check_fit, stored_bands
 from edgesr.outputs import check_outputs
 from edgesr.progress import stage
 from edgesr.weights import Loaded, load_network
@@ -43,7 +43,7 @@ def upscale_file(
 
     Raises:
         OptionError: ``target`` exists, is an input, or cannot be written.
-        ModelError: the weights do not say how to normalise.
+        ModelError: the weights do not say how to normalise, or contradict their network.
         DataError: the cube lacks bands that the network needs, the result does not fit into the
             memory, or ``target`` has an unknown suffix.
     """
@@ -82,6 +82,7 @@ def upscale(cube: Cube, loaded: Loaded, tile: int | None = None) -> Cube:
     values = np.array(cube.data, dtype=np.float32)
     values[invalid] = values[~invalid].mean(axis=0)
     lr = torch.from_numpy(np.ascontiguousarray(normalisation.apply(values).transpose(2, 0, 1)))
+    check_fit(loaded.model.eval(), lr[None, :, :LR_PATCH, :LR_PATCH], scale)
     with stage(f"super-resolve {cube.name}"):
         sr = super_resolve(loaded.model.eval(), lr, scale=scale, tile=tile)
     native = np.empty((*sr.shape[1:], len(sr)), dtype=np.float32)

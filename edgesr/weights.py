@@ -5,13 +5,15 @@ The header key ``edgesr`` holds JSON: ``format``, ``model`` and ``config`` (argu
 network was trained on: bands, wavelengths, normalisation, degradation), ``training`` and, for
 networks of strangers, ``call`` (how they are called, see :mod:`edgesr.foreign.calls`), ``complex``
 (keys whose last axis is real and imaginary part) and ``extra_state`` (state that is no tensor). A
-network is rebuilt from its file alone, and no file is ever able to run code.
+network is rebuilt from its file alone, and no file is ever able to run code; what a header may say
+is in ``header.schema.json``, and is checked before anything is built.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,16 +23,20 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from edgesr.errors import ModelError, brief
+from edgesr.errors import ModelError, brief, shown
 from edgesr.files import atomic_path
 from edgesr.foreign.calls import Call, adapt, call_of
 from edgesr.foreign.checkpoint import EXTRA_STATE, read_checkpoint, renamed
 from edgesr.foreign.factory import build, factory_of
+from edgesr.header import FORMAT, parse_header
 from edgesr.models import available, create_model, is_own
+from edgesr.stored import parse_json, require_file
 from edgesr.surgery import apply_changes, changes_of
+from edgesr.surgery.structure import skeleton
 
-FORMAT = 1
 HEADER_KEY = "edgesr"
+_NO_COPY = (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError)
+"""What a stranger's network raises that cannot be copied, or not without its numbers."""
 
 
 @dataclass(frozen=True)
@@ -111,10 +117,10 @@ def load_network(path: Path, factory: str | None = None) -> Loaded:
             f"{path} does not say which network it belongs to (no {HEADER_KEY!r} header); load it "
             "with --model package.module:function --weights FILE"
         )
-    header = _parse_header(metadata[HEADER_KEY], path)
-    model = _build(header, path, factory)
-    model = apply_changes(model, header["surgery"])
-    _fill(model, _decoded(tensors, header, path), path)
+    header = parse_header(metadata[HEADER_KEY], path, tensors)
+    state = _decoded(tensors, header, path)
+    model = _build(header, state, path, factory)
+    _fill(model, state, path)
     if header["call"]:
         try:
             adapt(model, Call.from_dict(header["call"]))
@@ -173,8 +179,8 @@ def _identity(model: nn.Module) -> tuple[str, dict[str, Any]]:
 
 def _json_able(key: str, value: Any) -> Any:
     try:
-        same = json.loads(json.dumps(value)) == value
-    except (TypeError, ValueError):
+        same = parse_json(json.dumps(value)) == value
+    except (TypeError, ValueError, RecursionError):
         same = False
     if not same:
         raise ModelError(
@@ -225,12 +231,14 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def _first_bytes(path: Path) -> bytes:
     try:
+        require_file(path)
         with path.open("rb") as file:
             return file.read(9)
     except FileNotFoundError as error:
         raise ModelError(f"weights file {path} does not exist; check the path") from error
-    except OSError as error:
-        raise ModelError(f"cannot read weights file {path} ({brief(error)})") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ModelError(f"cannot read weights file {shown(path)}: {reason}") from error
 
 
 def _is_safetensors(path: Path) -> bool:
@@ -238,39 +246,30 @@ def _is_safetensors(path: Path) -> bool:
     return _first_bytes(path)[8:9] == b"{"
 
 
-def _parse_header(text: str, path: Path) -> dict[str, Any]:
-    kinds = {
-        **{"model": str, "config": dict, "surgery": list, "data": dict, "training": dict},
-        **{"call": dict, "complex": list, "extra_state": dict},
-    }
-    try:
-        header = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ModelError(f"{path} has a damaged header ({brief(error)}); fetch it again") from error
-    if not isinstance(header, dict) or not isinstance(header.get("format"), int):
-        raise ModelError(f"{path} has a header without a format number; use another file")
-    if header["format"] > FORMAT:
+def _build(
+    header: Mapping[str, Any], state: Mapping[str, Any], path: Path, factory: str | None
+) -> nn.Module:
+    """The network with its surgery. It is tried without memory first, and has to fit the file."""
+    changes = header["surgery"]
+    if ":" not in header["model"]:
+        with torch.device("meta"):
+            bare = _own(header, path)
+        _require_fit(apply_changes(bare, changes), state, path)
+        return apply_changes(_own(header, path), changes)
+    if factory is None:
+        name = shown(header["model"])
         raise ModelError(
-            f"{path} has format {header['format']}, this version reads up to {FORMAT}; "
-            "update edgesr"
+            f"{path} holds a network built by {name}; confirm with --model {name} that this "
+            "code may run"
         )
-    for key, kind in kinds.items():
-        if not isinstance(header.setdefault(key, kind()), kind):
-            raise ModelError(f"{path} has a header whose {key!r} is damaged; use another file")
-    if not all(isinstance(change, dict) for change in header["surgery"]):
-        raise ModelError(f"{path} has a header whose 'surgery' is damaged; use another file")
-    return header
+    model = build(factory)
+    with suppress(*_NO_COPY):
+        _require_fit(apply_changes(skeleton(model), changes), state, path)
+    return apply_changes(model, changes)
 
 
-def _build(header: dict[str, Any], path: Path, factory: str | None) -> nn.Module:
+def _own(header: Mapping[str, Any], path: Path) -> nn.Module:
     name = header["model"]
-    if ":" in name:
-        if factory is None:
-            raise ModelError(
-                f"{path} holds a network built by {name}; confirm with --model {name} that this "
-                "code may run"
-            )
-        return build(factory)
     if name not in available():
         raise ModelError(
             f"{path} holds a network {name!r} that this version does not know "
@@ -282,21 +281,19 @@ def _build(header: dict[str, Any], path: Path, factory: str | None) -> nn.Module
         raise ModelError(f"{path} has a header that no network fits: {error}") from error
 
 
-def _fill(model: nn.Module, tensors: Mapping[str, Any], path: Path) -> None:
-    """Load ``tensors`` into ``model``; all keys and shapes must agree."""
+def _require_fit(model: nn.Module, tensors: Mapping[str, Any], path: Path) -> None:
+    """Refuse a state whose keys and shapes are not those of ``model``."""
     wanted = model.state_dict()
-    for key in wanted.keys() - tensors.keys():
-        if key.endswith(EXTRA_STATE):  # files of tensors alone cannot hold it: it stays
-            tensors = {**tensors, key: wanted[key]}
-    missing = sorted(wanted.keys() - tensors.keys())
+    # files of tensors alone cannot hold extra state: it may stay as it is
+    missing = sorted(key for key in wanted.keys() - tensors.keys() if not key.endswith(EXTRA_STATE))
     unexpected = sorted(tensors.keys() - wanted.keys())
     reshaped = [
-        f"{key} is {list(tensors[key].shape)} instead of {list(value.shape)}"
+        f"{key} is {_shape(tensors[key])} instead of {_shape(value)}"
         for key, value in wanted.items()
-        if isinstance(value, Tensor) and key in tensors and tensors[key].shape != value.shape
+        if isinstance(value, Tensor) and key in tensors and _shape(tensors[key]) != _shape(value)
     ]
     faults = [
-        f"{len(found)} {what} ({', '.join(found[:2])}{', ...' if len(found) > 2 else ''})"
+        f"{len(found)} {what} ({', '.join(map(shown, found[:2]))}{', ...' * (len(found) > 2)})"
         for found, what in (
             (missing, "missing"),
             (unexpected, "unexpected"),
@@ -309,4 +306,24 @@ def _fill(model: nn.Module, tensors: Mapping[str, Any], path: Path) -> None:
             f"{path} does not fit the network {type(model).__name__}: {'; '.join(faults)}; "
             "use the weights of this very network"
         )
-    model.load_state_dict(dict(tensors))
+
+
+def _shape(value: Any) -> list[int] | str:
+    return list(value.shape) if isinstance(value, Tensor) else type(value).__name__
+
+
+def _fill(model: nn.Module, tensors: Mapping[str, Any], path: Path) -> None:
+    """Load ``tensors`` into ``model``; all keys and shapes must agree, all numbers be finite."""
+    _require_fit(model, tensors, path)
+    try:
+        model.load_state_dict({**model.state_dict(), **tensors})
+    except Exception as error:  # a stranger's set_extra_state may raise anything
+        raise ModelError(
+            f"{path} does not fit the network {type(model).__name__} ({brief(error)}); use the "
+            "weights of this very network"
+        ) from error
+    for key, value in model.state_dict().items():
+        if isinstance(value, Tensor) and not torch.isfinite(value).all():
+            raise ModelError(
+                f"{path} holds values that are not finite, in {shown(key)}; use other weights"
+            )

@@ -82,7 +82,7 @@ def refusal(path: Path) -> str:
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):
     assert "No such file" in refusal(tmp_path / "none.json")
-    assert "directory" in refusal(tmp_path)
+    assert "it is a folder" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -90,10 +90,10 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
     [
         ("{", "not valid JSON"),
         ("\x00\xff", "not valid JSON"),
-        ("[" * 100_000, "not valid JSON"),
+        ("[" * 100_000, "nested more than"),
         ("[]", "schema_version"),
-        ('{"schema_version": NaN}', "NaN"),
-        ('{"schema_version": 1e999}', "1e999"),
+        ('{"schema_version": NaN}', "nan"),
+        ('{"schema_version": 1e999}', "inf"),
         ('{"schema_version": 2}', "2, this edgesr reads 1"),
         ('{"schema_version": 1}', "required property"),
     ],
@@ -124,7 +124,7 @@ def report_of_a_run(tmp_path: Path) -> Path:
 
 
 def test_too_large_a_file_is_not_even_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("edgesr.boards.LARGEST", 10)
+    monkeypatch.setattr("edgesr.stored.LARGEST", 10)
     path = tmp_path / "large.json"
     path.write_text(" " * 11)
     assert "more than" in refusal(path)

@@ -12,6 +12,7 @@ from edgesr.compress import compress
 from edgesr.deploy import Limits, Model
 from edgesr.deployment import Made, int8_limits
 from edgesr.recipe import CompressRecipe
+from edgesr.stored import typed
 
 
 def model(layers: int, left: int) -> Model:
@@ -91,7 +92,7 @@ def test_limits_are_the_recipe_s_budget():
 
 def test_what_was_made_survives_json():
     made = Made([model(2, 1)], [], [])
-    assert Made.from_dict(made.to_dict()) == made
+    assert typed(Made, made.to_dict()) == made
     assert replace(made, models=[]) != made
 
 

@@ -13,10 +13,12 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 LEVELS = [
     {"errors", "files"},
+    {"schema", "stored"},
     {"boards", "cube", "latency", "locks", "metrics", "options", "outputs", "progress"},
     {"recipe", "report", "tiling"},
     {"evaluate", "models", "surgery"},
     {"foreign"},
+    {"header"},
     {"cost", "distill", "weights"},
     {"entries", "job", "pictures"},
     {"analyze", "compare", "convert", "engine", "training", "upscale"},

@@ -13,7 +13,9 @@ from edgesr.options import field_type, option_name, read_toml
 from edgesr.recipe import AnalyzeRecipe, CompressRecipe, Recipe, TrainRecipe, WeightsRecipe
 
 KINDS = [Recipe, WeightsRecipe, AnalyzeRecipe, CompressRecipe, TrainRecipe]
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
+TEXTS = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12
+)
 
 
 def values(kind: type[Recipe], name: str) -> st.SearchStrategy[Any]:

@@ -217,6 +217,12 @@ def test_unexpected_key(saved: Path) -> None:
     save_file({**load_file(saved), "tail.weight": torch.ones(1)}, saved, metadata=metadata)
     with pytest.raises(ModelError, match=r"1 unexpected \(tail.weight\)"):
         load_network(saved)
+    save_file({**load_file(saved), "tail\n.weight": torch.ones(1)}, saved, metadata=metadata)
+    with pytest.raises(
+        ModelError, match=r"2 unexpected \('tail\\n.weight', tail.weight\)"
+    ) as refusal:
+        load_network(saved)
+    one_line(refusal)
 
 
 def test_files_that_are_no_weights(saved: Path, tmp_path: Path) -> None:

@@ -104,10 +104,10 @@ class Normalisation:
                 f"the stored normalisation (mode {mode!r}, shapes {lower.shape} and {upper.shape})"
                 " is damaged; save the network again"
             )
-        if not (upper > lower).all():
+        if not (np.isfinite(lower) & np.isfinite(upper) & (upper > lower)).all():
             raise DataError(
-                "the stored normalisation has an upper value that is not above the lower one; "
-                "save the network again"
+                "the stored normalisation has an upper value that is not above the lower one, or "
+                "one that is not finite; save the network again"
             )
         return cls(mode, lower, upper)
 

@@ -59,7 +59,9 @@ def load(path: Path, run: dict[str, Any]) -> dict[str, Any]:
         raise ModelError(
             f"{path} is not a readable checkpoint ({reason}); delete it or train without --resume"
         ) from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    parts = content if isinstance(content, dict) else {}
+    whole = isinstance(parts.get("run"), dict) and isinstance(parts.get("state"), dict)
+    if parts.get("format") != FORMAT or not whole:
         raise ModelError(f"{path} is not a checkpoint of edgesr; train without --resume")
     saved = content["run"]
     changed = sorted(name for name in run.keys() | saved if run.get(name) != saved.get(name))

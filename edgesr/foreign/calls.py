@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgesr.errors import ModelError
+from edgesr.foreign.python import is_name
 from edgesr.models.parts import bicubic_skip
 
 BICUBIC = "bicubic"
@@ -76,7 +77,8 @@ class Call:
         except (TypeError, KeyError, AttributeError) as error:
             raise ModelError(f"got {dict(values)!r} for how a network is called") from error
         whole = (call.scale >= 2, call.multiple >= 1) if _whole(call.scale, call.multiple) else ()
-        if not (whole and all(whole) and all(kind in KINDS for _, kind in call.further)):
+        known = all(is_name(name) and kind in KINDS for name, kind in call.further)
+        if not (whole and all(whole) and known):
             raise ModelError(f"got {dict(values)!r} for how a network is called")
         return call
 

@@ -3,6 +3,7 @@
 It calls the user's factory, makes each structural change in plain PyTorch, and loads the state
 dict strictly. Printed are the layers that the student has in the end, whatever passes made them; a
 class that PyTorch has not comes along as text. Only edgesr's own networks need edgesr to load.
+Names and values of the network reach the text through :mod:`edgesr.foreign.python` alone.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator, Mapping
-from keyword import iskeyword
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from edgesr.files import atomic_path
 from edgesr.foreign import carried
 from edgesr.foreign.calls import BICUBIC, Call, call_of
 from edgesr.foreign.factory import factory_of
+from edgesr.foreign.python import docs, is_name, literal, name
 from edgesr.models import is_own
 from edgesr.surgery import hoist
 from edgesr.surgery.structure import FACTORISED, FactorisedTransposed, Skip, changes_of
@@ -40,9 +41,9 @@ _SCALES = {
     BICUBIC: "larger",
 }
 
-_TEMPLATE = '''"""Load the compressed network in {weights}; needs torch and safetensors.
+_TEMPLATE = '''"""Load the compressed network in {title}; needs torch and safetensors.
 
-    from {name} import load
+    from {module} import load
     network = load()
 
 {source}
@@ -54,7 +55,7 @@ from __future__ import annotations
 {imports}
 
 
-{pieces}def load(weights: str | Path = Path(__file__).with_name("{weights}")) -> nn.Module:
+{pieces}def load(weights: str | Path = Path(__file__).with_name({weights})) -> nn.Module:
     """The network [N, B, h, w] -> [N, B, h r, w r] in evaluation mode, with its weights."""
     model = {build}
 {changes}    state = load_file(weights)
@@ -64,7 +65,7 @@ from __future__ import annotations
 
 _STRAIGHT = """\
 The state dict also fits {whose}, without this file:
-model.load_state_dict(load_file("{weights}"))"""
+model.load_state_dict(load_file({weights}))"""
 
 _STANDARD = {
     "from collections import OrderedDict": r"OrderedDict\(",
@@ -98,9 +99,10 @@ def write_loader(model: nn.Module, path: Path, weights: str = "student.safetenso
     pieces = [text for text, needed in _pieces(model, changes) if needed]
     state = list(_state(model))
     text = _TEMPLATE.format(
-        weights=weights,
-        name=path.stem,
-        source=_source(model),
+        weights=literal(weights),
+        title=docs(weights),
+        module=docs(path.stem),
+        source=docs(_source(model)),
         fits=_fits(weights, changes, state),
         imports=_imports(model, "\n".join((*pieces, *changes, *state))),
         pieces="".join(f"{piece}\n\n" for piece in pieces),
@@ -110,7 +112,7 @@ def write_loader(model: nn.Module, path: Path, weights: str = "student.safetenso
         result="Called(model.eval()).eval()" if call_of(model) else "model.eval()",
     )
     with atomic_path(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _indented(lines: list[str]) -> str:
@@ -139,8 +141,8 @@ def _build(model: nn.Module) -> str:
     if not is_own(model):
         return "factory().float()"
     config: dict[str, Any] = dict(model.config)  # type: ignore[arg-type]
-    options = "".join(f", {key}={value!r}" for key, value in config.items())
-    return f"create_model({model.name!r}{options})"
+    options = "".join(f", {name(key)}={literal(value)}" for key, value in config.items())
+    return f"create_model({literal(model.name)}{options})"
 
 
 def _fits(weights: str, changes: list[str], state: list[str]) -> str:
@@ -148,7 +150,7 @@ def _fits(weights: str, changes: list[str], state: list[str]) -> str:
     if state or any(piece in whole for piece in ("hoist(", "Skip(", "SharedFactor(")):
         return "load() makes the changes to its layers without which the state dict does not fit."
     whose = "a class that builds the layers in load() itself" if changes else "the class as it is"
-    return _STRAIGHT.format(whose=whose, weights=weights)
+    return _STRAIGHT.format(whose=whose, weights=docs(literal(weights)))
 
 
 def _imports(model: nn.Module, code: str) -> str:
@@ -166,11 +168,10 @@ def _imports(model: nn.Module, code: str) -> str:
 
 
 def _import_factory(module: str, function: str) -> str:
-    names = (*module.split("."), function)
-    if all(name.isidentifier() and not iskeyword(name) for name in names):
+    if all(map(is_name, (*module.split("."), function))):
         return f"from {module} import {function} as factory"
-    found = f"import_module({module!r})"  # a file may have any name
-    return f"from importlib import import_module\n\nfactory = getattr({found}, {function!r})"
+    found = f"getattr(import_module({literal(module)}), {literal(function)})"  # any name of a file
+    return f"from importlib import import_module\n\nfactory = {found}"
 
 
 def _changes(model: nn.Module) -> Iterator[str]:
@@ -179,9 +180,10 @@ def _changes(model: nn.Module) -> Iterator[str]:
     done: set[str] = set()
     for change in changes_of(model):
         if "child" in change:
-            if change["site"] in modules:
-                yield _hoist(change, modules)
-                done.add(change["site"])
+            site = f"{change['layers'][1]}.{change['child']}".lstrip(".")
+            if site in modules:
+                yield _hoist(change, modules[site], modules[""])
+                done.add(site)
             continue
         for path in change["layers"]:
             # what lies in a module that was replaced later has gone, or is printed with it
@@ -204,19 +206,19 @@ def _place(path: str, modules: Mapping[str, nn.Module]) -> tuple[int, str]:
 
 
 def _put(path: str, expression: str) -> str:
-    return f'model.set_submodule("{path}", {expression})' if path else f"model = {expression}"
+    if not path:
+        return f"model = {expression}"
+    return f"model.set_submodule({literal(path)}, {expression})"
 
 
 def _at(path: str) -> str:
-    return f'model.get_submodule("{path}")' if path else "model"
+    return f"model.get_submodule({literal(path)})" if path else "model"
 
 
-def _hoist(change: Mapping[str, Any], modules: Mapping[str, nn.Module]) -> str:
+def _hoist(change: Mapping[str, Any], layer: nn.Module, model: nn.Module) -> str:
     caller, holder = change["layers"]
-    values = (change[key] for key in ("weight", "bias", "child"))
-    names = ", ".join(f'"{value}"' if value else "None" for value in values)
-    layer = _expression(modules[change["site"]], modules[""])
-    return f"hoist({_at(caller)}, {_at(holder)}, {names}, {layer})"
+    names = ", ".join(literal(change[key]) for key in ("weight", "bias", "child"))
+    return f"hoist({_at(caller)}, {_at(holder)}, {names}, {_expression(layer, model)})"
 
 
 def _expression(module: nn.Module, model: nn.Module) -> str:
@@ -228,22 +230,22 @@ def _expression(module: nn.Module, model: nn.Module) -> str:
         return f"SharedFactor({_at(owner)}, {_expression(module.expand, model)})"
     if isinstance(module, FACTORISED):
         parts = ",\n".join(
-            f"    {name}={_expression(part, model)}" for name, part in module.named_children()
+            f"    {name(key)}={_expression(part, model)}" for key, part in module.named_children()
         )
         return f"nn.Sequential(OrderedDict(\n{parts},\n))"
     if isinstance(module, nn.Linear):
         bias = "" if module.bias is not None else ", bias=False"
-        return f"nn.Linear({module.in_features}, {module.out_features}{bias})"
+        return f"nn.Linear({literal(module.in_features)}, {literal(module.out_features)}{bias})"
     if not isinstance(module, nn.modules.conv._ConvNd):
         raise ModelError(f"a {type(module).__name__} cannot be printed: it is no layer of a pass")
     sides = (module.in_channels, module.out_channels, _short(module.kernel_size))
     options = [
-        f"{name}={_short(getattr(module, name))!r}"
-        for name, usual in _DEFAULTS.items()
-        if _short(getattr(module, name)) != usual
+        f"{key}={literal(_short(getattr(module, key)))}"
+        for key, usual in _DEFAULTS.items()
+        if _short(getattr(module, key)) != usual
     ]
     options += [] if module.bias is not None else ["bias=False"]
-    return f"nn.{type(module).__name__}({', '.join([*map(str, sides), *options])})"
+    return f"nn.{name(type(module).__name__)}({', '.join([*map(literal, sides), *options])})"
 
 
 def _short(value: Any) -> Any:
@@ -267,27 +269,28 @@ def _pieces(model: nn.Module, changes: list[str]) -> Iterator[tuple[str, bool]]:
 
 def _called(call: Call) -> str:
     """A module that calls a network as its author does; see :meth:`Call.run`."""
-    scale, enlarges = call.scale, call.enlarged or BICUBIC in dict(call.further).values()
+    scale, enlarges = literal(call.scale), call.enlarged or BICUBIC in dict(call.further).values()
     image = "larger" if call.enlarged else "x"
-    arguments = [image, *(f"{n}={_SCALES[k].format(scale=scale)}" for n, k in call.further)]
+    arguments = [image, *(f"{name(n)}={_SCALES[k].format(scale=scale)}" for n, k in call.further)]
     lines = ["x = x.clone()"] if call.copy else []
     lines += ["height, width = x.shape[-2:]"] if call.multiple > 1 else []
     if call.multiple > 1:
-        sides = f"(0, -width % {call.multiple}, 0, -height % {call.multiple})"
+        multiple = literal(call.multiple)
+        sides = f"(0, -width % {multiple}, 0, -height % {multiple})"
         lines.append(f'x = F.pad(x, {sides}, mode="replicate")')
     if enlarges:
         options = f'scale_factor={scale}, mode="bicubic", align_corners=False'
         lines.append(f"larger = F.interpolate(x, {options})")
     if call.volume:
-        lines += [f"{name} = {name}.unsqueeze(1)" for name in ["x"] + ["larger"] * enlarges]
+        lines += [f"{one} = {one}.unsqueeze(1)" for one in ["x"] + ["larger"] * enlarges]
     lines.append(f"result = self.network({', '.join(arguments)})")
-    lines += [] if call.output is None else [f"result = result[{call.output!r}]"]
+    lines += [] if call.output is None else [f"result = result[{literal(call.output)}]"]
     lines += ["result = result.squeeze(1)"] if call.squeeze else []
     crop = f"[..., : height * {scale}, : width * {scale}]" if call.multiple > 1 else ""
     lines.append(f"return result{crop}")
     body = "".join(f"        {line}\n" for line in lines)
     return f'''class Called(nn.Module):
-    """The network, called as its author does: {call.describe()}."""
+    """The network, called as its author does: {docs(call.describe())}."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -301,6 +304,6 @@ def _state(model: nn.Module) -> Iterator[str]:
     """Statements that put together what a file of real tensors cannot hold."""
     for key, value in model.state_dict().items():
         if not isinstance(value, Tensor):
-            yield f"state[{key!r}] = {value!r}"
+            yield f"state[{literal(key)}] = {literal(value)}"
         elif value.is_complex():
-            yield f"state[{key!r}] = torch.view_as_complex(state[{key!r}])"
+            yield f"state[{literal(key)}] = torch.view_as_complex(state[{literal(key)}])"

@@ -156,7 +156,7 @@ class LKCANet(nn.Module):
         self.body = nn.Sequential(
             *(
                 LargeKernelBlock(channels, (near, far), rate, paper_exact)
-                for rate in torch.linspace(0, drop_path, blocks + 1).tolist()[1:]
+                for rate in torch.linspace(0, drop_path, blocks + 1, device="cpu").tolist()[1:]
             )
         )
         upsampler = nn.Conv2d(channels, bands * scale**2, 3, padding=1, groups=groups)

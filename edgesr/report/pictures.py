@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,7 +147,7 @@ class Pictures:
             raise DataError(
                 f"cannot read the pictures {path}: {error.strerror or error}"
             ) from error
-        except (KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        except (KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise DataError(
                 f"{path} does not hold a run's pictures: {error}; remove it, and the page is made"
                 " without pictures"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
+from edgesr import schema
 from edgesr.errors import EdgesrError
+from edgesr.stored import read_json
 
 SCHEMA_VERSION = 1
+SCHEMA = ("edgesr.report", "schema.json")
 
 
 class ReportError(EdgesrError):
@@ -19,7 +21,19 @@ class ReportError(EdgesrError):
 
 def load_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of ``report.json``; every key has a description."""
-    return dict(json.loads(files("edgesr.report").joinpath("schema.json").read_text("utf-8")))
+    return schema.load_schema(*SCHEMA)
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """Read a report that a run has written.
+
+    Raises:
+        ReportError: it cannot be read, or does not fit its schema.
+    """
+    advice = "run edgesr compress again"
+    report = read_json(path, "the report", ReportError, advice=advice)
+    validate(report)
+    return dict(report)
 
 
 def validate(report: Mapping[str, Any]) -> None:
@@ -31,23 +45,15 @@ def validate(report: Mapping[str, Any]) -> None:
     Raises:
         ReportError: the first key that does not fit, or a number that JSON cannot hold.
     """
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import best_match
-
-    error = best_match(Draft202012Validator(load_schema()).iter_errors(report))
-    if error is not None:
-        place = error.json_path.removeprefix("$.").replace("$", "the top")
+    fault = schema.find_fault(*SCHEMA, report)
+    if fault is not None:
         raise ReportError(
-            f"the report does not fit its schema at {place}: {_short(error.message)};"
-            f" expected: {error.schema.get('description', 'see schema.json')}"
+            f"the report does not fit its schema at {fault.place}: {fault.reason};"
+            f" expected: {fault.description or 'see schema.json'}"
         )
     for place, value in _numbers(report, ""):
         if not math.isfinite(value):
             raise ReportError(f"the report holds {value} at {place}; every figure must be finite")
-
-
-def _short(message: str, limit: int = 160) -> str:
-    return message if len(message) <= limit else f"...{message[-limit:]}"
 
 
 def _numbers(value: Any, place: str) -> Iterator[tuple[str, float]]:

@@ -8,10 +8,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
-from edgesr.errors import DataError
+from edgesr.errors import DataError, brief
 from edgesr.files import atomic_path
 from edgesr.locks import Lock
 from edgesr.reproduce.trial import Trial
+from edgesr.stored import read_json, typed
 
 FORMAT = 1
 
@@ -85,15 +86,20 @@ class Store:
 
 def load(path: Path) -> dict[str, Any]:
     """Read a results file; DataError when it is none."""
+    advice = "choose another --output"
+    content = read_json(path, "the results", advice=advice, finite=False)
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
-        if content["format"] != FORMAT or not isinstance(content["trials"], dict):
+        if content["format"] != FORMAT:
             raise ValueError("another format")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        typed(dict[str, dict[str, Any]], content["experiments"], "experiments")
+        for key, trial in typed(dict[str, dict[str, Any]], content["trials"], "trials").items():
+            typed(dict[str, float], trial["test"], f"trials.{key}.test")
+            typed(float, trial["cpu_seconds"], f"trials.{key}.cpu_seconds")
+    except (ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"{path} is not a results file of edgesr reproduce ({error}); choose another --output"
+            f"{path} is not a results file of edgesr reproduce ({brief(error)}); {advice}"
         ) from error
-    return content
+    return dict(content)
 
 
 def dumps(content: dict[str, Any]) -> str:

@@ -93,12 +93,15 @@ def survey(recipe: CompressRecipe, folder: RunFolder, surgeon: Surgeon) -> Backb
         moments = all_moments(job.model, layers, patches, LAYER_WINDOWS) if layers else {}
         shared = {site.name: decompose(job.model, site, moments[site.name]) for site in layers}
 
+        def known(ranking: list[tuple[str, float]]) -> bool:
+            return {path for path, _ in ranking} <= {path for path, _ in job.model.named_modules()}
+
         def ranked() -> list[tuple[str, float]]:
             blocks = find_blocks(job.model, job.example())
             effect = distance_to(job.model, torch.stack(patches[:RANKING_TILES]))
             return rank_blocks(job.model, blocks, effect)
 
-        ranking = [(str(path), float(effect)) for path, effect in folder.remember("blocks", ranked)]
+        ranking = folder.remember("blocks", ranked, list[tuple[str, float]], known)
     return Backbone(layers, shared, ranking)
 
 

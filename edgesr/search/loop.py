@@ -233,10 +233,13 @@ def _pool(
 
 
 def _remembered(bench: _Bench, number: int, design: Design) -> Trial:
-    values = bench.folder.remember(
-        f"trial-{number}", lambda: bench.attempt(number, design).to_dict()
+    trial: Trial = bench.folder.remember(
+        f"trial-{number}",
+        lambda: bench.attempt(number, design).to_dict(),
+        Trial,
+        lambda trial: (trial.number, trial.design) == (number, design),
     )
-    return Trial.from_dict(values)
+    return trial
 
 
 def _say(trial: Trial, total: int, seconds: float) -> None:
@@ -263,7 +266,12 @@ def _timed_again(bench: _Bench, trials: Sequence[Trial]) -> list[Trial]:
             }
             return bench.time(runners) if runners else {}
 
-    again = bench.folder.remember("trial-times", compute)
+    again = bench.folder.remember(
+        "trial-times",
+        compute,
+        dict[str, float],
+        lambda found: set(found) == {str(number) for number in healed},
+    )
     return [
         replace(trial, latency_ms=again[str(trial.number)]) if trial.number in healed else trial
         for trial in trials

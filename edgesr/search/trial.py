@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -51,8 +50,3 @@ class Trial:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as JSON has them."""
         return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Trial:
-        """Undo :meth:`to_dict`."""
-        return cls(**{**values, "design": Design(**values["design"])})

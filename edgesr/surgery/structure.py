@@ -18,12 +18,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from edgesr.errors import ModelError
+from edgesr.errors import ModelError, brief
 
 Change = dict[str, Any]
 Shape = Callable[[Mapping[str, Any], list[nn.Module]], list[nn.Module]]
 _shapes: dict[str, Shape] = {}
 _RECORD = "edgesr_surgery"  # an attribute that no stranger's class has
+_MISFIT = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 _CONVOLUTIONS = nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d
 
 
@@ -222,6 +223,20 @@ def clone(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model, computed)
 
 
+def skeleton(model: nn.Module) -> nn.Module:
+    """A copy of ``model`` with the shapes of its tensors alone: changing it takes no memory."""
+    bare: dict[int, Any] = {
+        id(value): value.detach().to("meta")
+        for module in model.modules()
+        for value in vars(module).values()
+        if isinstance(value, Tensor)
+    }
+    bare |= {id(value): value.to("meta") for value in model.buffers()}
+    for value in model.parameters():
+        bare[id(value)] = nn.Parameter(value.detach().to("meta"), value.requires_grad)
+    return copy.deepcopy(model, bare)
+
+
 def changes_of(model: nn.Module) -> list[Change]:
     """Return the changes that were made to a network so far, in order."""
     return list(vars(model).get(_RECORD, []))
@@ -239,10 +254,10 @@ def apply_changes(model: nn.Module, changes: Iterable[Mapping[str, Any]]) -> nn.
             paths = list(change["layers"])
             layers = [model.get_submodule(path) for path in paths]
             replacements = _replacements(change, layers)
-        except (AttributeError, KeyError, TypeError) as error:
+        except _MISFIT as error:
             raise ModelError(
-                f"the recorded surgery {dict(change)} does not fit this network ({error}): "
-                "check that the weights and the network belong together"
+                f"the recorded surgery {dict(change)!r:.200} does not fit this network "
+                f"({brief(error)}): check that the weights and the network belong together"
             ) from error
         done = [*changes_of(model), dict(change)]
         for path, old, new in zip(paths, layers, replacements, strict=True):
@@ -312,7 +327,7 @@ def _remove(change: Mapping[str, Any], layers: list[nn.Module]) -> list[nn.Modul
 def positive(change: Mapping[str, Any], key: str) -> int:
     """The whole number from 1 that a change holds under ``key``."""
     value = change[key]
-    if not isinstance(value, int) or value < 1:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ModelError(f"{key} of {change['site']!r} must be a whole number from 1, got {value}")
     return value
 

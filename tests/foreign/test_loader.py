@@ -159,7 +159,7 @@ def test_shared_factors_and_layers_with_two_names(opened, tmp_path):
     model, _ = lowrank(model, twice, 5)
     model, _ = remove(model, ["blocks.2"])
     text = check(model, "own_nets:Pair", tmp_path)
-    assert 'model.set_submodule("also", model.get_submodule("blocks.1.0"))' in text
+    assert "model.set_submodule('also', model.get_submodule('blocks.1.0'))" in text
     assert text.count("def forward") == 2  # SharedFactor and Skip
 
 

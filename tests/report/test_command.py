@@ -58,6 +58,6 @@ def test_what_cannot_be_used_is_refused_and_nothing_written(run, refused, workpl
     (run / PICTURES).write_text("no pictures")
     assert PICTURES in refused("report", "run")
     (run / REPORT).write_text("{")
-    assert "cannot be read" in refused("report", "run")
+    assert "cannot read the report" in refused("report", "run")
     (run / REPORT).write_text("{}")
     assert "schema" in refused("report", "run")

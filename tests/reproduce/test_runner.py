@@ -160,5 +160,5 @@ def test_a_file_of_something_else_is_refused(tmp_path) -> None:
     for text in ("[]", "{", json.dumps({"format": 99, "trials": {}})):
         path = tmp_path / "other.json"
         path.write_text(text)
-        with pytest.raises(DataError, match="not a results file"):
+        with pytest.raises(DataError, match=r"results .*choose another --output"):
             load(path)

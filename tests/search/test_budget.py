@@ -10,6 +10,7 @@ from made_trials import trial
 from edgesr.errors import OptionError
 from edgesr.search.budget import LOSS_TIE, Budget, choose, front
 from edgesr.search.trial import Trial
+from edgesr.stored import typed
 from edgesr.surgery.candidates import LATENCY_TIE
 
 LOSSES = st.floats(-0.5, 0.5).map(lambda value: round(value, 3))
@@ -89,4 +90,4 @@ def test_front_holds_exactly_what_nothing_beats(found):
 
 def test_a_trial_survives_json():
     one = trial(3, 700, 0.02)
-    assert Trial.from_dict(json.loads(json.dumps(one.to_dict()))) == one
+    assert typed(Trial, json.loads(json.dumps(one.to_dict()))) == one
