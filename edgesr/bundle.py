@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from edgesr.deploy import reference_tiles
+from edgesr.deploy.models import FOLDER as MODELS
 from edgesr.errors import OptionError
 from edgesr.job import files_read, open_scene
 from edgesr.outputs import check_folder, check_outputs
@@ -42,15 +43,14 @@ def bundle(run: Path, *, overwrite: bool = False) -> Path:
         BundleError: what the run holds makes no bundle.
     """
     source = finished_report(run)
-    report = read_report(source)
-    _check_place(run, source, report, overwrite)
-    return bundle_report(run, report, overwrite=overwrite)
+    _check_place(run, source, overwrite)
+    return bundle_report(run, read_report(source), overwrite=overwrite)
 
 
-def _check_place(run: Path, source: Path, report: dict[str, Any], overwrite: bool) -> None:
+def _check_place(run: Path, source: Path, overwrite: bool) -> None:
     """Refuse to replace what was not asked to be, is no bundle, or is needed."""
     folder = run / BUNDLE
-    models = [run / model["path"] for model in report.get("deployment", {}).get("models", [])]
+    models = (run / MODELS).glob("*")
     recipe = CompressRecipe.load(run / RECIPE)
     inputs = [source, run / RECIPE, run / STUDENT, *models, *files_read(recipe)]
     check_outputs([run / ARCHIVE], inputs, overwrite=overwrite)

@@ -181,6 +181,7 @@ def interrupted(tmp_path) -> RunFolder:
     run.remember("stage", lambda: {"a": 1.5}, dict[str, float])
     with run.timed("open"):
         pass
+    run.release()
     return run
 
 
