@@ -150,6 +150,7 @@ def test_odd_values_of_every_option_are_refused_or_valid(tmp_path, kind):
 @pytest.mark.parametrize("command", ["report", "bench", "bundle"])
 def test_the_commands_refuse_a_report_that_is_none(refused, workplace, command, damage):
     (workplace / "run").mkdir()
+    CompressRecipe().save(workplace / "run" / RECIPE)
     damage(workplace / "run" / REPORT)
     assert "run/report.json" in (line := refused(command, "run")) or "the report" in line
 
