@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgesr.cube.cube import Cube
+from edgesr.cube.matlab5 import check_matlab5
 from edgesr.cube.reading import (
     Variable,
     bands_last,
@@ -23,7 +24,9 @@ from edgesr.cube.spectral import (
     nanometres,
     unit_factor,
 )
+from edgesr.errors import DataError
 
+_MATLAB_TYPES = {"single": "float32", "double": "float64", "logical": "uint8"}
 _NODATA_ATTRIBUTES = ("Data_Ignore_Value", "_FillValue", "missing_value", "nodata")
 
 
@@ -34,17 +37,40 @@ def read_npy(path: Path) -> Cube:
 
 
 def read_npz(path: Path, wanted: str | None = None) -> Cube:
-    """Read a cube with all its metadata, as ``write_cube`` saves it, or any .npz archive."""
+    """Read a cube with all its metadata, as ``write_cube`` saves it, or any .npz archive.
+
+    What an archive claims to hold is known before anything is unpacked, and only the cube and
+    vectors beside it are.
+    """
     with reading(path, "a NumPy archive"), np.load(path, allow_pickle=False) as archive:
-        if wanted is None and {"edgesr_cube", "data"} <= set(archive.files):
+        stored = _stored_arrays(archive)
+        if wanted is None and {"edgesr_cube", "data"} <= stored.keys():
+            for array in stored.values():
+                require_memory_to_read(array.shape, np.dtype(array.dtype), path)
             return _own_npz(archive, path)
-        arrays = {name: archive[name] for name in archive.files}
-        return _cube_of(
-            {name: Variable(a.shape, a.dtype) for name, a in arrays.items() if _is_numeric(a)},
-            arrays.__getitem__,
-            wanted,
-            path,
-        )
+
+        def load(name: str) -> np.ndarray:
+            require_memory_to_read(stored[name].shape, np.dtype(stored[name].dtype), path)
+            values: np.ndarray = archive[name]
+            return values
+
+        numeric = {name: array for name, array in stored.items() if _is_numeric(array)}
+        return _cube_of(numeric, load, wanted, path)
+
+
+def _stored_arrays(archive: Any) -> dict[str, Variable]:
+    """Shape and type of each array of an archive, from its first bytes."""
+    found = {}
+    for name in archive.files:
+        member = name if name in archive.zip.namelist() else f"{name}.npy"
+        with archive.zip.open(member) as file:
+            version = np.lib.format.read_magic(file)
+            read = {(1, 0): np.lib.format.read_array_header_1_0}.get(
+                version, np.lib.format.read_array_header_2_0
+            )
+            shape, _, dtype = read(file)
+            found[name] = Variable(shape, dtype)
+    return found
 
 
 def read_matlab5(path: Path, wanted: str | None = None) -> Cube:
@@ -52,6 +78,7 @@ def read_matlab5(path: Path, wanted: str | None = None) -> Cube:
     import scipy.io
 
     with reading(path, "a MATLAB file"):
+        check_matlab5(path)
         stored = scipy.io.whosmat(path)
         structs = [name for name, _, kind in stored if kind == "struct"]
         fields: dict[str, np.ndarray] = {}
@@ -59,7 +86,7 @@ def read_matlab5(path: Path, wanted: str | None = None) -> Cube:
             contents = scipy.io.loadmat(path, variable_names=structs, simplify_cells=True)
             fields = _flattened({name: contents[name] for name in structs})
         plain = {
-            name: Variable(shape, kind)
+            name: Variable(shape, _MATLAB_TYPES.get(kind, kind))
             for name, shape, kind in stored
             if kind in ("single", "double", "logical") or "int" in kind
         }
@@ -68,6 +95,7 @@ def read_matlab5(path: Path, wanted: str | None = None) -> Cube:
         def load(name: str) -> np.ndarray:
             if name in fields:
                 return fields[name]
+            require_memory_to_read(plain[name].shape, np.dtype(plain[name].dtype), path)
             values: np.ndarray = scipy.io.loadmat(path, variable_names=[name])[name]
             return values
 
@@ -89,7 +117,12 @@ def read_hdf5(path: Path, wanted: str | None = None) -> Cube:
             if isinstance(item, h5py.Dataset) and item.dtype.kind in "iuf" and item.ndim > 0:
                 datasets[f"/{name}"] = item
 
-        file.visititems(collect)
+        file.visititems(collect)  # follows neither soft nor external links
+        datasets, elsewhere = _own_storage(datasets)
+        if wanted is not None and (files := elsewhere.get(f"/{wanted.strip('/')}")):
+            raise DataError(_elsewhere(path, wanted, files))
+        if elsewhere and not any(len(item.shape) == 3 for item in datasets.values()):
+            raise DataError(_elsewhere(path, *next(iter(elsewhere.items()))))
         matlab = path.suffix.lower() == ".mat"
 
         def is_reversed(item: Any) -> bool:
@@ -110,6 +143,27 @@ def read_hdf5(path: Path, wanted: str | None = None) -> Cube:
 
         variables = {name: Variable(shape(item), item.dtype) for name, item in datasets.items()}
         return _cube_of(variables, load, wanted, path, attribute)
+
+
+def _own_storage(datasets: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    """Datasets whose values lie in the file itself, and the files that the others name."""
+    own, elsewhere = {}, {}
+    for name, item in datasets.items():
+        files = [str(one[0]) for one in item.external or ()]
+        if item.is_virtual:
+            files += [one.file_name for one in item.virtual_sources() if one.file_name != "."]
+        if files:
+            elsewhere[name] = files
+        else:
+            own[name] = item
+    return own, elsewhere
+
+
+def _elsewhere(path: Path, name: str, files: list[str]) -> str:
+    return (
+        f"{path}: {name} keeps its values in another file ({files[0]!r}), which is not read; copy"
+        " them into this one, such as with h5repack"
+    )
 
 
 def _cube_of(
@@ -179,8 +233,8 @@ def _own_npz(archive: Mapping[str, np.ndarray], path: Path) -> Cube:
     )
 
 
-def _is_numeric(array: np.ndarray) -> bool:
-    return array.dtype.kind in "iufb" and array.ndim > 0
+def _is_numeric(array: np.ndarray | Variable) -> bool:
+    return np.dtype(array.dtype).kind in "iufb" and len(array.shape) > 0
 
 
 def _flattened(contents: Mapping[str, Any], prefix: str = "") -> dict[str, np.ndarray]:
