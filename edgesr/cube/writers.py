@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from edgesr.cube.cube import Cube, without_masked
+from edgesr.cube.nodata import held_nodata
 from edgesr.errors import DataError
 from edgesr.files import atomic_path
 
@@ -22,6 +23,7 @@ _ENVI = (".hdr", ".img")
 def write_cube(cube: Cube, path: Path) -> None:
     """Write ``.npz`` (everything), ``.tif`` (GeoTIFF), ``.hdr``/``.img`` (ENVI) or ``.npy``.
 
+    Nodata is written as the type of the pixels holds it, see :func:`edgesr.cube.nodata.held_nodata`.
     ``.npy`` holds the array alone; what is lost is named on stderr. Files appear complete or not
     at all.
 
@@ -29,6 +31,7 @@ def write_cube(cube: Cube, path: Path) -> None:
         DataError: another suffix, or the folder cannot be written.
     """
     write = _writer(path)
+    cube = replace(cube, nodata=held_nodata(cube.nodata, cube.data.dtype))
     from rasterio.errors import RasterioError
 
     try:
