@@ -23,9 +23,8 @@ _ENVI = (".hdr", ".img")
 def write_cube(cube: Cube, path: Path) -> None:
     """Write ``.npz`` (everything), ``.tif`` (GeoTIFF), ``.hdr``/``.img`` (ENVI) or ``.npy``.
 
-    Nodata is written as the type of the pixels holds it, see :func:`edgesr.cube.nodata.held_nodata`.
-    ``.npy`` holds the array alone; what is lost is named on stderr. Files appear complete or not
-    at all.
+    Nodata is written as the type of the pixels holds it. ``.npy`` holds the array alone; what is
+    lost is named on stderr. Files appear complete or not at all.
 
     Raises:
         DataError: another suffix, or the folder cannot be written.

@@ -2,6 +2,20 @@
 
 from edgesr.report.console import render
 from edgesr.report.environment import environment
-from edgesr.report.validation import SCHEMA_VERSION, ReportError, load_schema, validate
+from edgesr.report.validation import (
+    SCHEMA_VERSION,
+    ReportError,
+    load_schema,
+    validate,
+    validate_data,
+)
 
-__all__ = ["SCHEMA_VERSION", "ReportError", "environment", "load_schema", "render", "validate"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "ReportError",
+    "environment",
+    "load_schema",
+    "render",
+    "validate",
+    "validate_data",
+]
