@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgesr.cube.cube import Cube
+from edgesr.cube.own import read_own
 from edgesr.cube.reading import (
     Variable,
     bands_last,
@@ -37,7 +38,7 @@ def read_npz(path: Path, wanted: str | None = None) -> Cube:
     """Read a cube with all its metadata, as ``write_cube`` saves it, or any .npz archive."""
     with reading(path, "a NumPy archive"), np.load(path, allow_pickle=False) as archive:
         if wanted is None and {"edgesr_cube", "data"} <= set(archive.files):
-            return _own_npz(archive, path)
+            return read_own(archive, path)
         arrays = {name: archive[name] for name in archive.files}
         return _cube_of(
             {name: Variable(a.shape, a.dtype) for name, a in arrays.items() if _is_numeric(a)},
@@ -158,24 +159,6 @@ def _cube_of(
         nodata=None if nodata is None else float(np.ravel(nodata)[0]),
         gain=None if gain is None else float(np.ravel(gain)[0]),
         source=f"{path}:{name}",
-    )
-
-
-def _own_npz(archive: Mapping[str, np.ndarray], path: Path) -> Cube:
-    stored = dict(archive)
-    transform = stored.get("transform")
-    return Cube(
-        data=stored["data"],
-        name=str(stored.get("name", path.stem)),
-        wavelengths=stored.get("wavelengths"),
-        fwhm=stored.get("fwhm"),
-        bad_bands=stored.get("bad_bands"),
-        nodata=float(stored["nodata"]) if "nodata" in stored else None,
-        mask=stored.get("mask"),
-        crs=str(stored["crs"]) if "crs" in stored else None,
-        transform=None if transform is None else tuple(float(value) for value in transform),
-        source=str(stored.get("source", path)),
-        gain=float(stored["gain"]) if "gain" in stored else None,
     )
 
 

@@ -115,7 +115,7 @@ def without_impossible(cube: Cube, path: Path) -> Cube:
         if value is not None and not possible(np.asarray(value, dtype=np.float64)).all():
             dropped[what] = None
             print(
-                f"warning: {path}: {what} dropped, as it has to be {needed}; correct the metadata",
+                f"warning: {path}: {what} left out: not {needed}; correct the metadata",
                 file=sys.stderr,
             )
     return replace(cube, **dropped)

@@ -27,11 +27,11 @@ def write_cube(cube: Cube, path: Path) -> None:
     lost is named on stderr. Files appear complete or not at all.
 
     Raises:
-        DataError: another suffix, or the folder cannot be written.
+        DataError: another suffix, an unknown crs, or the folder cannot be written.
     """
     write = _writer(path)
     cube = replace(cube, nodata=held_nodata(cube.nodata, cube.data.dtype))
-    from rasterio.errors import RasterioError
+    from rasterio.errors import CRSError, RasterioError
 
     try:
         if write is _write_envi:
@@ -39,6 +39,11 @@ def write_cube(cube: Cube, path: Path) -> None:
         else:
             with atomic_path(path) as temporary:
                 write(cube, temporary)
+    except CRSError as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(
+            f"{path}: cannot be written ({reason}); correct the crs of {cube.name}, or choose .npz"
+        ) from error
     except (OSError, RasterioError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"{path}: cannot be written ({reason}); choose another folder") from error
