@@ -40,7 +40,7 @@ from edgesr.job import Job, check_trains, files_read, fit, open_job
 from edgesr.pictures import take_pictures
 from edgesr.progress import stage, tell
 from edgesr.recipe import CompressRecipe
-from edgesr.report import SCHEMA_VERSION, environment, validate
+from edgesr.report import SCHEMA_VERSION, environment, validate, validate_data
 from edgesr.report.page import write_page
 from edgesr.report.pictures import Pictures
 from edgesr.run import LOADER, ONNX, PAGE, PICTURES, RECIPE, STUDENT, RunFolder
@@ -71,6 +71,7 @@ def run(
     folder = RunFolder(output, overwrite=overwrite, resume=resume, inputs=inputs)
     with folder.timed("open"):
         job = open_job(recipe)
+        validate_data(job.scene.describe())
         sites = require_sites(job.model, job.example())
         if recipe.epochs:
             check_trains(job.model, job.example())

@@ -27,7 +27,9 @@ def load_schema(package: str, name: str) -> dict[str, Any]:
     return dict(json.loads(files(package).joinpath(name).read_text("utf-8")))
 
 
-def find_fault(package: str, name: str, content: Any, *, strict: bool = False) -> Fault | None:
+def find_fault(
+    package: str, name: str, content: Any, *, strict: bool = False, parts: tuple[str, ...] = ()
+) -> Fault | None:
     """The worst fault of ``content``, None where it fits.
 
     Args:
@@ -35,10 +37,11 @@ def find_fault(package: str, name: str, content: Any, *, strict: bool = False) -
         name: of its file.
         content: plain values as JSON has them.
         strict: 1.0 is no integer, and a number is finite.
+        parts: keys at the top that ``content`` has so far; all that are wanted, if empty.
     """
     from jsonschema.exceptions import best_match
 
-    error = best_match(_validator(package, name, strict).iter_errors(content))
+    error = best_match(_validator(package, name, strict, parts).iter_errors(content))
     if error is None:
         return None
     place = error.json_path.removeprefix("$.").replace("$", "the top")
@@ -51,7 +54,7 @@ def find_fault(package: str, name: str, content: Any, *, strict: bool = False) -
 
 
 @cache
-def _validator(package: str, name: str, strict: bool) -> Any:
+def _validator(package: str, name: str, strict: bool, parts: tuple[str, ...]) -> Any:
     from jsonschema import Draft202012Validator
     from jsonschema.validators import extend
 
@@ -59,7 +62,13 @@ def _validator(package: str, name: str, strict: bool) -> Any:
     if strict:
         kinds = kind.TYPE_CHECKER.redefine_many({"integer": _integer, "number": _number})
         kind = extend(kind, type_checker=kinds)
-    return kind(load_schema(package, name))
+    schema = load_schema(package, name)
+    if parts:
+        schema = {
+            "$defs": schema.get("$defs", {}),
+            "properties": {key: schema["properties"][key] for key in parts},
+        }
+    return kind(schema)
 
 
 def _integer(checker: Any, value: Any) -> bool:

@@ -9,6 +9,7 @@ import torch
 
 from edgesr.cube import Cube, Normalisation, read_cube, write_cube
 from edgesr.cube.memory import require_memory
+from edgesr.cube.nodata import held_nodata
 from edgesr.cube.parts import cube_files
 from edgesr.cube.writers import written_files
 from edgesr.errors import DataError, ModelError
@@ -89,5 +90,6 @@ def upscale(cube: Cube, loaded: Loaded, tile: int | None = None) -> Cube:
     for row in range(len(native)):  # whole, the intermediate results would take four times as much
         native[row] = normalisation.invert(sr[:, row].T.numpy())
     blank = invalid.repeat(scale, axis=0).repeat(scale, axis=1)
-    native[blank] = np.nan if cube.nodata is None else cube.nodata
+    held = held_nodata(cube.nodata, native.dtype)
+    native[blank] = np.nan if held is None else held
     return cube.upscaled(native, scale)

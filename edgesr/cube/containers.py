@@ -10,6 +10,7 @@ import numpy as np
 
 from edgesr.cube.cube import Cube
 from edgesr.cube.matlab5 import check_matlab5
+from edgesr.cube.own import read_own
 from edgesr.cube.reading import (
     Variable,
     bands_last,
@@ -47,7 +48,7 @@ def read_npz(path: Path, wanted: str | None = None) -> Cube:
         if wanted is None and {"edgesr_cube", "data"} <= stored.keys():
             for array in stored.values():
                 require_memory_to_read(array.shape, np.dtype(array.dtype), path)
-            return _own_npz(archive, path)
+            return read_own(archive, path)
 
         def load(name: str) -> np.ndarray:
             require_memory_to_read(stored[name].shape, np.dtype(stored[name].dtype), path)
@@ -212,24 +213,6 @@ def _cube_of(
         nodata=None if nodata is None else float(np.ravel(nodata)[0]),
         gain=None if gain is None else float(np.ravel(gain)[0]),
         source=f"{path}:{name}",
-    )
-
-
-def _own_npz(archive: Mapping[str, np.ndarray], path: Path) -> Cube:
-    stored = dict(archive)
-    transform = stored.get("transform")
-    return Cube(
-        data=stored["data"],
-        name=str(stored.get("name", path.stem)),
-        wavelengths=stored.get("wavelengths"),
-        fwhm=stored.get("fwhm"),
-        bad_bands=stored.get("bad_bands"),
-        nodata=float(stored["nodata"]) if "nodata" in stored else None,
-        mask=stored.get("mask"),
-        crs=str(stored["crs"]) if "crs" in stored else None,
-        transform=None if transform is None else tuple(float(value) for value in transform),
-        source=str(stored.get("source", path)),
-        gain=float(stored["gain"]) if "gain" in stored else None,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from edgesr.cube.nodata import held_nodata
 from edgesr.errors import DataError
 
 _BLOCK_VALUES = 1 << 24  # values looked at together when a cube is scanned: 64 MB in float32
@@ -243,6 +244,7 @@ class Cube:
 
         The pixel size is divided by ``scale``, the upper left corner stays. The mask is repeated,
         and what it covers becomes nodata (NaN where no number is defined and the type has one).
+        Nodata is the number that the type of ``data`` holds, see :func:`held_nodata`.
         """
         height, width, bands = self.shape
         expected = (height * scale, width * scale, bands)
@@ -259,26 +261,32 @@ class Cube:
         if mask is not None:
             mask = mask.repeat(scale, axis=0).repeat(scale, axis=1)
             data = without_masked(data, mask, self.nodata)
-        return replace(self, data=data, mask=mask, transform=transform)
+        nodata = held_nodata(self.nodata, data.dtype)
+        return replace(self, data=data, mask=mask, transform=transform, nodata=nodata)
 
 
 def invalid_values(values: np.ndarray, nodata: float | None) -> np.ndarray:
-    """Bool of the shape of ``values``: True where a value is ``nodata`` or not finite."""
+    """Bool of the shape of ``values``: True where a value is ``nodata`` or not finite.
+
+    ``nodata`` is compared as the type of ``values`` holds it.
+    """
     invalid = np.zeros(values.shape, dtype=bool)
     if values.dtype.kind == "f":
         np.logical_not(np.isfinite(values), out=invalid)
-    if nodata is not None and np.isfinite(nodata):
-        invalid |= values == float(nodata)
+    held = held_nodata(nodata, values.dtype)
+    if held is not None and np.isfinite(held):
+        invalid |= values == values.dtype.type(held)
     return invalid
 
 
 def without_masked(data: np.ndarray, mask: np.ndarray, nodata: float | None) -> np.ndarray:
     """A copy of ``data`` [H, W, B] with ``nodata`` (else NaN) where ``mask`` [H, W] is True.
 
-    Integers without a nodata number have no value for it and are returned as they are.
+    Integers without a nodata number that they can hold are returned as they are.
     """
-    if nodata is None and data.dtype.kind != "f":
+    held = held_nodata(nodata, data.dtype)
+    if held is None and data.dtype.kind != "f":
         return data
     result = data.copy()
-    result[mask] = np.nan if nodata is None else nodata
+    result[mask] = np.nan if held is None else held
     return result

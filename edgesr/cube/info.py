@@ -10,6 +10,7 @@ import numpy as np
 
 from edgesr.cube.bands import format_bands
 from edgesr.cube.cube import Cube
+from edgesr.cube.nodata import nodata_in_json
 from edgesr.cube.sampling import extremes
 
 _SCANNED_WHOLE = 1 << 29  # bytes
@@ -43,7 +44,7 @@ def describe_cube(cube: Cube) -> dict[str, Any]:
         "fwhm_nm": None if cube.fwhm is None else cube.fwhm.tolist(),
         "crs": cube.crs,
         "transform": None if cube.transform is None else list(cube.transform),
-        "nodata": None if cube.nodata is None or np.isnan(cube.nodata) else cube.nodata,
+        "nodata": nodata_in_json(cube.nodata),
         "nodata_share": float((~valid).mean()),
         "rows_looked_at": looked_at.shape[0],
     }
@@ -96,10 +97,15 @@ def _georeference(crs: str | None, transform: list[float] | None) -> str:
     if transform is None:
         return "none"
     a, b, c, d, e, f = transform
-    name = "unnamed system" if crs is None else crs.split('"')[1]
+    name = "unnamed system" if crs is None else _system(crs)
     return f"{name}, pixel {np.hypot(a, d):g} x {np.hypot(b, e):g}, corner ({c:.10g}, {f:.10g})"
 
 
-def _nodata(value: float | None, share: float) -> str:
-    number = "no number defined" if value is None else f"{value:g}"
+def _system(crs: str) -> str:
+    """The name in a WKT, the first text in quotes; other text as it is."""
+    return crs.split('"')[1] if '"' in crs else crs
+
+
+def _nodata(value: float | str | None, share: float) -> str:
+    number = "no number defined" if value is None else f"{float(value):g}"
     return f"{number}, {share:.2%} of the pixels"

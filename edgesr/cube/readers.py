@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from edgesr.cube import sample
 from edgesr.cube.containers import read_hdf5, read_matlab5, read_npy, read_npz
 from edgesr.cube.cube import Cube
 from edgesr.cube.raster import envi_header, read_envi, read_geotiff
-from edgesr.cube.reading import with_nodata_mask
+from edgesr.cube.reading import with_nodata_mask, without_impossible
 from edgesr.errors import DataError
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -22,6 +24,7 @@ def read_cube(spec: str | Path) -> Cube:
 
     ``spec`` is a path; ``file.mat:variable`` or ``file.h5:/path/in/it`` where a file holds more
     than one cube; or ``indian_pines``, the embedded sample. ``.npy`` and ENVI are memory-mapped.
+    Metadata that cannot be, such as a wavelength of 0, is left out with a warning on stderr.
 
     Raises:
         DataError: the file is missing, damaged, of an unknown format, or does not hold exactly one
@@ -36,7 +39,9 @@ def read_cube(spec: str | Path) -> Cube:
         )
     if not path.is_file():
         raise DataError(f"{path} is a folder; name the file of the cube in it")
-    return with_nodata_mask(_read(path, wanted))
+    with np.errstate(over="ignore"):  # what exceeds float64 in nanometres is dropped as infinite
+        cube = without_impossible(_read(path, wanted), path)
+    return with_nodata_mask(cube)
 
 
 def split_spec(spec: str | Path) -> tuple[Path, str | None]:

@@ -1,11 +1,13 @@
-"""What all readers share: clear errors, the choice of a variable, the nodata mask."""
+"""What all readers share: clear errors, the choice of a variable, what cannot be, the mask."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +15,12 @@ from edgesr.cube.cube import Cube, invalid_values
 from edgesr.cube.memory import require_memory
 from edgesr.errors import DataError, EdgesrError
 
+_POSSIBLE: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
+    "wavelengths": ("finite and above 0", lambda values: np.isfinite(values) & (values > 0)),
+    "fwhm": ("finite and above 0", lambda values: np.isfinite(values) & (values > 0)),
+    "gain": ("finite and not 0", lambda values: np.isfinite(values) & (values != 0)),
+    "transform": ("finite", np.isfinite),
+}
 _MASKED_AT_ONCE = 1 << 29  # bytes; a larger memory-mapped cube is looked at only where it is used
 
 
@@ -94,6 +102,23 @@ def require_memory_to_read(shape: tuple[int, ...], dtype: np.dtype, path: Path) 
         f"{path}: reading {' x '.join(map(str, shape))} values",
         "convert the cube to .npy, which is read piece by piece, or cut a part out of it",
     )
+
+
+def without_impossible(cube: Cube, path: Path) -> Cube:
+    """The cube without metadata that cannot be, such as a wavelength of NaN.
+
+    A warning on stderr says what was dropped, and why.
+    """
+    dropped: dict[str, Any] = {}
+    for what, (needed, possible) in _POSSIBLE.items():
+        value = getattr(cube, what)
+        if value is not None and not possible(np.asarray(value, dtype=np.float64)).all():
+            dropped[what] = None
+            print(
+                f"warning: {path}: {what} left out: not {needed}; correct the metadata",
+                file=sys.stderr,
+            )
+    return replace(cube, **dropped)
 
 
 def with_nodata_mask(cube: Cube) -> Cube:

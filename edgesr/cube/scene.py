@@ -18,6 +18,7 @@ from edgesr.cube.bands import (
 from edgesr.cube.cube import Cube, Window
 from edgesr.cube.degrade import METHODS, check_scale, degrade
 from edgesr.cube.memory import require_memory, require_memory_to_select
+from edgesr.cube.nodata import nodata_in_json
 from edgesr.cube.normalise import Normalisation, listed
 from edgesr.cube.protocols import MIN_LR_SIDE, Protocol, Regions, get_protocol
 from edgesr.cube.sample import NAME as SAMPLE
@@ -104,7 +105,7 @@ class Scene:
             "bands": format_bands(self.bands),
             "wavelengths_nm": None if wavelengths is None else wavelengths.tolist(),
             "crs": cube.crs,
-            "nodata": cube.nodata,
+            "nodata": nodata_in_json(cube.nodata),
             "protocol": self.protocol,
             "scale": self.scale,
             "degradation": self.degradation,

@@ -13,7 +13,9 @@ _PER_UNIT = {
     "mm": 1e6, "millimeters": 1e6, "m": 1e9, "meters": 1e9, "angstroms": 0.1,
 }  # fmt: skip
 _LARGEST_MICROMETRES = 100.0  # an optical wavelength without a unit: above it, nanometres
-_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+_NUMBER = re.compile(
+    r"[-+]?(?:(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|\b(?:nan|inf|infinity)\b)", re.IGNORECASE
+)
 _DESCRIBED = re.compile(r"(\d+(?:\.\d+)?)\s*(nanomet|nm|micromet|micron|um\b|µm)", re.IGNORECASE)
 
 
@@ -38,7 +40,7 @@ def unit_factor(wavelengths: np.ndarray, unit: str | None) -> float | None:
 
 
 def numbers(text: str | None) -> np.ndarray | None:
-    """The numbers of a list such as ``{0.4, 0.5}``: float64, or None when there are none."""
+    """The numbers of a list such as ``{0.4, 0.5, nan}``: float64, or None when there are none."""
     found = _NUMBER.findall(text or "")
     return np.array(found, dtype=np.float64) if found else None
 

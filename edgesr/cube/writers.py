@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from edgesr.cube.cube import Cube, without_masked
+from edgesr.cube.nodata import held_nodata
 from edgesr.errors import DataError
 from edgesr.files import atomic_path
 
@@ -22,14 +23,15 @@ _ENVI = (".hdr", ".img")
 def write_cube(cube: Cube, path: Path) -> None:
     """Write ``.npz`` (everything), ``.tif`` (GeoTIFF), ``.hdr``/``.img`` (ENVI) or ``.npy``.
 
-    ``.npy`` holds the array alone; what is lost is named on stderr. Files appear complete or not
-    at all.
+    Nodata is written as the type of the pixels holds it. ``.npy`` holds the array alone; what is
+    lost is named on stderr. Files appear complete or not at all.
 
     Raises:
-        DataError: another suffix, or the folder cannot be written.
+        DataError: another suffix, an unknown crs, or the folder cannot be written.
     """
     write = _writer(path)
-    from rasterio.errors import RasterioError
+    cube = replace(cube, nodata=held_nodata(cube.nodata, cube.data.dtype))
+    from rasterio.errors import CRSError, RasterioError
 
     try:
         if write is _write_envi:
@@ -37,6 +39,11 @@ def write_cube(cube: Cube, path: Path) -> None:
         else:
             with atomic_path(path) as temporary:
                 write(cube, temporary)
+    except CRSError as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(
+            f"{path}: cannot be written ({reason}); correct the crs of {cube.name}, or choose .npz"
+        ) from error
     except (OSError, RasterioError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"{path}: cannot be written ({reason}); choose another folder") from error

@@ -8,6 +8,7 @@ from edgesr.report.validation import (
     load_schema,
     read_report,
     validate,
+    validate_data,
 )
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "read_report",
     "render",
     "validate",
+    "validate_data",
 ]
