@@ -4,4 +4,4 @@
 module says what it measures. ``README.md`` beside this file holds the tables.
 """
 
-import export  # noqa: F401  (keeps ONNX Runtime, which is imported here directly, from telling)
+import edgesr_export  # noqa: F401  (keeps ONNX Runtime, which is imported here directly, from telling)

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from edgesr_export.errors import ExportError
 from torch import Tensor, nn
 
 from benchmarks.zoo import AbsentError
-from export.errors import ExportError
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 WARMUP = 3
@@ -125,8 +125,8 @@ def tensorrt_call(file: Path, tile: np.ndarray, precision: str) -> Callable[[], 
     Raises:
         AbsentError: no GPU, no TensorRT, or one that does not serve this GPU.
     """
-    from export.tensorrt import Runner, available, build
-    from export.tensorrt.cuda import find_device
+    from edgesr_export.tensorrt import Runner, available, build
+    from edgesr_export.tensorrt.cuda import find_device
 
     if find_device() is None or not available():
         raise AbsentError("TensorRT needs a CUDA device and the extra 'tensorrt'")

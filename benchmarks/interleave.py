@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from edgesr.latency import measure
+from edgesr.evaluation.latency import measure
 
 Calls = Mapping[str, Callable[[], object]]
 

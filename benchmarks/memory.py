@@ -35,8 +35,7 @@ def _main(kind: str, network: str, bands: int, side: int, threads: int) -> None:
     tile = np.random.default_rng(0).random((1, bands, side, side), dtype=np.float32)
     if kind == "onnx":
         import onnxruntime  # noqa: F401  (its own memory is not the network's)
-
-        from export.runtime import session
+        from edgesr_export.runtime import session
 
         before = _start_anew()
         session(network, threads)(tile)

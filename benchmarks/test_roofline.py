@@ -7,13 +7,13 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from edgesr_export.profile import profile
+from edgesr_export.runtime import session
 
 from benchmarks import peaks
 from benchmarks.interleave import Calls
 from benchmarks.names import BANDS, SCALE
 from benchmarks.zoo import AbsentError, Zoo, plausible_tiles
-from export.profile import profile
-from export.runtime import session
 
 GROUP = "roofline"
 SIDE = 64

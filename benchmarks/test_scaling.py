@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from edgesr_export.chain import convert
+from edgesr_export.onnx import export_onnx
+from edgesr_export.runtime import session
 
 from benchmarks.interleave import Calls
 from benchmarks.memory import peak_memory
 from benchmarks.names import BANDS, BLOCKS, SCALE
 from benchmarks.zoo import Zoo, build, plausible_tiles
-from export.chain import convert
-from export.onnx import export_onnx
-from export.runtime import session
 
 SIDE = 32
 STUDENT, ATTENTIVE = "R=32", "dacn"

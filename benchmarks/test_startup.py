@@ -16,7 +16,7 @@ COMMANDS = {
     "import edgesr": ("-c", "import edgesr"),
     "edgesr --help": ("-m", "edgesr", "--help"),
     "edgesr compress --help": ("-m", "edgesr", "compress", "--help"),
-    "import edgesr.pipeline": ("-c", "import edgesr.pipeline"),
+    "import edgesr.compress.pipeline": ("-c", "import edgesr.compress.pipeline"),
     "import torch alone": ("-c", "import torch"),
 }
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from edgesr_export.model_file import load_model
 
 from benchmarks.interleave import Calls
 from benchmarks.names import BANDS, RANK
@@ -17,7 +18,6 @@ from benchmarks.zoo import (
     plausible_tiles,
 )
 from edgesr.surgery import factorise, grouped, lowrank, moments, require_sites, spectrum
-from export.model_file import load_model
 
 SIDE, TILES = 32, 16
 WINDOWS = SIDE * SIDE * TILES
@@ -71,9 +71,9 @@ def test_making_a_file(timed_once: Callable[..., None], zoo: Zoo, form: str) -> 
 def test_calibration(timed_once: Callable[..., None], zoo: Zoo) -> None:
     """Ranges of every layer by NNCF, the part of INT8 that grows with the number of tiles."""
     pytest.importorskip("nncf")
-    from export.int8.calibrate import calibrate
-    from export.int8.flavour import CPU
-    from export.int8.layers import find_layers, prepare
+    from edgesr_export.int8.calibrate import calibrate
+    from edgesr_export.int8.flavour import CPU
+    from edgesr_export.int8.layers import find_layers, prepare
 
     model = prepare(load_model(zoo.file("dense", "rewritten")))
     layers = [layer for layer in find_layers(model) if not layer.fixed]

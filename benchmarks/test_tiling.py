@@ -11,7 +11,7 @@ import torch
 from benchmarks.interleave import Calls
 from benchmarks.names import BANDS, SCALE
 from benchmarks.zoo import Zoo, plausible_tiles
-from edgesr.evaluate import super_resolve
+from edgesr.evaluation.evaluate import super_resolve
 
 SIDE = 128
 TILES = (48, 64, None)

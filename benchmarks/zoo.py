@@ -16,19 +16,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from edgesr_export.chain import convert
+from edgesr_export.errors import ExportError
+from edgesr_export.fp16 import to_fp16
+from edgesr_export.model_file import load_model, write_model
+from edgesr_export.onnx import export_onnx
+from edgesr_export.rewrite import rewrite
+from edgesr_export.runtime import session
 from torch import nn
 
 from benchmarks.names import BANDS, BLOCKS, SCALE
-from edgesr.cost import Cost, count
+from edgesr.evaluation.cost import Cost, count
 from edgesr.models import create_model
 from edgesr.surgery import lowrank, require_sites
-from export.chain import convert
-from export.errors import ExportError
-from export.fp16 import to_fp16
-from export.model_file import load_model, write_model
-from export.onnx import export_onnx
-from export.rewrite import rewrite
-from export.runtime import session
 
 CALIBRATION_TILES = 4
 
@@ -144,7 +144,7 @@ class Zoo:
     def _quantise(self, source: Path, path: Path, target: str) -> object:
         """INT8 wherever this CPU gains by it; quality is not asked, the weights being random."""
         try:
-            from export.int8 import quantize
+            from edgesr_export.int8 import quantize
         except ModuleNotFoundError as error:
             raise AbsentError(f"INT8 needs the extra 'int8' ({error})") from error
         return quantize(
@@ -175,7 +175,7 @@ class Zoo:
         return run
 
     def _in_openvino(self, network: str, form: str) -> Callable[[np.ndarray], np.ndarray]:
-        from export.openvino import openvino_session
+        from edgesr_export.openvino import openvino_session
 
         file = "plain" if "plain" in form else "openvino"
         precision = "bfloat16" if form.endswith("bf16") else "float32"

@@ -2,6 +2,6 @@
 
 import sys
 
-from edgesr.cli import main
+from edgesr.cli.main import main
 
 sys.exit(main())

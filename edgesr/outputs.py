@@ -2,8 +2,8 @@
 
 A command names every file that it will write and every file that it reads, side files included
 (:func:`edgesr.cube.parts.cube_files`, :func:`edgesr.cube.writers.written_files`,
-:func:`export.model_file.model_files`), and asks here before it begins. Files are compared by what
-they are, not by how they are spelled.
+:func:`edgesr_export.model_file.model_files`), and asks here before it begins. Files are compared by
+what they are, not by how they are spelled.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ import torch
 from onnx import helper, numpy_helper
 from torch import nn
 
-from edgesr.cli import main
-from edgesr.recipe import CompressRecipe
+from edgesr.cli.main import main
+from edgesr.recipe.recipes import CompressRecipe
 
 torch.set_num_threads(1)  # small tensors; more threads only wait for each other
 
@@ -115,8 +115,8 @@ def generated_cube(side: int = 72, bands: int = 12, seed: int = 0) -> np.ndarray
 def materials(tmp_path_factory: pytest.TempPathFactory) -> Materials:
     """Files of the small job; tests only read them."""
     from edgesr.cube import make_scene, read_cube
+    from edgesr.loading.weights import load_custom, save_network
     from edgesr.models import create_model
-    from edgesr.weights import load_custom, save_network
 
     folder = tmp_path_factory.mktemp("materials")
     (folder / "small_networks.py").write_text(SMALL_NETWORKS)
@@ -180,7 +180,7 @@ def plain_exporter() -> Callable[..., Path]:
 @pytest.fixture
 def plain_export(plain_exporter: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the pipeline the plain exporter; what it writes is verified all the same."""
-    monkeypatch.setattr("export.tracing.export_onnx", plain_exporter)
+    monkeypatch.setattr("edgesr_export.tracing.export_onnx", plain_exporter)
 
 
 def _write_plainly(

@@ -227,7 +227,7 @@ def test_memory_that_runs_out(refused_compress, without_progress, monkeypatch):
     def greedy(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("edgesr.pipeline.calibrate", greedy)
+    monkeypatch.setattr("edgesr.compress.pipeline.calibrate", greedy)
     assert "not enough memory; choose a smaller --patch" in refused_compress()
 
 

@@ -115,6 +115,7 @@ def test_the_library_reads_no_benchmark_and_no_test(path):
 def test_export_runs_without_edgesr():
     program = (
         "import sys; sys.modules['edgesr'] = None\n"
-        "import export.onnx, export.refill, export.runtime, export.verify, export.rewrite"
+        "import edgesr_export.onnx, edgesr_export.refill, edgesr_export.runtime\n"
+        "import edgesr_export.verify, edgesr_export.rewrite"
     )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=REPOSITORY)

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgesr.cli import main
+from edgesr.cli.main import main
 from edgesr.errors import OptionError
 from edgesr.locks import Lock
-from edgesr.recipe import CompressRecipe
-from edgesr.run import RunFolder
+from edgesr.recipe.recipes import CompressRecipe
+from edgesr.run_folder import RunFolder
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 HOLD = """

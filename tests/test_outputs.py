@@ -17,7 +17,7 @@ from onnx import numpy_helper
 from edgesr.cube import Cube, write_cube
 from edgesr.cube.parts import cube_files
 from edgesr.cube.writers import written_files
-from edgesr.recipe import CompressRecipe, TrainRecipe
+from edgesr.recipe.recipes import CompressRecipe, TrainRecipe
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ import pytest
 import tomli_w
 
 from edgesr.errors import DataError, OptionError
-from edgesr.options import option_name
-from edgesr.recipe import AnalyzeRecipe, CompressRecipe, Recipe, TrainRecipe
+from edgesr.recipe.options import option_name
+from edgesr.recipe.recipes import AnalyzeRecipe, CompressRecipe, Recipe, TrainRecipe
 from edgesr.reproduce.store import Store, load
-from edgesr.run import RECIPE, REPORT, RunFolder
+from edgesr.run_folder import RECIPE, REPORT, RunFolder
 from edgesr.stored import DEEPEST, parse_json, read_json, typed
 
 

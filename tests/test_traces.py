@@ -38,7 +38,7 @@ def test_the_watch_sees_compiled_code_children_names_and_files(watched):
     assert traces.files == {"home/.cache/id"}
 
 
-@pytest.mark.parametrize("package", ["edgesr", "export", "benchmarks", "jetson.board"])
+@pytest.mark.parametrize("package", ["edgesr", "export", "benchmarks", "edgesr_jetson.board"])
 def test_onnxruntime_keeps_still_after_any_of_our_packages(package, watched, tmp_path):
     alone = watched("-c", "import onnxruntime")
     if not alone.files:

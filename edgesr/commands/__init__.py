@@ -1,1 +1,1 @@
-"""The commands of the command line, by what they work on; each fills in a recipe and calls on."""
+"""The work of the commands, one file each; :mod:`edgesr.cli` fills in recipes and calls them."""

@@ -11,11 +11,11 @@
 What cannot be made here is listed with its reason; nothing is guessed.
 """
 
+from edgesr.deploy.baselines import PLAIN, REWRITTEN, export_rivals, open_rivals
 from edgesr.deploy.engines import Engine, build_engines
 from edgesr.deploy.measure import measure_models, ratios
-from edgesr.deploy.models import Absent, Limits, Maker, Model
 from edgesr.deploy.quality import calibration_tiles, on_validation, reference_tiles
-from edgesr.deploy.rivals import PLAIN, REWRITTEN, export_rivals, open_rivals
+from edgesr.deploy.variants import Absent, Limits, Maker, Model
 
 __all__ = [
     "PLAIN",

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgesr.deploy.models import Absent, Model
-from export.errors import ExportError
+from edgesr_export.errors import ExportError
+
+from edgesr.deploy.variants import Absent, Model
 
 FOLDER = "engines"
 DEFAULT_CAPABILITY = "8.6"
@@ -58,7 +59,7 @@ def build_engines(
         The engines, and what is not: TensorRT may not be here, or refuse a model.
     """
     wanted = [model for model in models if model.target == "tensorrt"]
-    from export.tensorrt import available
+    from edgesr_export.tensorrt import available
 
     if not wanted:
         return [], []
@@ -78,8 +79,8 @@ def build_engines(
 
 
 def _here() -> str:
-    from export.tensorrt.api import capability_text
-    from export.tensorrt.cuda import find_device
+    from edgesr_export.tensorrt.api import capability_text
+    from edgesr_export.tensorrt.cuda import find_device
 
     device = find_device()
     return capability_text(device.capability) if device else DEFAULT_CAPABILITY
@@ -87,9 +88,8 @@ def _here() -> str:
 
 def _build(folder: Path, model: Model, capability: str) -> Engine:
     import onnx
-
-    from export.tensorrt import build, tile_profile
-    from export.tensorrt.profile import model_inputs
+    from edgesr_export.tensorrt import build, tile_profile
+    from edgesr_export.tensorrt.profile import model_inputs
 
     source = folder / model.path
     (folder / FOLDER).mkdir(exist_ok=True)

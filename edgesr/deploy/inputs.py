@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from edgesr_export.tracing import LADDER, Tracing, climb, tracing
+from edgesr_export.verify import Agreement
 from torch import Tensor, nn
 
-from edgesr.job import LR_PATCH, Job
-from export.tracing import LADDER, Tracing, climb, tracing
-from export.verify import Agreement
+from edgesr.loading.workload import LR_PATCH, Job
 
 
 def write_network(
     module: nn.Module, job: Job, side: int, path: Path, like: Path | None = None
 ) -> tuple[Tracing, Agreement]:
-    """Write a network as ONNX, of free size where that can be; see :func:`export.tracing.climb`.
+    """Write a network as ONNX, of free size if possible; see :func:`edgesr_export.tracing.climb`.
 
     Args:
         module: the network.

@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from edgesr_export.errors import ExportError
+from edgesr_export.runtime import session
+from edgesr_export.sizes import input_shape
+from edgesr_export.tracing import usable
 from torch import Tensor, nn
 
 from edgesr.cube import Scene
 from edgesr.deploy.engines import Engine
-from edgesr.deploy.models import Model
 from edgesr.deploy.quality import Network, on_test
-from edgesr.evaluate import inference
-from edgesr.latency import Timing, measure
+from edgesr.deploy.variants import Model
+from edgesr.evaluation.evaluate import inference
+from edgesr.evaluation.latency import Timing, measure
 from edgesr.progress import stage, track
-from export.errors import ExportError
-from export.runtime import session
-from export.sizes import input_shape
-from export.tracing import usable
 
 ONNX_RUNTIME = "ONNX Runtime, CPU"
 OPENVINO = "OpenVINO, CPU"
@@ -135,7 +135,7 @@ def _rows(
 
 def _openvino_rows(path: Path, model: Model, threads: int, shape: Sequence[int]) -> list[_Row]:
     """Float32 and, where the CPU has it, bfloat16; what is timed knows its one size beforehand."""
-    from export.openvino import openvino_session
+    from edgesr_export.openvino import openvino_session
 
     kinds = {"fp32": "float32"}
     judges = {"fp32": openvino_session(path, threads)}
@@ -153,8 +153,8 @@ def _openvino_rows(path: Path, model: Model, threads: int, shape: Sequence[int])
 
 
 def _on_gpu(folder: Path, engine: Engine | None) -> tuple[Network | None, str | None]:
-    from export.tensorrt import Runner
-    from export.tensorrt.cuda import find_device
+    from edgesr_export.tensorrt import Runner
+    from edgesr_export.tensorrt.cuda import find_device
 
     if engine is None or find_device() is None:
         return None, NO_GPU

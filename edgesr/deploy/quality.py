@@ -7,14 +7,14 @@ from statistics import fmean
 
 import numpy as np
 import torch
+from edgesr_export.sizes import FREE, Shape, fit
 from torch import Tensor, nn
 
 from edgesr.cube import Scene
 from edgesr.cube.cube import Window
-from edgesr.evaluate import evaluate, super_resolve
-from edgesr.metrics import mpsnr, sam
-from edgesr.tiling import ALWAYS_WHOLE
-from export.sizes import FREE, Shape, fit
+from edgesr.evaluation.evaluate import evaluate, super_resolve
+from edgesr.evaluation.metrics import mpsnr, sam
+from edgesr.evaluation.tiling import ALWAYS_WHOLE
 
 CALIBRATION_TILES = 12
 REFERENCE_TILES = 3  # real tiles that a board is verified on

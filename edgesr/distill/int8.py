@@ -9,9 +9,9 @@ Each chosen layer rounds what it multiplies:
     w -- to int8 and back --+
 
 Weights have one scale per output channel and inputs one per tensor, zero points are 0, biases stay
-float: what :mod:`export.int8` writes for TensorRT. A gradient passes the rounding as if it were not
-there, and is zero where a value was clipped (straight-through estimator; Jacob et al., 2018,
-arXiv 1712.05877).
+float: what :mod:`edgesr_export.int8` writes for TensorRT. A gradient passes the rounding as if it
+were not there, and is zero where a value was clipped (straight-through estimator; Jacob et al.,
+2018, arXiv 1712.05877).
 
 Ranges of inputs are not learned, since the export measures its own: by the same rule, which is
 NNCF's, they are measured here. Three things of the export are not simulated: the scale of a
@@ -28,13 +28,13 @@ from functools import partial
 from typing import Any
 
 import torch
+from edgesr_export.int8.flavour import TENSORRT
+from edgesr_export.int8.layers import Layer
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from edgesr.errors import ModelError
-from edgesr.evaluate import inference
-from export.int8.flavour import TENSORRT
-from export.int8.layers import Layer
+from edgesr.evaluation.evaluate import inference
 
 LARGEST = 127
 LEAST_SCALE = float(torch.finfo(torch.float32).tiny) * 256  # far from where division overflows

@@ -29,8 +29,8 @@ from edgesr.distill.schedule import decay, learning_rate
 from edgesr.distill.state import restore, tensors_of
 from edgesr.distill.validation import Validation
 from edgesr.errors import ModelError, OptionError
-from edgesr.evaluate import inference
-from edgesr.foreign.factory import factory_of
+from edgesr.evaluation.evaluate import inference
+from edgesr.loading.factory import factory_of
 
 if TYPE_CHECKING:
     from edgesr.cube.scene import Scene

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from edgesr.cube.memory import free_memory
 from edgesr.errors import DataError
-from edgesr.evaluate import inference
-from edgesr.metrics import mpsnr, sam
+from edgesr.evaluation.evaluate import inference
+from edgesr.evaluation.metrics import mpsnr, sam
 
 if TYPE_CHECKING:
     from edgesr.cube.scene import Scene

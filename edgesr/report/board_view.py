@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from edgesr.boards import BoardResult, is_absent
+from edgesr.report.board_results import BoardResult, is_absent
 from edgesr.report.chart import chart, time_bars
 from edgesr.report.palette import Palette
 from edgesr.report.wording import NONE, day, fixed, milliseconds

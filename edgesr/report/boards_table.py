@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from edgesr.boards import BoardResult, is_absent
+from edgesr.report.board_results import BoardResult, is_absent
 
 COLUMNS = ("ms", "p99", "lines/s", "W", "mJ")
 UNITS = "ms: median of a frame, transfers included; lines/s: of LR input; mJ: energy of a frame"
@@ -51,7 +51,7 @@ def render_boards(
     (clocks not locked, other bundles) is said below the table.
 
     Args:
-        boards: what :func:`edgesr.boards.read_boards` read.
+        boards: what :func:`edgesr.report.board_results.read_boards` read.
         desktop_rows: measurements of the desktop.
         console: where to print; standard output by default.
     """

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from edgesr import __version__
-from edgesr.boards import BoardResult
 from edgesr.files import atomic_path
 from edgesr.report import figures, profile_chart, search_chart, summary, wording
+from edgesr.report.board_results import BoardResult
 from edgesr.report.board_view import board_latency, board_sections
 from edgesr.report.chart import family
 from edgesr.report.console import quantity, surgery_name

@@ -12,9 +12,9 @@ import torch
 
 from edgesr.cube.parts import cube_files
 from edgesr.errors import OptionError
-from edgesr.job import prepare_torch
+from edgesr.loading.workload import prepare_torch
 from edgesr.outputs import check_folder, check_outputs
-from edgesr.recipe import EMBEDDED, Recipe
+from edgesr.recipe.recipes import EMBEDDED, Recipe
 from edgesr.report import environment
 from edgesr.reproduce import catalogue, real
 from edgesr.reproduce.experiment import Experiment

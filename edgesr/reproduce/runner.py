@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from edgesr.cost import count
 from edgesr.cube import Scene
 from edgesr.distill.trainer import TrainConfig, train
-from edgesr.evaluate import evaluate, evaluate_bicubic
-from edgesr.job import scene_example
+from edgesr.evaluation.cost import count
+from edgesr.evaluation.evaluate import evaluate, evaluate_bicubic
+from edgesr.loading.weights import load_network, save_network
+from edgesr.loading.workload import scene_example
 from edgesr.models import create_model
 from edgesr.reproduce.scenes import Scenes
 from edgesr.reproduce.store import Store
@@ -30,7 +31,6 @@ from edgesr.surgery import (
     require_sites,
     spectrum,
 )
-from edgesr.weights import load_network, save_network
 
 WINDOWS = 20_000
 """Windows of the upsampler's input that a closed form sees."""

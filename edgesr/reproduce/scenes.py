@@ -9,7 +9,7 @@ import numpy as np
 from edgesr.cube import Cube, Scene, make_scene, read_cube
 from edgesr.cube.bands import format_bands
 from edgesr.errors import OptionError
-from edgesr.recipe import EMBEDDED
+from edgesr.recipe.recipes import EMBEDDED
 from edgesr.reproduce.trial import SceneSpec
 
 SPREAD = "spread:"

@@ -55,7 +55,7 @@ class Trial:
         teacher: trained network to distil from.
         source: trained network to operate on, instead of random weights.
         surgery: what to do to ``source``; None starts from its weights as they are.
-        convention: of the metrics, see :mod:`edgesr.metrics`.
+        convention: of the metrics, see :mod:`edgesr.evaluation.metrics`.
     """
 
     scene: SceneSpec

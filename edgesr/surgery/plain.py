@@ -8,7 +8,7 @@ A change holds the ``geometry`` of that convolution, since a fresh network does 
   module at ``caller`` convolves with parameters of the module at ``holder`` (often the same one),
   which move into a layer ``holder.child``; see :mod:`edgesr.surgery.hoist`.
 
-:func:`edgesr.foreign.plain.make_plain` finds such convolutions and fills the layers.
+:func:`edgesr.loading.functional_convs.make_plain` finds such convolutions and fills the layers.
 """
 
 from __future__ import annotations

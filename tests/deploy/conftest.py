@@ -13,7 +13,7 @@ from torch import nn
 
 from edgesr.cube import Scene
 from edgesr.deploy import Limits, Maker, calibration_tiles, on_validation
-from edgesr.job import open_job
+from edgesr.loading.workload import open_job
 
 
 @dataclass(frozen=True)

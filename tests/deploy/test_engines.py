@@ -6,14 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
+from edgesr_export.model_file import file_hash
 
 from edgesr.deploy import build_engines
-from export.model_file import file_hash
 
 
 def test_without_tensorrt_the_way_out_is_named(subject, maker, monkeypatch):
     made, _ = maker().make_all(subject.source, ["tensorrt"], ["fp32"])
-    monkeypatch.setattr("export.tensorrt.available", list)
+    monkeypatch.setattr("edgesr_export.tensorrt.available", list)
     engines, absent = build_engines(Path(), made, None)
     assert engines == []
     assert "edgesr[tensorrt]" in absent[0].why

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from edgesr.deploy import measure_models, ratios
+from edgesr.deploy.baselines import PLAIN, REWRITTEN, export_rivals, open_rivals
 from edgesr.deploy.engines import Engine
 from edgesr.deploy.measure import ONNX_RUNTIME, TENSORRT
-from edgesr.deploy.rivals import PLAIN, REWRITTEN, export_rivals, open_rivals
-from edgesr.evaluate import evaluate
+from edgesr.evaluation.evaluate import evaluate
 
 
 @pytest.fixture

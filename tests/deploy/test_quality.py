@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from edgesr_export.runtime import session
 
 from edgesr.cube.degrade import bicubic_upsample
 from edgesr.deploy.quality import calibration_tiles, on_test, on_validation, reference_tiles
-from edgesr.evaluate import evaluate, evaluate_bicubic
-from export.runtime import session
+from edgesr.evaluation.evaluate import evaluate, evaluate_bicubic
 
 
 def test_a_session_has_the_quality_of_its_module(subject):

@@ -8,14 +8,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from distill_fakes import SmallNet
+from edgesr_export.int8 import quantize
+from edgesr_export.onnx import export_onnx
 from onnx import numpy_helper
 from torch import Tensor, nn
 
 from edgesr.distill.int8 import int8_layers, layers_within, simulated_int8
 from edgesr.errors import ModelError
 from edgesr.models import create_model
-from export.int8 import quantize
-from export.onnx import export_onnx
 
 
 class Gated(nn.Module):

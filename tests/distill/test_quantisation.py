@@ -7,6 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from distill_fakes import SITE, SmallNet, scene
+from edgesr_export.onnx import export_onnx
+from edgesr_export.verify import compare
 from torch import Tensor, nn
 
 from edgesr.distill import int8, quantisation
@@ -15,13 +17,11 @@ from edgesr.distill.int8 import int8_layers, simulated_int8
 from edgesr.distill.quantisation import quantisation_aware
 from edgesr.distill.trainer import TrainConfig, train
 from edgesr.errors import DataError, ModelError
-from edgesr.evaluate import evaluate
+from edgesr.evaluation.evaluate import evaluate
+from edgesr.loading.weights import load_network, save_network
 from edgesr.models import create_model
 from edgesr.surgery import lowrank, require_sites
 from edgesr.surgery.structure import clone
-from edgesr.weights import load_network, save_network
-from export.onnx import export_onnx
-from export.verify import compare
 
 QUICK = TrainConfig(epochs=2, batch=4, steps_per_epoch=3, learning_rate=1e-3, jitter=False)
 

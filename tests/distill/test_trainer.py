@@ -13,7 +13,7 @@ from edgesr.distill import trainer
 from edgesr.distill.losses import kd_loss
 from edgesr.distill.trainer import TrainConfig, train
 from edgesr.errors import DataError, ModelError, OptionError
-from edgesr.evaluate import evaluate
+from edgesr.evaluation.evaluate import evaluate
 from edgesr.models import create_model
 
 QUICK = TrainConfig(epochs=4, batch=4, steps_per_epoch=3, ema=0.5)

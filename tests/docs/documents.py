@@ -10,7 +10,10 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCUMENTS = (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md")))
 """What the test runs. The pages of benchmarks and of the board have proofs of their own."""
-OTHERS = (REPOSITORY / "benchmarks" / "README.md", REPOSITORY / "jetson" / "board" / "README.md")
+OTHERS = (
+    REPOSITORY / "benchmarks" / "README.md",
+    REPOSITORY / "jetson" / "edgesr_jetson" / "board" / "README.md",
+)
 
 RUNNABLE = ("sh", "python")
 SILENT = ("", "text", "math")

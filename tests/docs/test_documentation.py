@@ -34,14 +34,14 @@ from documents import (
     options,
     prose,
 )
+from edgesr_export.onnx import export_onnx
+from edgesr_jetson.bundle import make_bundle
 
-from edgesr.cli import build_parser, main
+from edgesr.cli.main import build_parser, main
 from edgesr.cube import protocols, read_cube, write_cube
+from edgesr.loading.weights import load_custom
 from edgesr.models import registry
 from edgesr.surgery import structure
-from edgesr.weights import load_custom
-from export.onnx import export_onnx
-from jetson.bundle import make_bundle
 
 SMALL = "--patch 16 --threads 1"
 QUICK = f"{SMALL} --epochs 1 --steps-per-epoch 1 --batch 2"
@@ -285,7 +285,7 @@ def test_links_lead_somewhere(document):
 @cache
 def known_options() -> frozenset[str]:
     """Options of all programs of the project."""
-    from jetson.board.options import parse_options
+    from edgesr_jetson.board.options import parse_options
 
     helped = io.StringIO()
     with redirect_stdout(helped), pytest.raises(SystemExit):

@@ -10,9 +10,8 @@ import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
+from edgesr_export.rewrite import rewrite
 from torch import nn
-
-from export.rewrite import rewrite
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from export.buffers import KEPT, Buffers
+from edgesr_export.buffers import KEPT, Buffers
 
 SHAPE, TYPE = (2, 3), np.dtype(np.float32)
 

@@ -6,14 +6,13 @@ import numpy as np
 import onnx
 import pytest
 import torch
-
-from export import chain
-from export.chain import convert, recorded_links
-from export.errors import ExportError
-from export.fp16 import kept_in_float32
-from export.onnx import export_onnx
-from export.runtime import session
-from export.unsupported import UnsupportedOperatorError
+from edgesr_export import chain
+from edgesr_export.chain import convert, recorded_links
+from edgesr_export.errors import ExportError
+from edgesr_export.fp16 import kept_in_float32
+from edgesr_export.onnx import export_onnx
+from edgesr_export.runtime import session
+from edgesr_export.unsupported import UnsupportedOperatorError
 
 IMAGE = np.random.default_rng(0).random((1, 5, 10, 6), dtype=np.float32)
 
@@ -215,7 +214,7 @@ def test_antialiasing_stays_as_it_is_where_the_target_can_do_it(resize, tmp_path
 
 def test_the_refusal_for_openvino_is_right(resize):
     """It shrinks without the filter and says nothing; enlarging needs none."""
-    openvino = pytest.importorskip("export.openvino")
+    openvino = pytest.importorskip("edgesr_export.openvino")
     pytest.importorskip("openvino")
     for factor, least, most in ((0.5, 0.05, 1.0), (2, 0.0, 1e-5)):
         source = resize(factor)

@@ -9,13 +9,12 @@ import onnx
 import onnx.parser
 import onnxruntime
 import pytest
+from edgesr_export.errors import ExportError
+from edgesr_export.fp16 import kept_in_float32, to_fp16
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
-
-from export.errors import ExportError
-from export.fp16 import kept_in_float32, to_fp16
 
 HALF, SINGLE = TensorProto.FLOAT16, TensorProto.FLOAT
 IMAGE = "float[batch, 4, height, width]"

@@ -5,10 +5,9 @@ import hashlib
 import numpy as np
 import onnx
 import pytest
+from edgesr_export.errors import ExportError
+from edgesr_export.model_file import file_hash, load_model, write_bytes, write_model
 from onnx import TensorProto, helper, numpy_helper
-
-from export.errors import ExportError
-from export.model_file import file_hash, load_model, write_bytes, write_model
 
 WEIGHTS = np.arange(300, dtype=np.float32)
 

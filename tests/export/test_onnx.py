@@ -7,11 +7,10 @@ from collections import Counter
 import onnx
 import pytest
 import torch
+from edgesr_export.errors import ExportError
+from edgesr_export.onnx import OPSET, applied_rewrites, export_onnx
+from edgesr_export.verify import compare
 from torch import nn
-
-from export.errors import ExportError
-from export.onnx import OPSET, applied_rewrites, export_onnx
-from export.verify import compare
 
 
 @pytest.fixture(scope="module")

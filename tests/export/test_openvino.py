@@ -4,11 +4,10 @@ import sys
 
 import numpy as np
 import pytest
-
-from export.errors import ExportError
-from export.onnx import export_onnx
-from export.openvino import openvino_session
-from export.runtime import session
+from edgesr_export.errors import ExportError
+from edgesr_export.onnx import export_onnx
+from edgesr_export.openvino import openvino_session
+from edgesr_export.runtime import session
 
 openvino = pytest.importorskip("openvino")
 IMAGE = np.random.default_rng(0).random((2, 5, 9, 7), dtype=np.float32)

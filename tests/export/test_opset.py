@@ -10,19 +10,19 @@ import onnx.parser
 import pytest
 import torch
 import torch.nn.functional as F
+from edgesr_export.chain import convert, recorded_links
+from edgesr_export.errors import ExportError
+from edgesr_export.fp16 import kept_in_float32, to_fp16
+from edgesr_export.onnx import applied_rewrites, export_onnx
+from edgesr_export.opset import lower, opset_of
+from edgesr_export.runtime import session
+from edgesr_export.tensorrt import available
+from edgesr_export.tensorrt.check import parse
+from edgesr_export.verify import compare
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgesr.models import create_model
-from export.chain import convert, recorded_links
-from export.errors import ExportError
-from export.fp16 import kept_in_float32, to_fp16
-from export.onnx import applied_rewrites, export_onnx
-from export.opset import lower, opset_of
-from export.runtime import session
-from export.tensorrt import available
-from export.tensorrt.check import parse
-from export.verify import compare
 
 RNG = np.random.default_rng(0)
 NAMES = "Gelu", "LayerNormalization", "GroupNormalization"
@@ -301,7 +301,7 @@ def test_the_chain_compares_the_older_form_too(naive, tmp_path, precision):
 
 
 def test_the_exporter_never_writes_another_operator_set_silently(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr("export.onnx.lower", lambda model, opset: (model, []))
+    monkeypatch.setattr("edgesr_export.onnx.lower", lambda model, opset: (model, []))
     with pytest.raises(ExportError, match="wrote opset 20 where 17 was asked for"):
         export_onnx(tiny, torch.rand(1, 5, 8, 8), tmp_path / "net.onnx", opset=17, dynamic=False)
     assert not list(tmp_path.iterdir())

@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from export.errors import ExportError
-from export.probes import probes
+from edgesr_export.errors import ExportError
+from edgesr_export.probes import probes
 
 
 def test_free_axes_get_odd_sizes_and_a_batch():

@@ -4,9 +4,8 @@ import numpy as np
 import onnx
 import onnx.parser
 import pytest
-
-from export.errors import ExportError
-from export.profile import node_times, profile, table
+from edgesr_export.errors import ExportError
+from edgesr_export.profile import node_times, profile, table
 
 
 @pytest.fixture

@@ -7,11 +7,10 @@ import onnx
 import onnx.parser
 import pytest
 import torch
+from edgesr_export.onnx import export_onnx
+from edgesr_export.refill import refill
+from edgesr_export.verify import compare
 from torch import nn
-
-from export.onnx import export_onnx
-from export.refill import refill
-from export.verify import compare
 
 GRAPH = """<ir_version: 10, opset_import: ["" : 20]>
     one (float[n, 3, h, w] x) => (float[n, 4, h, w] y)

@@ -10,12 +10,11 @@ import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
+from edgesr_export.rewrite import rewrite
+from edgesr_export.rewrite.bicubic import phase_kernels
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
-
-from export.rewrite import rewrite
-from export.rewrite.bicubic import phase_kernels
 
 CUBIC = {
     "mode": "cubic",

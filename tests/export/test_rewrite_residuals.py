@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from edgesr_export.rewrite import rewrite
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from export.rewrite import rewrite
 
 LINEAR = 'mode="linear", coordinate_transformation_mode="half_pixel"'
 NEAREST = 'mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"'

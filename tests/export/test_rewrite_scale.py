@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from edgesr_export.rewrite import rewrite
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from export.rewrite import rewrite
 
 RNG = np.random.default_rng(0)
 

@@ -5,11 +5,10 @@ from collections import Counter
 import numpy as np
 import onnxruntime
 import pytest
+from edgesr_export.rewrite import rewrite
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
-
-from export.rewrite import rewrite
 
 
 def sum_of_shuffles(left, right, channels, outputs=("y",)):

@@ -3,14 +3,13 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
+from edgesr_export.rewrite import rewrite, slabs
+from edgesr_export.rewrite.bicubic import phase_kernels
+from edgesr_export.rewrite.bilinear import triangle_kernels
+from edgesr_export.rewrite.slabs import SlabsOfBands
+from edgesr_export.rewrite.slabs_openvino import SlabsForOpenVino
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from export.rewrite import rewrite, slabs
-from export.rewrite.bicubic import phase_kernels
-from export.rewrite.bilinear import triangle_kernels
-from export.rewrite.slabs import SlabsOfBands
-from export.rewrite.slabs_openvino import SlabsForOpenVino
 
 RNG = np.random.default_rng(0)
 KERNELS = {

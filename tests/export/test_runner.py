@@ -10,13 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from edgesr_export import runner as runner_module
+from edgesr_export import runtime
+from edgesr_export.errors import ExportError
+from edgesr_export.onnx import export_onnx
+from edgesr_export.runner import OPENERS, available_runtimes, open_runner
 from torch import nn
-
-from export import runner as runner_module
-from export import runtime
-from export.errors import ExportError
-from export.onnx import export_onnx
-from export.runner import OPENERS, available_runtimes, open_runner
 
 IMAGE = np.random.default_rng(0).random((2, 5, 9, 7), dtype=np.float32)
 TOLERANCES = dict.fromkeys(OPENERS, 1e-5) | {"openvino-bf16": 3e-2}
@@ -148,7 +147,7 @@ def test_no_thread_is_refused(path, name):
 def test_files_run_without_torch(path):
     program = (
         "import sys; sys.modules['torch'] = None; import numpy\n"
-        "from export.runner import open_runner\n"
+        "from edgesr_export.runner import open_runner\n"
         f"run = open_runner({str(path)!r}, 'onnxruntime')\n"
         "assert run(numpy.zeros((1, 5, 4, 4), 'f4')).shape == (1, 5, 8, 8)"
     )

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-
-from export.onnx import export_onnx
-from export.runner import available_runtimes, open_runner
+from edgesr_export.onnx import export_onnx
+from edgesr_export.runner import available_runtimes, open_runner
 
 pytestmark = pytest.mark.gpu
 

@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from export.errors import ExportError
-from export.runtime import session
+from edgesr_export.errors import ExportError
+from edgesr_export.runtime import session
 
 
 @pytest.fixture

@@ -10,12 +10,11 @@ import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
+from edgesr_export.errors import ExportError
+from edgesr_export.onnx import EXPORTED, RECORDED, export_onnx
+from edgesr_export.sizes import fit, input_shape
+from edgesr_export.tracing import FIXED, LADDER, climb, tracing, usable
 from torch import nn
-
-from export.errors import ExportError
-from export.onnx import EXPORTED, RECORDED, export_onnx
-from export.sizes import fit, input_shape
-from export.tracing import FIXED, LADDER, climb, tracing, usable
 
 BANDS = 3
 

@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from edgesr_export.errors import ExportError
+from edgesr_export.verify import compare
 from torch import nn
-
-from export.errors import ExportError
-from export.verify import compare
 
 
 @pytest.fixture

@@ -13,11 +13,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from edgesr_jetson.bundle import make_bundle
 from jetson_fakes import expected, onnx_file, tiles
 
-from jetson.bundle import make_bundle
-
-SCHEMA = Path(__file__).parents[2] / "jetson" / "board" / "result.schema.json"
+SCHEMA = Path(__file__).parents[2] / "jetson" / "edgesr_jetson" / "board" / "result.schema.json"
 
 
 @pytest.fixture(scope="session")

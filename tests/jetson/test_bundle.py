@@ -11,11 +11,10 @@ import time
 
 import numpy as np
 import pytest
+from edgesr_jetson import bundle as bundle_module
+from edgesr_jetson.bundle import identity, make_bundle
+from edgesr_jetson.errors import BundleError
 from jetson_fakes import expected, onnx_file, tiles
-
-from jetson import bundle as bundle_module
-from jetson.bundle import identity, make_bundle
-from jetson.errors import BundleError
 
 INPUTS = tiles((6, 5), (8, 10))
 OUTPUTS = [expected(tile) for tile in INPUTS]
@@ -177,7 +176,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, onnx_files, monkeypatch):
 
 def test_making_a_bundle_needs_numpy_alone(tmp_path):
     code = (
-        "import sys; import jetson.bundle; "
+        "import sys; import edgesr_jetson.bundle; "
         "print(*sorted({m.split('.')[0] for m in sys.modules} - set(sys.stdlib_module_names)))"
     )
     root = bundle_module.__file__.rsplit("/", 2)[0]

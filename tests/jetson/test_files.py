@@ -3,9 +3,8 @@ from __future__ import annotations
 import os
 
 import pytest
-
-from jetson.board.errors import BoardError, absent, is_absent, one_line
-from jetson.board.files import read_number, read_text, write_atomic, write_json
+from edgesr_jetson.board.errors import BoardError, absent, is_absent, one_line
+from edgesr_jetson.board.files import read_number, read_text, write_atomic, write_json
 
 
 def test_a_full_disk_leaves_the_old_file_and_no_part(tmp_path, monkeypatch):

@@ -5,10 +5,9 @@ import os
 import shutil
 
 import pytest
-
-from jetson.board.contents import is_inside, open_bundle, read_manifest
-from jetson.board.errors import BoardError
-from jetson.board.hashes import verify
+from edgesr_jetson.board.contents import is_inside, open_bundle, read_manifest
+from edgesr_jetson.board.errors import BoardError
+from edgesr_jetson.board.hashes import verify
 
 
 def check(bundle):

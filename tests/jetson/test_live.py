@@ -8,18 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from edgesr_jetson.board.contents import Bundle, Profile
+from edgesr_jetson.board.errors import BoardError
+from edgesr_jetson.board.live import LivePlan, live
+from edgesr_jetson.board.live_blocks import blocks_of_lines, blocks_of_tiles
+from edgesr_jetson.board.live_output import LineWriter
+from edgesr_jetson.board.live_source import Normalisation, choose_normalisation, open_source
+from edgesr_jetson.board.power import PowerMeter
+from edgesr_jetson.board.runner import Runner
 from hypothesis import given
 from hypothesis import strategies as st
 from jetson_fakes import expected
-
-from jetson.board.contents import Bundle, Profile
-from jetson.board.errors import BoardError
-from jetson.board.live import LivePlan, live
-from jetson.board.live_blocks import blocks_of_lines, blocks_of_tiles
-from jetson.board.live_output import LineWriter
-from jetson.board.live_source import Normalisation, choose_normalisation, open_source
-from jetson.board.power import PowerMeter
-from jetson.board.runner import Runner
 
 BANDS, WIDTH = 3, 4
 NO_IDLE = {"absent": "not measured"}

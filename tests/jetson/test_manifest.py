@@ -12,14 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from edgesr_jetson.board.contents import normalisation, open_bundle, read_manifest
+from edgesr_jetson.board.errors import BoardError
+from edgesr_jetson.board.hashes import verify
+from edgesr_jetson.board.main import main
+from edgesr_jetson.board.tiles import check_references
 
-from jetson.board.contents import normalisation, open_bundle, read_manifest
-from jetson.board.errors import BoardError
-from jetson.board.hashes import verify
-from jetson.board.main import main
-from jetson.board.tiles import check_references
-
-BOARD = Path(__file__).parents[2] / "jetson" / "board"
+BOARD = Path(__file__).parents[2] / "jetson" / "edgesr_jetson" / "board"
 READ_PROGRAM = runpy.run_path(str(BOARD / "run.py"))["read_program"]
 PLACE = "put the value here"
 

@@ -4,12 +4,11 @@ import time
 
 import numpy as np
 import pytest
-
-from jetson.board.contents import Tolerance
-from jetson.board.measure import Plan, latency, summary, sustained, throughput
-from jetson.board.power import PowerMeter
-from jetson.board.runner import Runner
-from jetson.board.verify import _beyond, difference
+from edgesr_jetson.board.contents import Tolerance
+from edgesr_jetson.board.measure import Plan, latency, summary, sustained, throughput
+from edgesr_jetson.board.power import PowerMeter
+from edgesr_jetson.board.runner import Runner
+from edgesr_jetson.board.verify import _beyond, difference
 
 
 class Counting(Runner):

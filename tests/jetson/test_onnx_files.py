@@ -4,13 +4,12 @@ from contextlib import suppress
 
 import onnx
 import pytest
+from edgesr_jetson.errors import BundleError
+from edgesr_jetson.onnx_files import read_onnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jetson_fakes import onnx_file
 from onnx import TensorProto, helper
-
-from jetson.errors import BundleError
-from jetson.onnx_files import read_onnx
 
 
 def external_tensor(location: str) -> onnx.TensorProto:

@@ -4,13 +4,12 @@ import re
 from pathlib import Path
 
 import pytest
+from edgesr_jetson.board.backend import RUNTIMES
+from edgesr_jetson.board.errors import BoardError
+from edgesr_jetson.board.live_source import LAYOUTS
+from edgesr_jetson.board.options import parse_options
 
-from jetson.board.backend import RUNTIMES
-from jetson.board.errors import BoardError
-from jetson.board.live_source import LAYOUTS
-from jetson.board.options import parse_options
-
-README = Path(__file__).parents[2] / "jetson" / "board" / "README.md"
+README = Path(__file__).parents[2] / "jetson" / "edgesr_jetson" / "board" / "README.md"
 OF_OTHER_PROGRAMS = {"--import", "--noDataTransfers", "--restore", "--show"}
 
 

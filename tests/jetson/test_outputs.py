@@ -10,11 +10,10 @@ import sys
 
 import numpy as np
 import pytest
-
-from jetson.board.errors import BoardError
-from jetson.board.files import write_atomic
-from jetson.board.options import parse_options
-from jetson.board.outputs import check_outputs
+from edgesr_jetson.board.errors import BoardError
+from edgesr_jetson.board.files import write_atomic
+from edgesr_jetson.board.options import parse_options
+from edgesr_jetson.board.outputs import check_outputs
 
 RESULT = json.dumps({"schema_version": 1, "mode": "bench", "models": []})
 

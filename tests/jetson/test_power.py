@@ -6,12 +6,11 @@ import time
 from pathlib import Path
 
 import pytest
+from edgesr_jetson.board import power
+from edgesr_jetson.board.power import PowerMeter, energy, integrate, sysfs_reader
+from edgesr_jetson.board.rails import total_mw, total_rails
 from hypothesis import given
 from hypothesis import strategies as st
-
-from jetson.board import power
-from jetson.board.power import PowerMeter, energy, integrate, sysfs_reader
-from jetson.board.rails import total_mw, total_rails
 
 
 def write(path: Path, text: object) -> None:

@@ -3,8 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from jetson.board.probe import clocks, parse_power_mode, probe, temperatures
+from edgesr_jetson.board.probe import clocks, parse_power_mode, probe, temperatures
 
 RELEASE = (
     "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64, "

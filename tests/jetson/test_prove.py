@@ -6,11 +6,10 @@ import runpy
 from pathlib import Path
 
 import pytest
+from edgesr_jetson.bundle import make_bundle
 from jetson_fakes import expected, tiles
 
-from jetson.bundle import make_bundle
-
-PROVE = runpy.run_path(str(Path(__file__).parents[2] / "jetson" / "tests" / "prove.py"))
+PROVE = runpy.run_path(str(Path(__file__).parents[2] / "tests" / "jetson" / "arm64" / "prove.py"))
 QUICK = ["--repeats", "2", "--warmup", "0", "--duration", "0", "--idle", "0",
          "--runtime", "onnxruntime", "--threads", "1"]  # fmt: skip
 

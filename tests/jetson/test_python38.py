@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-BOARD = Path(__file__).parents[2] / "jetson" / "board"
+BOARD = Path(__file__).parents[2] / "jetson" / "edgesr_jetson" / "board"
 FILES = [*sorted(BOARD.glob("*.py")), BOARD.parent / "tests" / "prove.py"]
 RUNTIME_GENERICS = {"dict", "list", "tuple", "set", "frozenset", "type", "deque", "Counter"}
 NEWER = re.compile(

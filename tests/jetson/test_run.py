@@ -11,9 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from edgesr_jetson.bundle import make_bundle
 from jetson_fakes import expected, onnx_file, tiles
-
-from jetson.bundle import make_bundle
 
 QUICK = ("--repeats", "3", "--warmup", "1", "--duration", "0.1", "--idle", "0.05",
          "--runtime", "onnxruntime", "--threads", "1")  # fmt: skip

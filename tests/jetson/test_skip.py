@@ -8,9 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from edgesr_jetson.bundle import make_bundle
 from jetson_fakes import expected, onnx_file, tiles
-
-from jetson.bundle import make_bundle
 
 ON_ARM = (
     "import platform, runpy, sys; platform.machine = lambda: 'aarch64'; "

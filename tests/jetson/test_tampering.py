@@ -11,8 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from jetson.bundle import identity
+from edgesr_jetson.bundle import identity
 
 QUICK = ("--repeats", "1", "--warmup", "0", "--duration", "0", "--idle", "0",
          "--runtime", "onnxruntime", "--threads", "1")  # fmt: skip

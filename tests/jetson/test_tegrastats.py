@@ -3,11 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from edgesr_jetson.board.rails import total_mw
+from edgesr_jetson.board.tegrastats import Core, parse
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from jetson.board.rails import total_mw
-from jetson.board.tegrastats import Core, parse
 
 LINES = dict(
     line.split(" | ", 1)

@@ -7,16 +7,15 @@ import shutil
 import sys
 
 import pytest
+from edgesr_jetson.board import cuda
+from edgesr_jetson.board import trt as trt_module
+from edgesr_jetson.board.contents import open_bundle, read_manifest
+from edgesr_jetson.board.cuda import Cuda
+from edgesr_jetson.board.errors import BoardError
+from edgesr_jetson.board.hashes import verify
+from edgesr_jetson.board.main import main
+from edgesr_jetson.board.precision import layer_precisions, missing
 from jetson_fakes import BANDS, FakeDriver, fake_tensorrt
-
-from jetson.board import cuda
-from jetson.board import trt as trt_module
-from jetson.board.contents import open_bundle, read_manifest
-from jetson.board.cuda import Cuda
-from jetson.board.errors import BoardError
-from jetson.board.hashes import verify
-from jetson.board.main import main
-from jetson.board.precision import layer_precisions, missing
 
 QUICK = ["--repeats", "2", "--warmup", "1", "--duration", "0.02", "--idle", "0"]
 RELEASES = ("8.2", "8.6", "10.3", "11.4")
@@ -229,7 +228,8 @@ def test_tensorrt_without_a_gpu_falls_back_and_says_why(board, monkeypatch):
 def test_no_runtime_at_all(board, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     monkeypatch.setattr(
-        "jetson.board.backend.TensorRTBackend", lambda *_: (_ for _ in ()).throw(BoardError("none"))
+        "edgesr_jetson.board.backend.TensorRTBackend",
+        lambda *_: (_ for _ in ()).throw(BoardError("none")),
     )
     code, result, _ = board("10.3")
     assert code == 2

@@ -6,12 +6,11 @@ import hashlib
 from types import ModuleType
 
 import pytest
+from edgesr_jetson.board.contents import Model, Profile, Tolerance
+from edgesr_jetson.board.errors import BoardError
+from edgesr_jetson.board.hashes import Listed
+from edgesr_jetson.board.trt_build import BuildLog, BuildSettings, build, make_logger
 from jetson_fakes import onnx_file
-
-from jetson.board.contents import Model, Profile, Tolerance
-from jetson.board.errors import BoardError
-from jetson.board.hashes import Listed
-from jetson.board.trt_build import BuildLog, BuildSettings, build, make_logger
 
 rtx = pytest.importorskip("tensorrt_rtx")
 

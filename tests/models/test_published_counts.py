@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgesr.cost import count
+from edgesr.evaluation.cost import count
 from edgesr.models import create_model
 
 CHIKUSEI, HOUSTON, PAVIA = 128, 48, 102

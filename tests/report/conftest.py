@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from edgesr.boards import BoardResult, read_board
+from edgesr.report.board_results import BoardResult, read_board
 
 
 def network(**changes: Any) -> dict[str, Any]:

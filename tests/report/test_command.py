@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgesr.cli import main
+from edgesr.cli.main import main
 from edgesr.report.pictures import TRUTH, Pictures
-from edgesr.run import PAGE, PICTURES, REPORT
+from edgesr.run_folder import PAGE, PICTURES, REPORT
 
 
 @pytest.fixture

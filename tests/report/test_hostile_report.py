@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from edgesr.bench import render, stored
+from edgesr.commands.bench import render, stored
 from edgesr.errors import EdgesrError
 from edgesr.report import read_report
-from edgesr.run import REPORT
+from edgesr.run_folder import REPORT
 
 ODD: list[Any] = [
     *("", "../../x", "/etc/passwd", "[red]x[/", "x\ny", "\0", "<script>", "x" * 10_000),

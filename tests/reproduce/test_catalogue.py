@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from edgesr.cost import count
 from edgesr.cube.protocols import PROTOCOLS
 from edgesr.errors import OptionError
+from edgesr.evaluation.cost import count
 from edgesr.models import create_model
 from edgesr.reproduce import catalogue
 from edgesr.reproduce.published import figures, rows

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from reproduce_fakes import saved_cube
 
-from edgesr.cli import main
+from edgesr.cli.main import main
 from edgesr.reproduce import catalogue
 from edgesr.reproduce.published import METRICS
 from edgesr.reproduce.real import GROUPS, equal_rank

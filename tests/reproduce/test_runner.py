@@ -11,14 +11,14 @@ from reproduce_fakes import QUICK, SCENE, lkca, saved_cube
 from edgesr.cube import make_scene, read_cube
 from edgesr.distill import checkpoint as checkpoints
 from edgesr.errors import DataError
-from edgesr.evaluate import evaluate, evaluate_bicubic
+from edgesr.evaluation.evaluate import evaluate, evaluate_bicubic
+from edgesr.loading.weights import load_network
 from edgesr.reproduce import runner as runner_module
 from edgesr.reproduce.runner import Runner
 from edgesr.reproduce.scenes import Scenes
 from edgesr.reproduce.store import Store, load
 from edgesr.reproduce.trial import BICUBIC, Surgery, Trial
 from edgesr.surgery.structure import changes_of
-from edgesr.weights import load_network
 
 
 @pytest.fixture(scope="module")

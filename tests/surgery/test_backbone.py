@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrizations, weight_norm
 
-from edgesr.cost import count
+from edgesr.evaluation.cost import count
 from edgesr.models import create_model
 from edgesr.surgery.backbone import find_layers
 from edgesr.surgery.lowrank import lowrank, lowrank_cost

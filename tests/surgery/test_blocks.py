@@ -11,12 +11,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from edgesr.errors import OptionError
+from edgesr.loading.weights import load_network, save_network
 from edgesr.models import create_model
 from edgesr.surgery.backbone import find_layers
 from edgesr.surgery.blocks import distance_to, find_blocks, rank_blocks, remove
 from edgesr.surgery.lowrank import lowrank
 from edgesr.surgery.structure import Skip, apply_changes, changes_of
-from edgesr.weights import load_network, save_network
 
 
 class Residual(nn.Module):

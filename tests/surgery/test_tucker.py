@@ -14,8 +14,9 @@ from tensorly.decomposition import partial_tucker
 from tensorly.tenalg import multi_mode_dot
 from torch import nn
 
-from edgesr.cost import count
 from edgesr.errors import ModelError, OptionError
+from edgesr.evaluation.cost import count
+from edgesr.loading.weights import load_network, save_network
 from edgesr.models import create_model
 from edgesr.surgery.backbone import find_layers
 from edgesr.surgery.calibrate import all_moments, moments, reconstruction_error
@@ -25,7 +26,6 @@ from edgesr.surgery.lowrank import lowrank, lowrank_cost, rank_for_error
 from edgesr.surgery.shrink import change_for, decompose, shrink, shrink_all
 from edgesr.surgery.structure import TuckerConv, apply_changes, changes_of
 from edgesr.surgery.tucker import factorise_tucker, tucker, tucker_cost, tucker_for_error
-from edgesr.weights import load_network, save_network
 
 
 def network(inputs=8, outputs=12, **options):

@@ -13,10 +13,9 @@ import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
+from edgesr_export.onnx import export_onnx
 from onnx import numpy_helper
 from torch import nn
-
-from export.onnx import export_onnx
 
 BANDS, SCALE, WIDTH = 6, 2, 16
 

@@ -3,13 +3,12 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
+from edgesr_export.errors import ExportError
+from edgesr_export.int8.calibrate import calibrate, checked_tiles
+from edgesr_export.int8.flavour import CPU, TENSORRT
+from edgesr_export.int8.layers import find_layers, prepare
+from edgesr_export.int8.observe import observe
 from onnx import numpy_helper
-
-from export.errors import ExportError
-from export.int8.calibrate import calibrate, checked_tiles
-from export.int8.flavour import CPU, TENSORRT
-from export.int8.layers import find_layers, prepare
-from export.int8.observe import observe
 
 
 def tile(**values):

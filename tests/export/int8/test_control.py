@@ -3,11 +3,10 @@ from __future__ import annotations
 import math
 
 import pytest
+from edgesr_export.errors import ExportError
+from edgesr_export.int8.control import Drop, Limits, checked_metrics, control
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from export.errors import ExportError
-from export.int8.control import Drop, Limits, checked_metrics, control
 
 COSTS = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), max_size=12)
 

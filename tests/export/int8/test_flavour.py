@@ -2,12 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from edgesr_export.errors import ExportError
+from edgesr_export.int8.flavour import CPU, OPENVINO, TENSORRT, Range, find_flavour
+from edgesr_export.int8.layers import Layer
 from hypothesis import given
 from hypothesis import strategies as st
-
-from export.errors import ExportError
-from export.int8.flavour import CPU, OPENVINO, TENSORRT, Range, find_flavour
-from export.int8.layers import Layer
 
 EDGES = st.floats(0, 1e6, allow_subnormal=False, width=32)
 

@@ -3,11 +3,10 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-
-from export.errors import ExportError
-from export.int8.layers import find_layers, is_interpolation, prepare
-from export.rewrite import rewrite
-from export.rewrite.bicubic import phase_kernels
+from edgesr_export.errors import ExportError
+from edgesr_export.int8.layers import find_layers, is_interpolation, prepare
+from edgesr_export.rewrite import rewrite
+from edgesr_export.rewrite.bicubic import phase_kernels
 
 RANDOM = np.random.default_rng(0)
 

@@ -9,12 +9,11 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from edgesr_export.int8.calibrate import Calibration, Weight
+from edgesr_export.int8.flavour import CPU, TENSORRT, Range
+from edgesr_export.int8.place import outlet, place
+from edgesr_export.int8.prove import prove
 from onnx.reference import ReferenceEvaluator
-
-from export.int8.calibrate import Calibration, Weight
-from export.int8.flavour import CPU, TENSORRT, Range
-from export.int8.place import outlet, place
-from export.int8.prove import prove
 
 BODY = """
     a = Conv(x, k1, b1)

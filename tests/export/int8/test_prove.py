@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from export.errors import ExportError
-from export.int8.flavour import CPU, TENSORRT
-from export.int8.prove import prove
+from edgesr_export.errors import ExportError
+from edgesr_export.int8.flavour import CPU, TENSORRT
+from edgesr_export.int8.prove import prove
 
 BODY = """
     q = QuantizeLinear(x, s, z)

@@ -5,14 +5,13 @@ from collections import Counter
 import numpy as np
 import onnx
 import pytest
+from edgesr_export.errors import ExportError
+from edgesr_export.int8 import quantise as quantise_module
+from edgesr_export.int8 import quantize, recorded_layers
+from edgesr_export.int8.speed import GroupSpeed
+from edgesr_export.model_file import write_model
+from edgesr_export.rewrite import rewrite
 from onnx import TensorProto, numpy_helper
-
-from export.errors import ExportError
-from export.int8 import quantise as quantise_module
-from export.int8 import quantize, recorded_layers
-from export.int8.speed import GroupSpeed
-from export.model_file import write_model
-from export.rewrite import rewrite
 
 pytestmark = pytest.mark.usefixtures("nncf")
 
@@ -111,7 +110,7 @@ def test_the_cpu_gets_uint8_activations_and_pairs_on_both_sides(
 @pytest.mark.usefixtures("every_group_pays")
 def test_openvino_gets_pairs_on_the_inputs_alone(network, tiles, evaluate, tmp_path):
     """And its metrics are those of OpenVINO on the file as it is rewritten for it."""
-    openvino = pytest.importorskip("export.openvino")
+    openvino = pytest.importorskip("edgesr_export.openvino")
     pytest.importorskip("openvino")
     path = tmp_path / "int8.onnx"
     result = quantize(network, path, tiles, target="openvino", evaluate=evaluate, **LOOSE)

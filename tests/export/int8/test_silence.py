@@ -12,14 +12,14 @@ pytestmark = pytest.mark.usefixtures("nncf")
 SCRIPT = """
 import sys
 import numpy as np
-import export.int8.silence as silence
+import edgesr_export.int8.silence as silence
 network, tile, control = sys.argv[1:]
 if control == "control":
     silence.silence_telemetry = lambda: None
-from export.int8.calibrate import calibrate, checked_tiles
-from export.int8.flavour import TARGETS
-from export.int8.layers import find_layers, prepare
-from export.model_file import load_model
+from edgesr_export.int8.calibrate import calibrate, checked_tiles
+from edgesr_export.int8.flavour import TARGETS
+from edgesr_export.int8.layers import find_layers, prepare
+from edgesr_export.model_file import load_model
 
 model = prepare(load_model(network))
 layers = [layer for layer in find_layers(model) if not layer.fixed]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from export.int8 import speed
-from export.int8.layers import Layer
-from export.int8.speed import GroupSpeed, faster_groups, group_layers, rounds
+from edgesr_export.int8 import speed
+from edgesr_export.int8.layers import Layer
+from edgesr_export.int8.speed import GroupSpeed, faster_groups, group_layers, rounds
 
 LARGE, MIDDLE, SMALL = (Layer(name, "Conv", (size, 8, 1, 1)) for name, size in
                         (("large", 64), ("middle", 32), ("small", 16)))  # fmt: skip

@@ -5,10 +5,9 @@ from __future__ import annotations
 import importlib.util
 
 import pytest
-
-from export.fp16 import to_fp16
-from export.int8 import quantize
-from export.tensorrt import available, build
+from edgesr_export.fp16 import to_fp16
+from edgesr_export.int8 import quantize
+from edgesr_export.tensorrt import available, build
 
 pytestmark = pytest.mark.usefixtures("nncf")
 

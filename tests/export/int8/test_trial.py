@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import onnx
 import pytest
-
-from export.int8 import trial
-from export.int8.calibrate import calibrate
-from export.int8.flavour import TARGETS
-from export.int8.layers import find_layers, prepare
-from export.int8.observe import observe
-from export.int8.place import outlet
-from export.int8.trial import Bench
+from edgesr_export.int8 import trial
+from edgesr_export.int8.calibrate import calibrate
+from edgesr_export.int8.flavour import TARGETS
+from edgesr_export.int8.layers import find_layers, prepare
+from edgesr_export.int8.observe import observe
+from edgesr_export.int8.place import outlet
+from edgesr_export.int8.trial import Bench
 
 pytestmark = pytest.mark.usefixtures("nncf")
 

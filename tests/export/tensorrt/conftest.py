@@ -12,6 +12,10 @@ import onnx
 import onnx.parser
 import pytest
 import torch
+from edgesr_export.fp16 import to_fp16
+from edgesr_export.onnx import export_onnx
+from edgesr_export.tensorrt import available
+from edgesr_export.tensorrt.sidecar import SideFile, sha256
 from onnx import numpy_helper
 from onnxruntime.quantization import (
     CalibrationDataReader,
@@ -23,10 +27,6 @@ from torch import nn
 
 from edgesr.models import create_model
 from edgesr.surgery import find_sites, grouped, lowrank
-from export.fp16 import to_fp16
-from export.onnx import export_onnx
-from export.tensorrt import available
-from export.tensorrt.sidecar import SideFile, sha256
 
 BANDS, TILE = 32, 16
 PROFILE = {"input": ((1, BANDS, 8, 8), (1, BANDS, TILE, TILE), (2, BANDS, 32, 32))}

@@ -3,12 +3,11 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-
-from export.errors import ExportError
-from export.tensorrt import api as api_module
-from export.tensorrt import build
-from export.tensorrt import builder as builder_module
-from export.tensorrt.api import Api, capability_text, find_api, parse_capability
+from edgesr_export.errors import ExportError
+from edgesr_export.tensorrt import api as api_module
+from edgesr_export.tensorrt import build
+from edgesr_export.tensorrt import builder as builder_module
+from edgesr_export.tensorrt.api import Api, capability_text, find_api, parse_capability
 
 
 def library(creation=(), builder=(), capabilities=None, **others):

@@ -10,18 +10,17 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-
-from export.errors import ExportError
-from export.fp16 import to_fp16
-from export.tensorrt import (
+from edgesr_export.errors import ExportError
+from edgesr_export.fp16 import to_fp16
+from edgesr_export.tensorrt import (
     PrecisionError,
     UnsupportedOperatorError,
     build,
     check_engine,
     side_path,
 )
-from export.tensorrt import builder as builder_module
-from export.tensorrt.messages import KNOWN_WARNINGS, Messages
+from edgesr_export.tensorrt import builder as builder_module
+from edgesr_export.tensorrt.messages import KNOWN_WARNINGS, Messages
 
 PROFILE = {"input": ((1, 32, 8, 8), (1, 32, 16, 16), (2, 32, 32, 32))}
 QUIET = {"compute_capability": "8.6", "progress": False}
@@ -263,7 +262,7 @@ def test_a_full_disk_leaves_no_engine_without_its_side_file(write, tmp_path, mon
 
 
 def test_progress_goes_to_stderr_and_nothing_to_stdout(write, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("export.tensorrt.progress.SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr("edgesr_export.tensorrt.progress.SECONDS_BETWEEN_LINES", 0.0)
     build(write(DOUBLE), tmp_path / "m.engine", expect="fp32", compute_capability="8.6")
     said = capsys.readouterr()
     assert said.out == ""

@@ -3,9 +3,8 @@ from __future__ import annotations
 import onnx
 import onnx.parser
 import pytest
-
-from export.tensorrt import check
-from export.tensorrt.refusal import UnsupportedOperatorError
+from edgesr_export.tensorrt import check
+from edgesr_export.tensorrt.refusal import UnsupportedOperatorError
 
 HEAD = """<ir_version: 10, opset_import: ["" : 20]>
     net (float[1, 3, 8, 8] x) => (float[1, 3, 8, 8] y) """

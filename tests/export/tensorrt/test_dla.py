@@ -3,10 +3,9 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-
-from export.tensorrt import dla_report
-from export.tensorrt.api import Api
-from export.tensorrt.dla import DlaReport
+from edgesr_export.tensorrt import dla_report
+from edgesr_export.tensorrt.api import Api
+from edgesr_export.tensorrt.dla import DlaReport
 
 
 def layer(name, kind, inputs, on_dla):

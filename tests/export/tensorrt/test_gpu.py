@@ -16,12 +16,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from export.errors import ExportError
-from export.runtime import session
-from export.tensorrt import Runner, StaleEngineError, available, build, check_engine, side_path
-from export.tensorrt.api import capability_text, find_api
-from export.tensorrt.cuda import find_cuda, find_device
+from edgesr_export.errors import ExportError
+from edgesr_export.runtime import session
+from edgesr_export.tensorrt import (
+    Runner,
+    StaleEngineError,
+    available,
+    build,
+    check_engine,
+    side_path,
+)
+from edgesr_export.tensorrt.api import capability_text, find_api
+from edgesr_export.tensorrt.cuda import find_cuda, find_device
 
 pytestmark = pytest.mark.gpu
 

@@ -6,10 +6,9 @@ import json
 from types import SimpleNamespace
 
 import pytest
-
-from export.errors import ExportError
-from export.tensorrt.api import Api
-from export.tensorrt.inspector import (
+from edgesr_export.errors import ExportError
+from edgesr_export.tensorrt.api import Api
+from edgesr_export.tensorrt.inspector import (
     EngineLayer,
     PrecisionError,
     layers_of_engine,

@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import onnx
 import pytest
-
-from export.errors import ExportError
-from export.tensorrt.profile import (
+from edgesr_export.errors import ExportError
+from edgesr_export.tensorrt.profile import (
     Range,
     check_shape,
     checked_profile,

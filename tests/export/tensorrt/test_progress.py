@@ -4,9 +4,8 @@ import io
 from types import SimpleNamespace
 
 import pytest
-
-from export.tensorrt.api import Api
-from export.tensorrt.progress import Interrupt, ProgressLine, make_monitor
+from edgesr_export.tensorrt.api import Api
+from edgesr_export.tensorrt.progress import Interrupt, ProgressLine, make_monitor
 
 
 class Terminal(io.StringIO):
@@ -38,7 +37,7 @@ def test_elsewhere_lines_are_rare(monkeypatch):
     stream = io.StringIO()
     run_a_build(ProgressLine("fp16", stream))
     assert stream.getvalue() == ""
-    monkeypatch.setattr("export.tensorrt.progress.SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr("edgesr_export.tensorrt.progress.SECONDS_BETWEEN_LINES", 0.0)
     run_a_build(ProgressLine("fp16", stream))
     assert stream.getvalue().count("\n") == 6
 

@@ -3,9 +3,8 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-
-from export.errors import ExportError
-from export.tensorrt.requested import check_expected, name_nodes, requested
+from edgesr_export.errors import ExportError
+from edgesr_export.tensorrt.requested import check_expected, name_nodes, requested
 
 KERNEL = np.ones((3, 3, 1, 1))
 QUANTISED = """

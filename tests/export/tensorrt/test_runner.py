@@ -13,12 +13,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-
-from export.errors import ExportError
-from export.tensorrt import Runner, StaleEngineError, side_path
-from export.tensorrt.api import Api
-from export.tensorrt.cuda import Cuda, CudaError
-from export.tensorrt.messages import _loggers
+from edgesr_export.errors import ExportError
+from edgesr_export.tensorrt import Runner, StaleEngineError, side_path
+from edgesr_export.tensorrt.api import Api
+from edgesr_export.tensorrt.cuda import Cuda, CudaError
+from edgesr_export.tensorrt.messages import _loggers
 
 LEAST, BEST, MOST = (1, 2, 2, 2), (1, 2, 4, 4), (3, 2, 8, 8)
 

@@ -5,13 +5,12 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-
-from export.errors import ExportError
-from export.model_file import file_hash
-from export.tensorrt.api import Api
-from export.tensorrt.cuda import Device
-from export.tensorrt.profile import Range
-from export.tensorrt.sidecar import (
+from edgesr_export.errors import ExportError
+from edgesr_export.model_file import file_hash
+from edgesr_export.tensorrt.api import Api
+from edgesr_export.tensorrt.cuda import Device
+from edgesr_export.tensorrt.profile import Range
+from edgesr_export.tensorrt.sidecar import (
     StaleEngineError,
     check_engine,
     read_side,

@@ -3,9 +3,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-
-from export.tensorrt.api import Api
-from export.tensorrt.timing import cache_file, l4t_release
+from edgesr_export.tensorrt.api import Api
+from edgesr_export.tensorrt.timing import cache_file, l4t_release
 
 
 def test_every_device_and_version_has_its_own_file(tmp_path):

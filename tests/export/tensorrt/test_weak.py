@@ -5,9 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-
-from export.tensorrt.api import Api
-from export.tensorrt.weak import constrain
+from edgesr_export.tensorrt.api import Api
+from edgesr_export.tensorrt.weak import constrain
 
 
 class Config(list):

@@ -1,0 +1,258 @@
+"""Commands on what was made: export, engine, bundle, bench, report."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from edgesr.cli.parser import add_command, add_json, add_output, file_to_write
+from edgesr.errors import OptionError
+
+
+def add(commands: Any) -> None:
+    """Add the commands of this module to the parser."""
+    _export(commands)
+    _engine(commands)
+    _bundle(commands)
+    _bench(commands)
+    _report(commands)
+
+
+def _export(commands: Any) -> None:
+    export = add_command(
+        commands,
+        "export",
+        "rewrite an ONNX file for a target, checked link by link",
+        "edgesr export net.onnx --target tensorrt --precision fp16 --output net.fp16.onnx",
+        run_export,
+        arguments="IN.onnx --target TARGET --output OUT.onnx [options]",
+    )
+    export.add_argument("input", type=Path, metavar="IN.onnx", help="float32 network, by anyone")
+    export.add_argument(
+        "--target",
+        required=True,
+        choices=("cpu", "tensorrt", "openvino"),
+        help="what will run it: ONNX Runtime on a CPU, TensorRT or OpenVINO",
+    )
+    export.add_argument(
+        "--precision", default="fp32", choices=("fp32", "fp16", "int8"), help="(default: fp32)"
+    )
+    export.add_argument(
+        "--opset",
+        type=int,
+        metavar="N",
+        help="newest operator set that the target reads: 16 for TensorRT 8.5, 17 for 8.6",
+    )
+    add_output(export, "OUT.onnx", "file to write", required=True)
+    export.add_argument(
+        "--profile", action="store_true", help="print the time per operator, before and after"
+    )
+    export.add_argument(
+        "--tiles", type=Path, metavar="FILE", help="int8: .npz of lr and hr tiles for training"
+    )
+    export.add_argument(
+        "--max-psnr-drop", type=float, default=0.05, metavar="DB", help="int8 (default: 0.05)"
+    )
+    export.add_argument(
+        "--max-sam-drop", type=float, default=0.05, metavar="DEG", help="int8 (default: 0.05)"
+    )
+
+
+def _engine(commands: Any) -> None:
+    engine = add_command(
+        commands,
+        "engine",
+        "build a TensorRT engine, on this GPU or for another",
+        "edgesr engine net.fp16.onnx --precision fp16 --sm 86 --output net.engine",
+        run_engine,
+        arguments="IN.onnx --output OUT.engine [options]",
+    )
+    engine.add_argument(
+        "input", type=Path, metavar="IN.onnx", help="typed network, as edgesr export writes it"
+    )
+    add_output(engine, "OUT.engine", "file to write; OUT.engine.json goes beside it", required=True)
+    engine.add_argument(
+        "--precision",
+        default="fp32",
+        choices=("fp32", "fp16", "int8"),
+        help="of the file and of the engine (default: fp32)",
+    )
+    engine.add_argument(
+        "--sm", metavar="86", help="compute capability to build for (default: the GPU here)"
+    )
+    tiles = engine.add_argument_group("sizes, where the file leaves them free")
+    for name, which, default in (
+        ("min", "least", 16),
+        ("opt", "the engine is tuned for it", 64),
+        ("max", "largest", 128),
+    ):
+        tiles.add_argument(
+            f"--{name}",
+            type=int,
+            metavar="PIXELS",
+            help=f"LR tile edge, {which} (default: {default})",
+        )
+    tiles.add_argument(
+        "--batch", type=int, default=1, metavar="N", help="most tiles in a call (default: 1)"
+    )
+    building = engine.add_argument_group("building")
+    building.add_argument(
+        "--memory-mib", type=int, metavar="N", help="working memory of the engine (default: any)"
+    )
+    building.add_argument(
+        "--timing-cache", type=Path, metavar="DIR", help="share timings with other builds"
+    )
+    building.add_argument("--dla", action="store_true", help="tell what a DLA could take over")
+
+
+def _bundle(commands: Any) -> None:
+    bundle = add_command(
+        commands,
+        "bundle",
+        "pack a finished run for a Jetson board",
+        "edgesr bundle runs/first",
+        run_bundle,
+        arguments="RUN_DIR [--overwrite]",
+    )
+    bundle.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="folder of edgesr compress")
+    bundle.add_argument("--overwrite", action="store_true", help="replace an earlier bundle")
+
+
+def _bench(commands: Any) -> None:
+    bench = add_command(
+        commands,
+        "bench",
+        "measure a run's models again, beside results from boards",
+        "edgesr bench runs/first --import orin-15w.json orin-30w.json",
+        run_bench,
+        arguments="RUN_DIR [options]",
+    )
+    bench.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="folder of edgesr compress")
+    bench.add_argument(
+        "--import",
+        dest="boards",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="result.json of boards, to print beside this machine's figures",
+    )
+    bench.add_argument(
+        "--no-measure", action="store_true", help="take this machine's figures from the report"
+    )
+    bench.add_argument("--tile", type=int, metavar="PIXELS", help="LR side (default: the run's)")
+    bench.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: the run's)")
+    add_json(bench)
+
+
+def _report(commands: Any) -> None:
+    report = add_command(
+        commands,
+        "report",
+        "write the HTML page of a finished run, with results from boards",
+        "edgesr report runs/first --import orin-15w.json",
+        run_report,
+        arguments="RUN_DIR [--import result.json ...] [--output FILE [--overwrite]]",
+    )
+    report.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="folder of edgesr compress")
+    report.add_argument(
+        "--import",
+        dest="imports",
+        type=Path,
+        nargs="+",
+        default=[],
+        action="extend",
+        metavar="FILE",
+        help="result.json of a bundle that ran on a board; several are shown side by side",
+    )
+    report.add_argument(
+        "--output",
+        type=file_to_write,
+        metavar="FILE",
+        help="page (default: RUN_DIR/report.html, which is drawn again)",
+    )
+    report.add_argument("--overwrite", action="store_true", help="replace another existing FILE")
+
+
+def run_export(options: argparse.Namespace) -> None:
+    """Convert an ONNX file for a target and print how far each link moved the output."""
+    from edgesr.commands.export import Int8Options, convert_file, profile_both
+
+    chain = convert_file(
+        options.input,
+        options.output,
+        options.target,
+        options.precision,
+        Int8Options(options.tiles, options.max_psnr_drop, options.max_sam_drop),
+        opset=options.opset,
+        overwrite=options.overwrite,
+    )
+    print(chain.summary())
+    if options.profile:
+        print(f"\n{profile_both(options.input, options.output)}")
+
+
+def run_engine(options: argparse.Namespace) -> None:
+    """Build an engine and print what is known of it."""
+    from edgesr.commands.engine import EngineOptions, build_engine, describe, dla
+
+    result = build_engine(
+        options.input,
+        options.output,
+        EngineOptions(
+            precision=options.precision,
+            capability=options.sm,
+            least=options.min,
+            best=options.opt,
+            most=options.max,
+            batch=options.batch,
+            memory_mib=options.memory_mib,
+            timing_cache=options.timing_cache,
+        ),
+        overwrite=options.overwrite,
+    )
+    print(describe(result))
+    if options.dla:
+        print(dla(options.input))
+
+
+def run_bundle(options: argparse.Namespace) -> None:
+    """Pack a finished run and print the archive's name, and what makes sure that it is this one."""
+    from edgesr_jetson.bundle import identity
+
+    from edgesr.deploy.bundle import bundle
+    from edgesr.run_folder import BUNDLE
+
+    archive = bundle(options.run_dir, overwrite=options.overwrite)
+    print(f"{archive}: copy it to the board, unpack it, and run python3 run.py in it")
+    print(f"SHA-256 of its manifest, which run.py prints too: {identity(options.run_dir / BUNDLE)}")
+
+
+def run_bench(options: argparse.Namespace) -> None:
+    """Print a run's models as measured now (or by the run), and the boards' results beside them."""
+    for name in ("tile", "threads"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise OptionError(f"--{name} must be at least 1, not {value}")
+    from edgesr.commands.bench import bench, render, stored
+    from edgesr.report.board_results import read_boards
+
+    boards = read_boards(options.boards)
+    if options.no_measure:
+        found = stored(options.run_dir)
+    else:
+        found = bench(options.run_dir, tile=options.tile, threads=options.threads)
+    if options.json:
+        print(json.dumps({**found, "boards": [board.content for board in boards]}, indent=2))
+    else:
+        render(found, boards)
+
+
+def run_report(options: argparse.Namespace) -> None:
+    """Write the page of a finished run and print its name."""
+    from edgesr.commands.report import render_run
+
+    page = render_run(options.run_dir, options.imports, options.output, overwrite=options.overwrite)
+    print(f"{page}: open it in a browser; it needs no network and no other file")

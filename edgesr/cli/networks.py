@@ -1,0 +1,214 @@
+"""Commands on a cube and a network: compress, analyze, train, evaluate, upscale, info."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from edgesr.cli.parser import (
+    add_command,
+    add_json,
+    add_output,
+    file_to_write,
+    recipe_file,
+    recipe_of,
+)
+from edgesr.errors import OptionError
+from edgesr.recipe.recipes import AnalyzeRecipe, CompressRecipe, TrainRecipe, WeightsRecipe
+
+
+def add(commands: Any) -> None:
+    """Add the commands of this module to the parser."""
+    _compress(commands)
+    _analyze(commands)
+    _train(commands)
+    _evaluate(commands)
+    _upscale(commands)
+    _info(commands)
+
+
+def _compress(commands: Any) -> None:
+    compress = add_command(
+        commands,
+        "compress",
+        "replace a network's upsampler by a smaller one and write a run folder",
+        "edgesr compress --data scene.mat:cube --weights net.safetensors --max-psnr-drop 0.1",
+        run_compress,
+        CompressRecipe,
+        after_interrupt="; finish it with the same command and --resume",
+    )
+    add_output(compress, "DIR", "run folder (default: runs/<date>-<time>)", kind=Path)
+    compress.add_argument("--resume", action="store_true", help="finish an interrupted run")
+    compress.add_argument(
+        "--recipe", type=Path, metavar="FILE", help="take options from a recipe.toml first"
+    )
+
+
+def _analyze(commands: Any) -> None:
+    analyze = add_command(
+        commands,
+        "analyze",
+        "show a network's upsamplers, their share and their spectrum",
+        "edgesr analyze --weights net.safetensors --output figures",
+        run_analyze,
+        AnalyzeRecipe,
+    )
+    add_output(analyze, "DIR", "folder for the two figures (default: none are drawn)", kind=Path)
+    add_json(analyze)
+
+
+def _train(commands: Any) -> None:
+    train = add_command(
+        commands,
+        "train",
+        "train a network on one or more cubes",
+        "edgesr train --data reno.npy --epochs 40 --output reno.safetensors",
+        run_train,
+        TrainRecipe,
+        after_interrupt="; continue with the same command and --resume",
+    )
+    add_output(train, "FILE", "trained weights, .safetensors", required=True)
+    train.add_argument("--resume", action="store_true", help="continue from FILE's checkpoint")
+    train.add_argument("--half", action="store_true", help="store the weights in half precision")
+    train.add_argument(
+        "--recipe", type=Path, metavar="FILE", help="take options from a recipe.toml first"
+    )
+
+
+def _evaluate(commands: Any) -> None:
+    evaluate = add_command(
+        commands,
+        "evaluate",
+        "print a network's six metrics beside bicubic",
+        "edgesr evaluate --data reno.npy --weights reno.safetensors",
+        run_evaluate,
+        WeightsRecipe,
+    )
+    evaluate.add_argument(
+        "--split", choices=("test", "validation"), default="test", help="(default: test)"
+    )
+    add_json(evaluate)
+
+
+def _upscale(commands: Any) -> None:
+    upscale = add_command(
+        commands,
+        "upscale",
+        "super-resolve a whole cube, keeping its units and georeference",
+        "edgesr upscale low.tif high.tif --weights runs/first/student.safetensors",
+        run_upscale,
+        arguments="IN OUT --weights FILE [options]",
+    )
+    upscale.add_argument("input", metavar="IN", help="LR cube, in the units of the training scene")
+    upscale.add_argument(
+        "output", type=file_to_write, metavar="OUT", help="SR cube: .tif, .hdr, .npz, .npy"
+    )
+    upscale.add_argument("--weights", required=True, metavar="FILE", help="weights, .safetensors")
+    upscale.add_argument(
+        "--model", metavar="FACTORY", help="your own package.module:factory that the weights fit"
+    )
+    upscale.add_argument(
+        "--tile", type=int, metavar="PIXELS", help="LR tile side (default: as the memory allows)"
+    )
+    upscale.add_argument("--overwrite", action="store_true", help="replace OUT")
+
+
+def _info(commands: Any) -> None:
+    info = add_command(
+        commands,
+        "info",
+        "print what is understood of a cube",
+        "edgesr info scene.hdr",
+        run_info,
+        arguments="FILE [--json]",
+    )
+    info.add_argument("file", metavar="FILE", help="cube: a file, file.mat:variable, file.h5:/path")
+    add_json(info)
+
+
+def run_compress(options: argparse.Namespace) -> None:
+    """Compress a network into a run folder and print the summary of its report."""
+    recipe = recipe_of(CompressRecipe, options)
+    from edgesr.compress import compress
+    from edgesr.report import render
+
+    report = compress(
+        recipe,
+        options.output,
+        overwrite=options.overwrite,
+        resume=options.resume,
+        reads=recipe_file(options),
+    )
+    render(report)
+
+
+def run_analyze(options: argparse.Namespace) -> None:
+    """Print a network's upsamplers and spectra; draw the two figures when a folder is given."""
+    recipe = recipe_of(AnalyzeRecipe, options)
+    from edgesr.commands.analyze import SHARES, SPECTRUM, analyze, draw, render
+    from edgesr.loading.workload import files_read
+    from edgesr.outputs import check_outputs
+
+    reads, overwrite = files_read(recipe), options.overwrite
+    if options.output is not None:  # before the work; after it, all names are known
+        likely = [options.output / name for name in (SHARES, SPECTRUM)]
+        check_outputs(likely, reads, overwrite=overwrite, makes_folder=True)
+    analysis = analyze(recipe)
+    if options.output is not None:
+        draw(analysis, options.output, overwrite=overwrite, reads=reads)
+    print(json.dumps(analysis.to_dict(), indent=2) if options.json else render(analysis))
+
+
+def run_train(options: argparse.Namespace) -> None:
+    """Train a network; the weights file appears when the training ends."""
+    recipe = recipe_of(TrainRecipe, options)
+    from edgesr.commands.train import train_network
+
+    summary = train_network(
+        recipe,
+        options.output,
+        overwrite=options.overwrite,
+        resume=options.resume,
+        half=options.half,
+        reads=recipe_file(options),
+    )
+    if summary:
+        print(summary)
+
+
+def run_evaluate(options: argparse.Namespace) -> None:
+    """Print the six metrics of a network beside bicubic."""
+    recipe = recipe_of(WeightsRecipe, options)
+    from edgesr.commands.evaluate import compare, render
+
+    comparison = compare(recipe, options.split)
+    print(json.dumps(comparison, indent=2) if options.json else render(comparison))
+
+
+def run_upscale(options: argparse.Namespace) -> None:
+    """Super-resolve a whole cube and write it with its metadata."""
+    if options.tile is not None and options.tile < 1:
+        raise OptionError(f"--tile must be at least 1, not {options.tile}")
+    from edgesr.commands.upscale import upscale_file
+
+    result = upscale_file(
+        options.input,
+        options.output,
+        options.weights,
+        options.tile,
+        options.model,
+        overwrite=options.overwrite,
+    )
+    height, width, bands = result.shape
+    print(f"{options.output}: {height} x {width} pixels, {bands} bands")
+
+
+def run_info(options: argparse.Namespace) -> None:
+    """Print what was understood of a cube."""
+    from edgesr.cube import read_cube
+    from edgesr.cube.info import describe_cube, render_info
+
+    description = describe_cube(read_cube(options.file))
+    print(json.dumps(description, indent=2) if options.json else render_info(description))

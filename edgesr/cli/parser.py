@@ -1,0 +1,112 @@
+"""What every command's parser shares; options of a command come from its recipe."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from dataclasses import Field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from edgesr.errors import EdgesrError
+from edgesr.recipe.options import Options, field_type, option_name, read_toml
+
+R = TypeVar("R", bound=Options)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors fit one line, as all of the project's do."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(
+            formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(
+                prog, max_help_position=30
+            ),
+            allow_abbrev=False,
+            **settings,
+        )
+
+    def error(self, message: str) -> Any:
+        self.exit(EdgesrError.exit_code, f"{self.prog}: error: {message}; see {self.prog} --help\n")
+
+
+def add_command(
+    commands: Any,
+    name: str,
+    summary: str,
+    example: str,
+    run: Callable[[argparse.Namespace], None],
+    recipe: type[Options] | None = None,
+    after_interrupt: str = "",
+    arguments: str = "[options]",
+) -> argparse.ArgumentParser:
+    """Add a command; options of its recipe come in the recipe's groups."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        usage=f"edgesr {name} {arguments}".rstrip(),
+        epilog=f"Example: {example}",
+    )
+    parser.set_defaults(run=run, command=parser, after_interrupt=after_interrupt)
+    groups: dict[str, Any] = {}
+    if recipe is None:
+        return parser
+    for item in fields(recipe):
+        title = item.metadata["group"]
+        if title not in groups:
+            groups[title] = parser.add_argument_group(title)
+        _add_option(groups[title], field_type(recipe, item.name), item)
+    return parser
+
+
+def _add_option(group: Any, kind: type, item: Field[Any]) -> None:
+    text = item.metadata["help"].replace("%", "%%")
+    settings: dict[str, Any] = {"dest": item.name, "default": argparse.SUPPRESS}
+    if kind is bool:
+        group.add_argument(option_name(item.name), action="store_true", help=text, **settings)
+        return
+    if item.default not in (None, ""):
+        text += f" (default: {item.default})"
+    metavar = item.metadata["metavar"] or {int: "N", float: "X", str: item.name.upper()}[kind]
+    group.add_argument(option_name(item.name), type=kind, metavar=metavar, help=text, **settings)
+
+
+def file_to_write(text: str) -> Path:
+    """Turn an argument into the path of a file; ``Path`` alone would drop a slash at the end."""
+    if text.endswith(("/", "/.", os.sep)):
+        raise argparse.ArgumentTypeError(f"{text} is the name of a folder; name a file")
+    return Path(text)
+
+
+def add_output(
+    parser: argparse.ArgumentParser,
+    metavar: str,
+    text: str,
+    required: bool = False,
+    kind: Callable[[str], Path] = file_to_write,
+) -> None:
+    """Add --output and --overwrite; ``kind`` is ``Path`` where the output is a folder."""
+    parser.add_argument("--output", type=kind, metavar=metavar, help=text, required=required)
+    parser.add_argument("--overwrite", action="store_true", help=f"replace an existing {metavar}")
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add --json."""
+    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+
+
+def recipe_file(options: argparse.Namespace) -> list[Path]:
+    """The file that --recipe names, if any."""
+    return [] if options.recipe is None else [options.recipe]
+
+
+def recipe_of(kind: type[R], options: argparse.Namespace) -> R:
+    """Build a recipe from an optional recipe file, overridden by the options given."""
+    values: dict[str, Any] = {}
+    if getattr(options, "recipe", None) is not None:
+        values.update(read_toml(options.recipe))
+    given = vars(options)
+    values.update({item.name: given[item.name] for item in fields(kind) if item.name in given})
+    return kind.from_mapping(values)

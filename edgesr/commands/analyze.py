@@ -1,0 +1,168 @@
+"""``edgesr analyze``: where a network's parameters are, and how few singular values hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from edgesr.errors import ModelError
+from edgesr.evaluation.cost import Cost, count
+from edgesr.loading.workload import open_job
+from edgesr.models import create_model, is_own
+from edgesr.outputs import check_outputs
+from edgesr.recipe.recipes import AnalyzeRecipe
+from edgesr.report.console import quantity
+from edgesr.report.entries import site_entry, spectrum_entry
+from edgesr.report.plots import Share, cumulative_spectrum, parameter_share
+from edgesr.surgery import (
+    Site,
+    Spectrum,
+    changes_of,
+    groups_for_rank,
+    require_sites,
+    spectrum,
+)
+
+SCALES = (2, 4, 8)  # of the paper's Figure 1
+SHARES, SPECTRUM = "parameter_share.png", "cumulative_spectrum.png"
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A network's cost, its upsamplers and their spectra.
+
+    Attributes:
+        name: of the network.
+        scale: its magnification.
+        target: share of the cumulative singular values that ranks are given for.
+        cost: parameters and MACs by layer.
+        sites: the upsamplers.
+        spectra: of each site, by its name.
+        shares: parameters of backbone and upsampler, for the paper's Figure 1.
+    """
+
+    name: str
+    scale: int
+    target: float
+    cost: Cost
+    sites: Sequence[Site]
+    spectra: Mapping[str, Spectrum]
+    shares: Sequence[Share]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``--json`` prints."""
+        return {
+            "network": self.name,
+            "scale": self.scale,
+            "params": self.cost.params,
+            "macs": self.cost.macs,
+            "macs_input_shape": list(self.cost.input_shape),
+            "sites": [
+                {
+                    **site_entry(site),
+                    "spectrum": spectrum_entry(site.name, self.spectra[site.name], self.target),
+                }
+                for site in self.sites
+            ],
+        }
+
+
+def analyze(recipe: AnalyzeRecipe) -> Analysis:
+    """Find the upsamplers of the recipe's network and decompose each.
+
+    Raises:
+        ModelError: the network has no learnable upsampler, or does not fit the data.
+    """
+    job = open_job(recipe)
+    sites = require_sites(job.model, job.example())
+    return Analysis(
+        name=job.network,
+        scale=job.scene.scale,
+        target=recipe.rank_target,
+        cost=count(job.model, tuple(job.example().shape)),
+        sites=sites,
+        spectra={site.name: spectrum(job.model, site) for site in sites},
+        shares=_shares(job.model, job.scene.scale, tuple(job.example().shape)),
+    )
+
+
+def _shares(model: nn.Module, scale: int, shape: tuple[int, ...]) -> list[Share]:
+    """Return the network's own share; beside other scales where it can be built for them."""
+    networks = {scale: model}
+    if is_own(model) and not changes_of(model):
+        name, config = str(model.name), dict(model.config)  # type: ignore[arg-type]
+        for other in SCALES:
+            try:
+                networks.setdefault(other, create_model(name, **{**config, "scale": other}))
+            except ModelError:
+                continue
+    shares = []
+    for factor, network in sorted(networks.items()):
+        cost = count(network, shape)
+        upsampler = cost.upsampler_params
+        shares.append(Share(f"x{factor}", cost.params - upsampler, upsampler))
+    return shares
+
+
+def render(analysis: Analysis) -> str:
+    """Lay an analysis out for a terminal."""
+    shape = " x ".join(map(str, analysis.cost.input_shape))
+    lines = [
+        f"{analysis.name} x{analysis.scale}: {quantity(analysis.cost.params)} parameters,"
+        f" {quantity(analysis.cost.macs)} MACs at input {shape}"
+    ]
+    for site in analysis.sites:
+        found = analysis.spectra[site.name]
+        ranks = {kind: found.rank(analysis.target, kind) for kind in ("sum", "energy")}
+        groups = groups_for_rank(site, ranks["sum"])
+        kernel = "x".join(map(str, site.kernel))
+        lines += [
+            "",
+            f"{site.name}: {site.kind}, x{site.scale}, {site.in_channels} -> {site.out_channels}"
+            f" channels, kernel {kernel}, groups {site.groups}",
+            f"  share            {site.param_share:.1%} of the parameters,"
+            f" {site.mac_share:.1%} of the MACs",
+            f"  matrix           {found.rows} x {found.cols}, effective rank"
+            f" {found.effective_rank:.0f}",
+            f"  {analysis.target:.0%} of the sum   rank {ranks['sum']} (as published;"
+            f" rank -> groups rule: g = {groups})",
+            f"  {analysis.target:.0%} of the energy  rank {ranks['energy']}",
+        ]
+    return "\n".join(lines)
+
+
+def draw(
+    analysis: Analysis, folder: Path, *, overwrite: bool = False, reads: Sequence[Path] = ()
+) -> list[Path]:
+    """Draw the paper's Figure 1 and, for each site, its Figure 4; return the files.
+
+    Args:
+        analysis: what to draw.
+        folder: where the figures go.
+        overwrite: replace figures that exist.
+        reads: inputs of the analysis, which are never replaced.
+
+    Raises:
+        OptionError: a figure is an input, exists and ``overwrite`` is not set, or the folder cannot
+            be made.
+    """
+    names = {
+        site.name: SPECTRUM if len(analysis.sites) == 1 else f"{index}_{SPECTRUM}"
+        for index, site in enumerate(analysis.sites, start=1)
+    }
+    figures = [folder / name for name in (SHARES, *names.values())]
+    check_outputs(figures, reads, overwrite=overwrite, makes_folder=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    return [
+        parameter_share(analysis.shares, folder / SHARES, title=analysis.name),
+        *(
+            cumulative_spectrum(
+                analysis.spectra[site].values, folder / name, target=analysis.target, title=site
+            )
+            for site, name in names.items()
+        ),
+    ]

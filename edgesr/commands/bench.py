@@ -1,0 +1,156 @@
+"""``edgesr bench``: measure the models of a finished run again, beside results from boards."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import nn
+
+from edgesr.deploy import Engine, Model
+from edgesr.deploy import stage as deployment
+from edgesr.deploy.stage import Made
+from edgesr.errors import OptionError
+from edgesr.loading.weights import load_network
+from edgesr.loading.workload import open_job
+from edgesr.recipe.recipes import CompressRecipe
+from edgesr.report import environment, read_report
+from edgesr.report.board_results import BoardResult
+from edgesr.report.boards_table import DesktopRow, render_boards
+from edgesr.report.console import deployment_notes, deployment_table, notes
+from edgesr.run_folder import RECIPE, REPORT, STUDENT, finished_report
+from edgesr.stored import typed
+from edgesr.surgery import Candidate, require_sites
+
+
+def stored(run: Path) -> dict[str, Any]:
+    """What the run itself has measured, in the form of :func:`bench`.
+
+    Raises:
+        OptionError: the folder is no finished run, or one without deployed models.
+    """
+    report = _report(run)
+    return {key: report[key] for key in ("deployment", "environment")}
+
+
+def bench(run: Path, *, tile: int | None = None, threads: int | None = None) -> dict[str, Any]:
+    """Measure what a run made, in one process with the uncompressed and the paper's network.
+
+    Args:
+        run: folder of a finished ``edgesr compress``; its cube and weights must still be where
+            they were.
+        tile: LR side of the tile to time; that of the run by default.
+        threads: CPU threads; those of the run by default.
+
+    Returns:
+        ``deployment`` as ``report.json`` has it, and the ``environment`` that it was measured in.
+
+    Raises:
+        OptionError: the folder is no finished run, or one of its models is gone or changed.
+    """
+    report = _report(run)
+    recipe = CompressRecipe.load(run / RECIPE)
+    recipe = replace(
+        recipe,
+        latency_tile=tile or recipe.latency_tile,
+        threads=threads or recipe.threads or os.cpu_count(),
+    )
+    made = _made(run, report)
+    job = open_job(recipe)
+    factory = recipe.model if ":" in recipe.model else None
+    student = load_network(run / STUDENT, factory).model.eval()
+    with tempfile.TemporaryDirectory() as scratch:
+        table, _ = deployment.measure(
+            recipe,
+            run,
+            made,
+            job,
+            student,
+            _baseline(report, job.model, job.example()),
+            Path(scratch),
+        )
+    return {
+        "deployment": table,
+        "environment": environment(recipe.device, torch.get_num_threads()),
+    }
+
+
+def _report(run: Path) -> dict[str, Any]:
+    report = read_report(finished_report(run))
+    if reason := report.get("not_exported"):
+        raise OptionError(f"{run} holds no deployed models: {reason}")
+    if "deployment" not in report:
+        raise OptionError(f"{run} holds no deployed models; compress again with this version")
+    return report
+
+
+def _made(run: Path, report: Mapping[str, Any]) -> Made:
+    table = report["deployment"]
+    try:
+        models = {entry["path"]: _model(entry) for entry in table["models"]}
+        engines = [typed(Engine, entry, "an engine") for entry in table["engines"]]
+    except ValueError as error:
+        raise OptionError(f"{run} has a damaged {REPORT}: {error}; compress again") from error
+    _require(run, [*models, *(engine.path for engine in engines)])
+    return Made(list(models.values()), engines, [])
+
+
+def _model(entry: Mapping[str, Any]) -> Model:
+    """The model of an entry: on some runtimes one file gives several."""
+    known = {item.name: entry[item.name] for item in fields(Model) if item.name in entry}
+    precision = Path(entry["path"]).stem.rpartition("-")[2]
+    model: Model = typed(Model, {**known, "precision": precision}, "a model")
+    return model
+
+
+def _require(run: Path, paths: Iterable[str]) -> None:
+    missing = [path for path in paths if not (run / path).is_file()]
+    if missing:
+        raise OptionError(f"{run} has lost {', '.join(missing)}; compress again")
+
+
+def _baseline(
+    report: Mapping[str, Any], model: nn.Module, example: torch.Tensor
+) -> dict[str, nn.Module]:
+    """The paper's network: its weights change no latency, so the plain slices will do."""
+    if report["paper_baseline"] is None:
+        return {}
+    groups = report["paper_baseline"]["groups"]
+    listed = (one for one in report["candidates"] if one.get("groups") == groups)
+    settings = next((one.get("settings") for one in listed), None)
+    if settings is None:
+        raise OptionError(f"{REPORT} does not list the paper's network among its candidates")
+    candidate = Candidate("grouped", groups, settings, 0, 0)
+    baseline, _ = candidate.perform(model, require_sites(model, example))
+    return {deployment.BASELINE: baseline.eval()}
+
+
+def render(found: Mapping[str, Any], boards: Sequence[BoardResult]) -> None:
+    """Print what :func:`bench` found, and results of boards beside it."""
+    console = Console(highlight=False)
+    table, machine = found["deployment"], found["environment"]["cpu"]
+    console.print(deployment_table(table))
+    console.print(notes(deployment_notes(table)))
+    if boards:
+        console.print()
+        render_boards(boards, _desktop_rows(table, machine), console)
+
+
+def _desktop_rows(table: Mapping[str, Any], machine: str) -> list[DesktopRow]:
+    return [
+        DesktopRow(
+            machine,
+            entry["precision"],
+            entry["runtime"],
+            tuple(table["input_shape"]),
+            entry["latency_ms"]["median"],
+        )
+        for entry in table["models"]
+        if entry["latency_ms"]
+    ]

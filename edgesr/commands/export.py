@@ -1,0 +1,147 @@
+"""``edgesr export``: any ONNX file for a target, with the tiles and metrics that int8 needs."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from edgesr_export.chain import Chain, Quantise, convert
+from edgesr_export.model_file import model_files
+from edgesr_export.profile import profile, table
+from edgesr_export.runtime import session
+
+from edgesr.errors import DataError, OptionError
+from edgesr.outputs import check_outputs
+
+PROFILE_SIDE = 64
+"""Side of the image that a profile is made on, where the file leaves it free."""
+
+
+@dataclass(frozen=True)
+class Int8Options:
+    """What quantising needs beside the network.
+
+    Attributes:
+        tiles: .npz of ``lr`` [K, B, h, w], as the network gets them, and ``hr`` [K, B, h r, w r],
+            K at least 2; or None. Even ones calibrate, odd ones validate.
+        max_psnr_drop: largest accepted loss on the validating ones, in dB.
+        max_sam_drop: largest accepted rise of the spectral angle on them, in degrees.
+    """
+
+    tiles: Path | None
+    max_psnr_drop: float
+    max_sam_drop: float
+
+
+def convert_file(
+    source: Path,
+    output: Path,
+    target: str,
+    precision: str,
+    int8: Int8Options,
+    *,
+    opset: int | None = None,
+    overwrite: bool = False,
+) -> Chain:
+    """Convert an ONNX file; see :func:`edgesr_export.chain.convert`.
+
+    Raises:
+        EdgesrError: an output that exists or is an input; tiles that are missing, unreadable or do
+            not belong together.
+        ExportError: whatever stops the chain.
+    """
+    inputs = [*model_files(source), *filter(None, [int8.tiles])]
+    check_outputs([output], inputs, overwrite=overwrite)
+    if precision != "int8":
+        return convert(
+            source, output, target=target, precision=precision, opset=opset, overwrite=overwrite
+        )
+    if int8.tiles is None:
+        raise OptionError(
+            "--precision int8 needs calibration tiles; pass --tiles FILE.npz with arrays "
+            "lr [K, B, h, w] and hr [K, B, h*r, w*r] of training data"
+        )
+    low, high = _read_tiles(int8.tiles)
+    return convert(
+        source,
+        output,
+        target=target,
+        precision=precision,
+        tiles=[tile[None] for tile in low[:2]],
+        quantise=_quantiser(low, high, int8),
+        opset=opset,
+        overwrite=overwrite,
+    )
+
+
+def profile_both(source: Path, output: Path) -> str:
+    """Table of milliseconds per operator type in ONNX Runtime, of one file and of the other."""
+    shape = session(source).input_shape
+    lengths = [
+        length if isinstance(length, int) and length > 0 else free
+        for length, free in zip(shape, (1, 1, PROFILE_SIDE, PROFILE_SIDE), strict=True)
+    ]
+    image = np.random.default_rng(0).random(lengths, dtype=np.float32)
+    heading = f"one run in ONNX Runtime, 1 thread, on {' x '.join(map(str, lengths))}"
+    return f"{heading}\n{table(profile(source, image), profile(output, image))}"
+
+
+def _quantiser(low: np.ndarray, high: np.ndarray, options: Int8Options) -> Quantise:
+    try:
+        from edgesr_export.int8 import quantize
+    except ModuleNotFoundError as error:
+        raise OptionError(f"int8 cannot be made here: {error}; install the extra 'int8'") from error
+
+    def quantise(source: Path, path: Path, target: str) -> object:
+        return quantize(
+            source,
+            path,
+            [tile[None] for tile in low[::2]],
+            target=target,
+            evaluate=_evaluator(low[1::2], high[1::2]),
+            max_psnr_drop=options.max_psnr_drop,
+            max_sam_drop=options.max_sam_drop,
+        )
+
+    return quantise
+
+
+def _evaluator(
+    low: np.ndarray, high: np.ndarray
+) -> Callable[[Callable[[np.ndarray], np.ndarray]], dict[str, float]]:
+    import torch
+
+    from edgesr.evaluation.metrics import mpsnr, sam
+
+    def evaluate(network: Callable[[np.ndarray], np.ndarray]) -> dict[str, float]:
+        scores = []
+        for lr, hr in zip(low, high, strict=True):
+            sr = torch.from_numpy(network(lr[None])).float().clamp(0, 1)
+            truth = torch.from_numpy(hr[None])
+            scores.append((float(mpsnr(sr, truth)), float(sam(sr, truth))))
+        psnr, angle = np.mean(scores, axis=0)
+        return {"mpsnr": float(psnr), "sam": float(angle)}
+
+    return evaluate
+
+
+def _read_tiles(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            low, high = (np.asarray(archive[name], np.float32) for name in ("lr", "hr"))
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"tiles cannot be read from {path} ({type(error).__name__}); give an .npz with "
+            "arrays lr [K, B, h, w] and hr [K, B, h*r, w*r]"
+        ) from error
+    if low.ndim != 4 or high.ndim != 4 or low.shape[:2] != high.shape[:2] or len(low) < 2:
+        raise DataError(
+            f"tiles of {path} have shapes {low.shape} and {high.shape}; lr [K, B, h, w] and "
+            "hr [K, B, h*r, w*r] with K at least 2 are needed"
+        )
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        raise DataError(f"tiles of {path} hold NaN or infinite values; leave those tiles out")
+    return low, high

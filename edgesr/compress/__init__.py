@@ -1,0 +1,5 @@
+"""Compress a network: one call from Python, or ``python -m edgesr.compress``."""
+
+from edgesr.compress.api import compress
+
+__all__ = ["compress"]

@@ -1,0 +1,294 @@
+"""The way of the data: teacher -> sites -> spectrum -> candidates -> student -> ONNX -> report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from edgesr_export.errors import ExportError
+from edgesr_export.runtime import session
+from edgesr_export.sizes import input_shape
+from torch import nn
+
+from edgesr.compress.candidates import calibrate, measured, plan
+from edgesr.compress.pictures import take_pictures
+from edgesr.compress.students import check_search, make_students
+from edgesr.compress.training_config import student_config
+from edgesr.deploy import PLAIN, REWRITTEN
+from edgesr.deploy import stage as deployment
+from edgesr.deploy.bundle import bundle_report
+from edgesr.deploy.inputs import write_network
+from edgesr.deploy.quality import Foreign
+from edgesr.deploy.stage import ALONE, BASELINE, TEACHER, Made
+from edgesr.distill.quantisation import quantisation_aware
+from edgesr.distill.trainer import TrainResult
+from edgesr.errors import ModelError, OptionError
+from edgesr.evaluation.cost import count
+from edgesr.evaluation.evaluate import evaluate, evaluate_bicubic
+from edgesr.loading.standalone import write_loader
+from edgesr.loading.weights import has_header, load_custom, load_network, save_network
+from edgesr.loading.workload import Job, check_trains, files_read, fit, open_job
+from edgesr.progress import stage, tell
+from edgesr.recipe.recipes import CompressRecipe
+from edgesr.report import SCHEMA_VERSION, environment, validate, validate_data
+from edgesr.report.entries import (
+    IN_TORCH,
+    RUNTIME,
+    candidate_entry,
+    cost_entry,
+    distillation_entry,
+    file_entry,
+    latency_entry,
+    onnx_entry,
+    pass_entry,
+    site_entry,
+    spectrum_entry,
+    why,
+)
+from edgesr.report.page import write_page
+from edgesr.report.pictures import Pictures
+from edgesr.run_folder import LOADER, ONNX, PAGE, PICTURES, RECIPE, STUDENT, RunFolder
+from edgesr.surgery import Candidate, Site, Spectrum, require_sites, spectrum
+from edgesr.surgery.structure import clone
+
+
+def run(
+    recipe: CompressRecipe,
+    output: Path | None,
+    *,
+    overwrite: bool,
+    resume: bool,
+    reads: Sequence[Path] = (),
+) -> dict[str, Any]:
+    """Do the whole job; see :func:`edgesr.compress.compress`."""
+    if recipe.bundle and "tensorrt" not in recipe.targets:
+        raise OptionError("--bundle packs models for TensorRT; name tensorrt among --targets")
+    check_search(recipe)
+    inputs = [*files_read(recipe), *reads]
+    folder = RunFolder(output, overwrite=overwrite, resume=resume, inputs=inputs)
+    with folder.timed("open"):
+        job = open_job(recipe)
+        validate_data(job.scene.describe())
+        sites = require_sites(job.model, job.example())
+        if recipe.epochs:
+            check_trains(job.model, job.example())
+        guide = _open_guide(recipe, job)
+    with folder.timed("spectrum"):
+        spectra = {site.name: spectrum(job.model, site) for site in sites}
+        candidates = plan(recipe, sites, spectra)
+    try:
+        folder.create(recipe)
+        if resume and folder.is_complete:
+            return folder.publish()
+        try:
+            return _run(recipe, folder, job, sites, spectra, candidates, guide)
+        except Exception as error:
+            if isinstance(error, MemoryError) or hasattr(error, "exit_code"):
+                folder.fail(error)
+            raise
+    finally:
+        folder.release()
+
+
+def _run(
+    recipe: CompressRecipe,
+    folder: RunFolder,
+    job: Job,
+    sites: Sequence[Site],
+    spectra: Mapping[str, Spectrum],
+    candidates: list[Candidate],
+    guide: nn.Module,
+) -> dict[str, Any]:
+    with folder.timed("calibrate"), stage("calibrate on training patches"):
+        surgeon = calibrate(recipe, job, sites, spectra)
+    with folder.timed("baselines"), stage("measure teacher and bicubic"):
+        bicubic = evaluate_bicubic(job.scene)
+        original = evaluate(job.model, job.scene)
+    with folder.timed("candidates"):
+        candidates = measured(recipe, folder, surgeon, candidates)
+    students = make_students(recipe, folder, surgeon, candidates, guide)
+    student, training = students.student.model, students.student.training
+    chosen = students.student.upsampler
+    others = {name: rival.model for name, rival in students.rivals.items()}
+    with folder.timed("export"), stage("export and verify"):
+        written = _export(recipe, folder, job, student, training)
+    if "onnx" in written:
+        with folder.timed("deploy"):
+            made = _make(recipe, folder, job, sites, student, guide)
+        with folder.timed("measure"):
+            table, timings = deployment.measure(
+                recipe, folder.draft, made, job, student, others, folder.state("")
+            )
+            profile = deployment.profile(recipe, folder.draft, made, job, folder.state(""))
+        written |= {"deployment": table, "profile": profile}
+        timings["student"] = deployment.student_time(table)
+    else:
+        made = Made([], [], [])
+        with folder.timed("measure"):
+            timings = deployment.measure_in_torch(recipe, job, student, others)
+    with folder.timed("pictures"), stage("pictures of the test region"):
+        pictures = _pictures(folder, job, student, made)
+
+    tile = job.example(recipe.latency_tile)
+    runtime = RUNTIME if "onnx" in written else IN_TORCH
+
+    def latency(name: str) -> dict[str, Any]:
+        return latency_entry(
+            timings[name], tile, recipe.threads or torch.get_num_threads(), runtime
+        )
+
+    def network(model: nn.Module, name: str, metrics: Mapping[str, float]) -> dict[str, Any]:
+        cost = count(model, tuple(job.example().shape))
+        return {
+            **cost_entry(cost),
+            "metrics": dict(metrics),
+            "latency_ms": latency(name),
+        }
+
+    report: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "created": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "folder": str(folder.path),
+        "data": job.scene.describe(),
+        "environment": environment(recipe.device, torch.get_num_threads()),
+        "bicubic": {"metrics": bicubic},
+        "teacher": {
+            "model": job.network,
+            "weights": job.weights,
+            **network(job.model, f"{TEACHER} {REWRITTEN}", original),
+        },
+        "student": {
+            "model": job.network,
+            "weights": STUDENT,
+            **network(student, "student", evaluate(student, job.scene)),
+        },
+        "sites": [site_entry(site) for site in sites],
+        "spectrum": [spectrum_entry(name, spectra[name], recipe.rank_target) for name in spectra],
+        "candidates": [candidate_entry(c, chosen, recipe) for c in candidates],
+        "chosen": {**pass_entry(chosen), "why": why(chosen, recipe)},
+        "distillation": distillation_entry(training),
+        "paper_baseline": None,
+        **written,
+        "timing_s": folder.timing,
+        "recipe": {key: v for key, v in recipe.to_dict().items() if v is not None},
+        "files": [
+            file_entry(folder.draft / name)
+            for name in (STUDENT, LOADER, ONNX, RECIPE, PICTURES)
+            if (folder.draft / name).is_file()
+        ],
+    }
+    if f"{TEACHER} {PLAIN}" in timings:
+        report["teacher"]["naive_latency_ms"] = latency(f"{TEACHER} {PLAIN}")
+    rivals = {
+        name: {
+            **network(rival.model, f"{name} {REWRITTEN}", evaluate(rival.model, job.scene)),
+            "distillation": distillation_entry(rival.training),
+        }
+        for name, rival in students.rivals.items()
+    }
+    if BASELINE in rivals:
+        groups = students.rivals[BASELINE].upsampler.setting
+        report["paper_baseline"] = {"groups": groups, **rivals[BASELINE]}
+    if students.search is not None:
+        from edgesr.compress.search import search_entry
+
+        report["search"] = search_entry(students.search, recipe)
+        surgery = pass_entry(students.rivals[ALONE].upsampler)
+        report["search"]["upsampler_alone"] = {**surgery, **rivals[ALONE]}
+    validate(report)
+    write_page(report, pictures, folder.draft / PAGE)
+    if recipe.bundle:
+        if any(model.target == "tensorrt" for model in made.models):
+            bundle_report(folder.draft, report, overwrite=True)
+        else:
+            tell("no bundle: no model for TensorRT came out, for the reasons given as 'absent'")
+    folder.finish(report)
+    return report
+
+
+def _open_guide(recipe: CompressRecipe, job: Job) -> nn.Module:
+    """Open the network to distil from: the deeper one that was named, or the original."""
+    if recipe.teacher is None:
+        return job.model
+    factory = recipe.model if ":" in recipe.model else None
+    path = Path(recipe.teacher)
+    own = factory is None or has_header(path)
+    guide = load_network(path, factory).model if own else load_custom(str(factory), path)
+    try:
+        fit(guide.eval(), job.example(), job.scene.scale)
+    except ModelError as error:
+        raise ModelError(f"--teacher {recipe.teacher} does not fit: {error}") from error
+    return guide
+
+
+def _export(
+    recipe: CompressRecipe, folder: RunFolder, job: Job, student: nn.Module, training: TrainResult
+) -> dict[str, Any]:
+    """Write the student's files: ``onnx`` of the report, or ``not_exported`` and why."""
+    save_network(
+        student,
+        folder.draft / STUDENT,
+        data=job.scene.describe(),
+        training={"teacher": job.weights, "best": training.best},
+    )
+    write_loader(student, folder.draft / LOADER, STUDENT)
+    path = folder.draft / ONNX
+    try:
+        if not folder.state(f"{TEACHER}.onnx").is_file():
+            write_network(job.model, job, recipe.latency_tile, folder.state("again.onnx"))
+        found, agreement = write_network(student, job, recipe.latency_tile, path)
+    except ExportError as error:
+        return {"not_exported": str(error)}
+    return {"onnx": onnx_entry(path, found, agreement)}
+
+
+def _make(
+    recipe: CompressRecipe,
+    folder: RunFolder,
+    job: Job,
+    sites: Sequence[Site],
+    student: nn.Module,
+    guide: nn.Module,
+) -> Made:
+    """Write the models and engines; once a run."""
+
+    def tune() -> Path:
+        with stage("fine-tune with quantisation simulated"):
+            tuned = quantisation_aware(
+                clone(student),
+                [job.scene],
+                student_config(recipe),
+                sites=sites,
+                teacher=guide,
+                checkpoint=folder.state("qat.checkpoint"),
+                resume=True,
+            )
+        network, path = tuned.model.cpu().eval(), folder.state("qat.onnx")
+        write_network(network, job, recipe.latency_tile, path, like=folder.draft / ONNX)
+        return path
+
+    def written(made: Made) -> bool:
+        paths = [*(model.path for model in made.models), *(one.path for one in made.engines)]
+        return all((folder.path / path).is_file() for path in paths)
+
+    def compute() -> dict[str, Any]:
+        source, tuner = folder.draft / ONNX, tune if recipe.qat else None
+        return deployment.make(recipe, folder.draft, source, job, tuner).to_dict()
+
+    made: Made = folder.remember("deployment", compute, Made, written)
+    return made
+
+
+def _pictures(folder: RunFolder, job: Job, student: nn.Module, made: Made) -> Pictures:
+    """Show the test region as each network makes it; int8 is the first that was made."""
+    networks: dict[str, nn.Module] = {"teacher": job.model, "student": student}
+    for model in made.models:
+        if model.precision == "int8":
+            path = folder.draft / model.path
+            networks.setdefault("int8", Foreign(session(path), input_shape(path)))
+    pictures = take_pictures(job.scene, networks)
+    pictures.save(folder.draft / PICTURES)
+    return pictures

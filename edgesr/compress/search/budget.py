@@ -1,0 +1,113 @@
+"""What a network may cost and lose, which trials keep to it, and which of them is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgesr.errors import OptionError
+from edgesr.surgery.candidates import LATENCY_TIE
+
+if TYPE_CHECKING:
+    from edgesr.compress.search.trial import Trial
+
+UNITS = {"latency_ms": "ms", "params": "parameters", "macs": "MACs"}
+LOSS_TIE = 0.02
+"""Losses within so many dB of the least count as equal: validation is a few small windows."""
+OPTIONS = {"latency_ms": "--max-latency-ms", "params": "--max-params", "macs": "--max-macs"}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits of a search.
+
+    Attributes:
+        costs: largest ``latency_ms``, ``params``, ``macs``; those that were set.
+        psnr_drop: largest loss of MPSNR on validation, dB.
+        sam_drop: largest rise of SAM there, degrees; None for any.
+    """
+
+    costs: Mapping[str, float]
+    psnr_drop: float
+    sam_drop: float | None = None
+
+    def cost(self, figures: Mapping[str, float]) -> float:
+        """Largest share of a limit that ``figures`` use up; above 1 breaks it. 0 without limits.
+
+        >>> Budget({"macs": 4e8, "params": 1e6}, 0.1).cost({"macs": 2e8, "params": 9e5})
+        0.9
+        """
+        return max(
+            (figures[name] / limit for name, limit in self.costs.items() if name in figures),
+            default=0.0,
+        )
+
+    def quality(self, drop: Mapping[str, float]) -> float:
+        """By how much the worse of the two losses exceeds its limit; at most 0 within them."""
+        excess = drop["psnr_drop"] - self.psnr_drop
+        return excess if self.sam_drop is None else max(excess, drop["sam_drop"] - self.sam_drop)
+
+    def holds(self, trial: Trial) -> bool:
+        """Whether a trial that was healed keeps to every limit."""
+        return (
+            trial.healed is not None
+            and self.cost(trial.costs()) <= 1
+            and self.quality(trial.healed) <= 0
+        )
+
+    def objective(self, trial: Trial) -> float:
+        """What the search makes small besides the loss: the use of the limits, else latency."""
+        return self.cost(trial.costs()) if self.costs else trial.latency_ms or 0.0
+
+
+def choose(trials: Sequence[Trial], budget: Budget) -> Trial:
+    """The trial to train to the end.
+
+    With limits on cost, the one that loses least within them (of losses within 0.02 dB the
+    fastest); without, the fastest within the limits on quality (of latencies within 10 % the one of
+    fewest MACs). Where none has reached the quality after its short healing, the one closest to it:
+    the full training may reach it.
+
+    Raises:
+        OptionError: no trial keeps to the limits on cost.
+    """
+    healed = [trial for trial in trials if trial.healed is not None]
+    affordable = [trial for trial in healed if budget.cost(trial.costs()) <= 1]
+    if not affordable:
+        cheapest = min(trials, key=lambda trial: budget.cost(trial.costs()))
+        costs = cheapest.costs()
+        worst = max(budget.costs, key=lambda name: costs.get(name, 0.0) / budget.costs[name])
+        raise OptionError(
+            f"no design of {len(trials)} keeps to {OPTIONS[worst]} {budget.costs[worst]:g}:"
+            f" {cheapest.label} comes closest with {costs[worst]:.4g} {UNITS[worst]}; raise the"
+            " limit or pass more --trials"
+        )
+    fitting = [trial for trial in affordable if budget.holds(trial)]
+    if not fitting:
+        return min(affordable, key=lambda t: (budget.quality(t.drop), t.drop["psnr_drop"]))
+    if budget.costs:
+        least = min(trial.drop["psnr_drop"] for trial in fitting)
+        fitting = [trial for trial in fitting if trial.drop["psnr_drop"] <= least + LOSS_TIE]
+    fastest = min(trial.latency_ms or 0.0 for trial in fitting)
+    tied = [trial for trial in fitting if (trial.latency_ms or 0.0) <= fastest * LATENCY_TIE]
+    return min(tied, key=lambda trial: trial.macs)
+
+
+def front(trials: Sequence[Trial]) -> list[Trial]:
+    """Healed trials that no other beats in latency, MACs and loss at once, cheapest first."""
+
+    def figures(trial: Trial) -> tuple[float, float, float]:
+        return trial.latency_ms or 0.0, trial.macs, trial.drop["psnr_drop"]
+
+    healed = [trial for trial in trials if trial.healed is not None]
+    kept = [
+        trial
+        for trial in healed
+        if not any(
+            all(a <= b for a, b in zip(figures(other), figures(trial), strict=True))
+            and figures(other) != figures(trial)
+            for other in healed
+        )
+    ]
+    return sorted(kept, key=lambda trial: trial.macs)

@@ -1,0 +1,140 @@
+"""Designs: how small the parts of a network are made, and the network that comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgesr.compress.candidates import Surgeon, shuffled_patches
+from edgesr.progress import stage
+from edgesr.recipe.recipes import CompressRecipe
+from edgesr.run_folder import RunFolder
+from edgesr.surgery import (
+    Candidate,
+    Decomposition,
+    Site,
+    all_moments,
+    decompose,
+    distance_to,
+    find_blocks,
+    find_layers,
+    rank_blocks,
+    remove,
+    shrink_all,
+)
+from edgesr.surgery.blocks import lies_in
+
+ERRORS = (0.0, 1e-3, 3e-3, 1e-2, 2e-2, 3e-2, 5e-2, 0.1, 0.15, 0.2)
+"""Shares of its output's energy that a layer may lose when it is factorised."""
+
+LAYER_WINDOWS = 8_000  # windows of a layer's input that its closed form sees
+RANKING_TILES = 32  # training tiles on which the effect of a block is measured
+
+
+@dataclass(frozen=True)
+class Design:
+    """One point of the search.
+
+    Attributes:
+        upsampler: index among the measured candidates, from large to small.
+        removed: number of blocks left out, those with the least effect first.
+        error: index in :data:`ERRORS` of what every other large layer may lose.
+    """
+
+    upsampler: int
+    removed: int
+    error: int
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """What the network has besides its upsampler, with all that designs share.
+
+    Attributes:
+        layers: large convolutions and linear layers.
+        decompositions: theirs, by name.
+        ranking: removable blocks, the one with the least effect first, and the mean squared
+            distance from the original's output once it and all before it are gone.
+    """
+
+    layers: Sequence[Site]
+    decompositions: Mapping[str, Decomposition]
+    ranking: Sequence[tuple[str, float]]
+
+    def lengths(self, candidates: int) -> dict[str, int]:
+        """Number of choices for each field of a :class:`Design`."""
+        return {
+            "upsampler": candidates,
+            "removed": len(self.ranking) + 1,
+            "error": len(ERRORS) if self.layers else 1,
+        }
+
+    def first_designs(self, upsampler: int) -> list[Design]:
+        """Designs to begin with: the upsampler alone; then fewer blocks, or smaller ones."""
+        blocks = len(self.ranking)
+        first = [(0, 0.0), (blocks // 4, 3e-2), (blocks // 2, 1e-2), (blocks * 3 // 4, 3e-3)]
+        designs = [
+            Design(upsampler, removed, ERRORS.index(error) if self.layers else 0)
+            for removed, error in first
+        ]
+        return list(dict.fromkeys(designs))
+
+
+def survey(recipe: CompressRecipe, folder: RunFolder, surgeon: Surgeon) -> Backbone:
+    """Find what else can be made smaller, and gather what that needs of the training data."""
+    job = surgeon.job
+    patches = list(shuffled_patches(job, recipe.seed))
+    with stage("survey the backbone"):
+        layers = find_layers(job.model, job.example())
+        moments = all_moments(job.model, layers, patches, LAYER_WINDOWS) if layers else {}
+        shared = {site.name: decompose(job.model, site, moments[site.name]) for site in layers}
+
+        def known(ranking: list[tuple[str, float]]) -> bool:
+            return {path for path, _ in ranking} <= {path for path, _ in job.model.named_modules()}
+
+        def ranked() -> list[tuple[str, float]]:
+            blocks = find_blocks(job.model, job.example())
+            effect = distance_to(job.model, torch.stack(patches[:RANKING_TILES]))
+            return rank_blocks(job.model, blocks, effect)
+
+        ranking = folder.remember("blocks", ranked, list[tuple[str, float]], known)
+    return Backbone(layers, shared, ranking)
+
+
+def build(
+    surgeon: Surgeon, candidates: Sequence[Candidate], backbone: Backbone, design: Design
+) -> nn.Module:
+    """The network of a design, in closed form."""
+    student = surgeon.operate(candidates[design.upsampler])
+    gone = [path for path, _ in backbone.ranking[: design.removed]]
+    if gone:
+        student, _ = remove(student, gone)
+    if error := ERRORS[design.error]:
+        left = [
+            site
+            for site in backbone.layers
+            if not any(lies_in(site.layers[0], path) for path in gone)
+        ]
+        student, _ = shrink_all(student, left, error, backbone.decompositions)
+    return student.eval()
+
+
+def label(
+    candidates: Sequence[Candidate], design: Design, changes: Sequence[Mapping[str, Any]]
+) -> str:
+    """A design in words: ``lowrank R=16, 8 blocks out, 3 layers factorised``."""
+    upsamplers = set(candidates[design.upsampler].settings)
+    factorised = sum(
+        change["pass"] not in ("remove", "plain") and change.get("site") not in upsamplers
+        for change in changes
+    )
+    parts = [candidates[design.upsampler].label]
+    if design.removed:
+        parts.append(f"{design.removed} block{'s' * (design.removed > 1)} out")
+    if factorised:
+        parts.append(f"{factorised} layer{'s' * (factorised > 1)} factorised")
+    return ", ".join(parts)

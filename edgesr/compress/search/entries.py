@@ -1,0 +1,64 @@
+"""``search`` of ``report.json``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgesr.compress.search.design import ERRORS
+from edgesr.compress.search.loop import Search, budget_of
+from edgesr.compress.search.trial import Trial
+from edgesr.recipe.recipes import CompressRecipe
+
+
+def search_entry(found: Search, recipe: CompressRecipe) -> dict[str, Any]:
+    """Return every trial of a search, its Pareto front, and why one was taken."""
+    front = {trial.number for trial in found.front}
+    return {
+        "budget": {
+            **recipe.cost_limits,
+            "psnr_drop": recipe.max_psnr_drop,
+            "sam_drop": recipe.max_sam_drop,
+        },
+        "runtime": found.runtime,
+        "seed": recipe.seed,
+        "why": _why(found, recipe),
+        "blocks": [{"path": path, "distance": distance} for path, distance in found.blocks],
+        "trials": [
+            {
+                **_trial_entry(trial),
+                "within": budget_of(recipe).holds(trial),
+                "on_front": trial.number in front,
+                "chosen": trial.number == found.chosen.number,
+            }
+            for trial in found.trials
+        ],
+    }
+
+
+def _trial_entry(trial: Trial) -> dict[str, Any]:
+    return {
+        "number": trial.number,
+        "label": trial.label,
+        "removed": trial.design.removed,
+        "layer_error": ERRORS[trial.design.error],
+        "params": trial.params,
+        "upsampler_params": trial.upsampler_params,
+        "macs": trial.macs,
+        "latency_ms": trial.latency_ms,
+        "before_training": _drop(trial.start),
+        "validation": trial.healed and _drop(trial.healed),
+        "changes": trial.changes,
+    }
+
+
+def _drop(figures: dict[str, float]) -> dict[str, float]:
+    return {"mpsnr_drop": figures["psnr_drop"], "sam_drop": figures["sam_drop"]}
+
+
+def _why(found: Search, recipe: CompressRecipe) -> str:
+    tried = f"of {len(found.trials)} designs"
+    if not budget_of(recipe).holds(found.chosen):
+        return f"closest to the quality asked for {tried} that keep to the limits on cost"
+    if recipe.cost_limits:
+        return f"loses least {tried} within the limits"
+    return f"the fastest {tried} within the limits on quality"

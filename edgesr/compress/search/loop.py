@@ -1,0 +1,279 @@
+"""The search: propose a design, build it, measure it, heal it shortly; all trials are kept."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from edgesr_export.runner import open_runner, unavailable
+from torch import nn
+
+from edgesr.compress.candidates import REPEATS, Surgeon, lost
+from edgesr.compress.search.budget import Budget, choose, front
+from edgesr.compress.search.design import Design, build, label, survey
+from edgesr.compress.search.sampler import propose
+from edgesr.compress.search.trial import Trial
+from edgesr.compress.timing_files import TEACHER, for_target, static_onnx
+from edgesr.compress.training_config import student_config
+from edgesr.distill.trainer import train
+from edgesr.errors import OptionError
+from edgesr.evaluation.cost import count
+from edgesr.evaluation.evaluate import evaluate
+from edgesr.evaluation.latency import measure
+from edgesr.loading.workload import Job
+from edgesr.progress import stage
+from edgesr.recipe.recipes import CompressRecipe
+from edgesr.run_folder import RunFolder
+from edgesr.surgery import Candidate, changes_of
+
+UPSAMPLERS = 6  # the smallest candidates that a search chooses among
+HOPELESS = 1.25  # share of the latency limit beyond which a design is not healed
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search has tried and what it took.
+
+    Attributes:
+        trials: all of them, in order.
+        chosen: the one that is trained to the end.
+        upsampler: of the chosen one.
+        blocks: removable blocks with their effect, as :class:`Backbone` ranks them.
+        runtime: what latency was measured on; "torch" for a network that ONNX cannot express.
+    """
+
+    trials: list[Trial]
+    chosen: Trial
+    upsampler: Candidate
+    blocks: Sequence[tuple[str, float]]
+    runtime: str
+
+    @property
+    def front(self) -> list[Trial]:
+        """The trials that no other beats in latency, MACs and loss at once."""
+        return front(self.trials)
+
+
+class _Bench:
+    """Everything that stays the same from trial to trial."""
+
+    def __init__(
+        self,
+        recipe: CompressRecipe,
+        folder: RunFolder,
+        surgeon: Surgeon,
+        pool: Sequence[Candidate],
+        guide: nn.Module,
+    ) -> None:
+        self.recipe, self.folder, self.surgeon, self.pool = recipe, folder, surgeon, pool
+        self.guide = guide
+        self.budget = budget_of(recipe)
+        self.runtime = recipe.runtime if folder.state(f"{TEACHER}.onnx").is_file() else "torch"
+        self.backbone = survey(recipe, folder, surgeon)
+        self.tile = surgeon.job.example(recipe.latency_tile)
+        self.threads = recipe.threads or torch.get_num_threads()
+        self.before = evaluate(surgeon.job.model, surgeon.job.scene, "validation")
+
+    def build(self, design: Design) -> nn.Module:
+        return build(self.surgeon, self.pool, self.backbone, design)
+
+    def attempt(self, number: int, design: Design) -> Trial:
+        """Build a design and measure it; heal it unless a limit on cost rules it out."""
+        student = self.build(design)
+        changes = changes_of(student)
+        cost = count(student, tuple(self.surgeon.job.example().shape))
+        trial = Trial(
+            number,
+            design,
+            label(self.pool, design, changes),
+            changes,
+            cost.params,
+            cost.upsampler_params,
+            cost.macs,
+            start=self.drop(student),
+        )
+        if self.budget.cost(trial.costs()) > 1:
+            return trial
+        timing = self.time({"": self.runner(trial, student)})
+        trial = replace(trial, latency_ms=timing[""])
+        if self.budget.cost(trial.costs()) > HOPELESS:
+            return trial
+        config = student_config(self.recipe, trial=True)
+        if config.epochs:
+            student = train(
+                student,
+                [self.surgeon.job.scene],
+                config,
+                teacher=self.guide,
+                sites=self.surgeon.sites,
+                progress=sys.stderr.isatty(),
+            ).model
+        return replace(trial, healed=self.drop(student))
+
+    def drop(self, student: nn.Module) -> dict[str, float]:
+        return lost(self.before, student, self.surgeon.job)
+
+    def runner(self, trial: Trial, student: nn.Module | None = None) -> Any:
+        """The design on the chosen runtime; latency does not depend on the weights."""
+        if self.runtime == "torch":
+            return open_runner(
+                student or self.build(trial.design), self.runtime, threads=self.threads
+            )
+        target = "openvino" if self.runtime.startswith("openvino") else "cpu"
+        path = self.folder.state(f"trial-{trial.number}.{target}.onnx")
+        if not path.exists():
+            student = student or self.build(trial.design)
+            plain = static_onnx(self.folder, self.tile, f"trial-{trial.number}", student)
+            path = for_target(plain, student, self.tile, target)
+        return open_runner(path, self.runtime, threads=self.threads)
+
+    def time(self, runners: dict[Any, Any]) -> dict[Any, float]:
+        image = self.tile.numpy()
+        timings = measure({k: partial(run, image) for k, run in runners.items()}, REPEATS)
+        return {name: timing.median_ms for name, timing in timings.items()}
+
+
+def budget_of(recipe: CompressRecipe) -> Budget:
+    """The limits that a recipe sets."""
+    return Budget(recipe.cost_limits, recipe.max_psnr_drop, recipe.max_sam_drop)
+
+
+def search(
+    recipe: CompressRecipe,
+    folder: RunFolder,
+    surgeon: Surgeon,
+    candidates: Sequence[Candidate],
+    alone: Candidate,
+    guide: nn.Module,
+) -> tuple[Search, nn.Module]:
+    """Try designs of the whole network within the recipe's budget.
+
+    Args:
+        recipe: the limits, the runtime, the number of trials and the seed.
+        folder: keeps the trials, so that an interrupted search goes on as if it had not been.
+        surgeon: the original network.
+        candidates: measured surgeries on the upsampler.
+        alone: the one that is taken where the upsampler is all that is made smaller; the first
+            trial is this.
+        guide: network to distil from.
+
+    Returns:
+        The search, and the chosen network in closed form.
+
+    Raises:
+        OptionError: nothing keeps to the limits on cost, or Optuna is not installed.
+        ExportError: the runtime cannot run here.
+    """
+    pool = _pool(recipe, candidates, alone)
+    bench = _Bench(recipe, folder, surgeon, pool, guide)
+    lengths = bench.backbone.lengths(len(pool))
+    firsts = bench.backbone.first_designs(pool.index(alone))
+    trials: list[Trial] = []
+    for number in range(recipe.trials):
+        design: Design | None = firsts[number] if number < len(firsts) else None
+        design = design or propose(trials, lengths, bench.budget, recipe.seed)
+        if design is None:
+            break  # every design was tried
+        started = time.perf_counter()
+        trial = _remembered(bench, number, design)
+        trials.append(trial)
+        _say(trial, recipe.trials, time.perf_counter() - started)
+    trials = _timed_again(bench, trials)
+    chosen = choose(trials, bench.budget)
+    found = Search(
+        trials, chosen, pool[chosen.design.upsampler], bench.backbone.ranking, bench.runtime
+    )
+    return found, bench.build(chosen.design)
+
+
+def missing(runtime: str) -> str:
+    """What a search on ``runtime`` needs and lacks here; empty where it can run."""
+    if importlib.util.find_spec("optuna") is None:
+        return "a search needs optuna, which is not installed; install the extra 'search'"
+    reason = unavailable(runtime)
+    return reason and f"--runtime {runtime} cannot run here: {reason}"
+
+
+def require_quality(found: Search, recipe: CompressRecipe, student: nn.Module, job: Job) -> None:
+    """Refuse a chosen design that does not reach the quality even when it is trained to the end.
+
+    Raises:
+        OptionError: its loss on validation exceeds a limit.
+    """
+    drop = lost(evaluate(job.model, job.scene, "validation"), student, job)
+    if budget_of(recipe).quality(drop) > 0:
+        raise OptionError(
+            f"no design of {len(found.trials)} keeps to every limit: {found.chosen.label} comes"
+            f" closest and loses {drop['psnr_drop']:.3f} dB and {drop['sam_drop']:.3f} degrees on"
+            " validation; raise --max-psnr-drop or a limit on cost, or train longer"
+        )
+
+
+def _pool(
+    recipe: CompressRecipe, candidates: Sequence[Candidate], alone: Candidate
+) -> list[Candidate]:
+    """The upsamplers that designs choose among: small ones within the limits, large to small."""
+    budget = budget_of(recipe)
+    fitting = [
+        c
+        for c in candidates
+        if c.psnr_drop is not None
+        and recipe.method in ("auto", c.method)
+        and budget.quality({"psnr_drop": c.psnr_drop, "sam_drop": c.sam_drop or 0.0}) <= 0
+    ]
+    smallest = sorted(fitting, key=lambda c: c.upsampler_macs)[:UPSAMPLERS]
+    if alone not in smallest:
+        smallest.append(alone)
+    return sorted(smallest, key=lambda c: -c.upsampler_macs)
+
+
+def _remembered(bench: _Bench, number: int, design: Design) -> Trial:
+    trial: Trial = bench.folder.remember(
+        f"trial-{number}",
+        lambda: bench.attempt(number, design).to_dict(),
+        Trial,
+        lambda trial: (trial.number, trial.design) == (number, design),
+    )
+    return trial
+
+
+def _say(trial: Trial, total: int, seconds: float) -> None:
+    latency = "" if trial.latency_ms is None else f", {trial.latency_ms:.1f} ms"
+    quality = (
+        f"{-trial.drop['psnr_drop']:+.3f} dB" if trial.healed else "beyond the budget, not trained"
+    )
+    print(
+        f"trial {trial.number} ({trial.number + 1}/{total}): {trial.label}:"
+        f" {trial.macs / 1e9:.4f} G MACs{latency}, {quality} ({seconds:.0f} s)",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def _timed_again(bench: _Bench, trials: Sequence[Trial]) -> list[Trial]:
+    """Latencies of all healed trials in turn: those of the search itself lie minutes apart."""
+    healed = {trial.number for trial in trials if trial.healed is not None}
+
+    def compute() -> dict[str, float]:
+        with stage("time the trials in turn"):
+            runners = {
+                str(trial.number): bench.runner(trial) for trial in trials if trial.number in healed
+            }
+            return bench.time(runners) if runners else {}
+
+    again = bench.folder.remember(
+        "trial-times",
+        compute,
+        dict[str, float],
+        lambda found: set(found) == {str(number) for number in healed},
+    )
+    return [
+        replace(trial, latency_ms=again[str(trial.number)]) if trial.number in healed else trial
+        for trial in trials
+    ]

@@ -1,0 +1,151 @@
+"""Students: what a run trains. The network that it is for, and those it is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from edgesr.compress.candidates import Surgeon, take
+from edgesr.compress.timing_files import file_name
+from edgesr.compress.training_config import student_config
+from edgesr.deploy.stage import ALONE, BASELINE
+from edgesr.distill.trainer import TrainResult, train
+from edgesr.errors import OptionError
+from edgesr.progress import stage
+from edgesr.recipe.recipes import CompressRecipe
+from edgesr.run_folder import RunFolder
+from edgesr.surgery import Candidate
+
+if TYPE_CHECKING:
+    from edgesr.compress.search import Search
+
+
+@dataclass(frozen=True)
+class Student:
+    """A network after surgery and distillation.
+
+    Attributes:
+        upsampler: the surgery on its upsampler.
+        training: how its distillation went; its network is the trained one.
+    """
+
+    upsampler: Candidate
+    training: TrainResult
+
+    @property
+    def model(self) -> nn.Module:
+        return self.training.model
+
+
+@dataclass(frozen=True)
+class Students:
+    """Everything that a run has trained.
+
+    Attributes:
+        student: what the run is for.
+        rivals: by :data:`ALONE` (in a search) and :data:`BASELINE`.
+        search: None where the upsampler alone is made smaller.
+    """
+
+    student: Student
+    rivals: Mapping[str, Student] = field(default_factory=dict)
+    search: Search | None = None
+
+
+def check_search(recipe: CompressRecipe) -> None:
+    """Refuse a search that could not run, before anything is written.
+
+    Raises:
+        OptionError: it contradicts another option, or something that it needs is not there.
+    """
+    if not recipe.searches:
+        return
+    if recipe.is_forced:
+        raise OptionError(
+            "--rank, --groups and --exact-target ask for one surgery, a search tries many; leave"
+            " out one or the other"
+        )
+    from edgesr.compress.search import missing
+
+    if reason := missing(recipe.runtime):
+        raise OptionError(reason)
+
+
+def make_students(
+    recipe: CompressRecipe,
+    folder: RunFolder,
+    surgeon: Surgeon,
+    candidates: Sequence[Candidate],
+    guide: nn.Module,
+) -> Students:
+    """Choose among the measured surgeries, or search further; distil what is chosen.
+
+    Args:
+        recipe: the budget, and how to distil.
+        folder: keeps checkpoints.
+        surgeon: the original network.
+        candidates: measured surgeries on its upsampler.
+        guide: network to distil from.
+
+    Raises:
+        OptionError: nothing keeps to the budget.
+    """
+    alone = take(list(candidates), recipe)
+
+    def distilled(candidate: Candidate) -> Student:
+        closed, name = surgeon.operate(candidate), file_name(candidate)
+        plain = recipe.upsampler_alone
+        return Student(
+            candidate, _distil(plain, folder, surgeon, closed, candidate.label, name, guide)
+        )
+
+    found: Search | None = None
+    rivals: dict[str, Student] = {}
+    with folder.timed("distil"):
+        single = distilled(alone)
+    student = single
+    if recipe.searches:
+        from edgesr.compress.search import require_quality, search
+
+        with folder.timed("search"):
+            found, closed = search(recipe, folder, surgeon, candidates, alone, guide)
+            label = found.chosen.label
+            training = _distil(recipe, folder, surgeon, closed, label, "search", guide)
+            require_quality(found, recipe, training.model, surgeon.job)
+        student, rivals[ALONE] = Student(found.upsampler, training), single
+    baseline = next((c for c in candidates if _is_baseline(c, recipe)), None)
+    if baseline is not None:
+        with folder.timed("distil the paper's"):
+            rivals[BASELINE] = single if baseline is alone else distilled(baseline)
+    return Students(student, rivals, found)
+
+
+def _is_baseline(candidate: Candidate, recipe: CompressRecipe) -> bool:
+    return (candidate.method, candidate.setting) == ("grouped", recipe.baseline_groups)
+
+
+def _distil(
+    recipe: CompressRecipe,
+    folder: RunFolder,
+    surgeon: Surgeon,
+    closed: nn.Module,
+    label: str,
+    name: str,
+    guide: nn.Module,
+) -> TrainResult:
+    """Fine-tune a network; validation decides, so the closed form is the least that comes out."""
+    with stage(f"distil {label}"):
+        result = train(
+            closed,
+            [surgeon.job.scene],
+            student_config(recipe),
+            teacher=guide,
+            sites=surgeon.sites,
+            checkpoint=folder.state(f"{name}.checkpoint"),
+            resume=True,
+        )
+    result.model.cpu().eval()
+    return result

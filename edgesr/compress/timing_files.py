@@ -1,0 +1,74 @@
+"""Files that networks are timed by: one input size, and only for as long as the run lasts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from edgesr_export.errors import ExportError
+from edgesr_export.model_file import load_model, write_model
+from edgesr_export.refill import refill
+from edgesr_export.rewrite import rewrite
+from edgesr_export.tracing import FIXED, climb, tracing
+from edgesr_export.verify import compare
+from torch import Tensor, nn
+
+from edgesr.run_folder import RunFolder
+from edgesr.surgery import (
+    Candidate,
+)
+
+TEACHER = "teacher"
+
+
+def teacher_onnx(folder: RunFolder, tile: Tensor, teacher: nn.Module) -> Path | None:
+    """The uncompressed network for one input size; None where there is no way to write it."""
+    try:
+        return static_onnx(folder, tile, TEACHER, teacher)
+    except ExportError:
+        return None
+
+
+def static_onnx(
+    folder: RunFolder,
+    tile: Tensor,
+    name: str,
+    model: nn.Module,
+    relative: tuple[Path, nn.Module] | None = None,
+    groups: Mapping[str, int] | None = None,
+) -> Path:
+    """Export for one input size, or refill the file of a relative that has the same graph.
+
+    What is exported after the uncompressed network is exported in the way that served there.
+
+    Raises:
+        ExportError: the network cannot be exported, or not so that it is right.
+    """
+    path, first = folder.state(f"{name}.onnx"), folder.state(f"{TEACHER}.onnx")
+    if relative is None or not refill(
+        relative[0], _arrays(relative[1]), _arrays(model), path, groups
+    ):
+        rungs = tracing(first).rungs if first.is_file() else FIXED
+        climb(model, path, [tile], tile, rungs=rungs)
+    return path
+
+
+def for_target(path: Path, model: nn.Module, tile: Tensor, target: str = "cpu") -> Path:
+    """The file as a runtime gets it in the end, compared with its network."""
+    rewritten, _ = rewrite(load_model(path), target)
+    fast = path.with_suffix(f".{target}.onnx")
+    write_model(rewritten, fast)
+    compare(fast, model, [tile])
+    return fast
+
+
+def _arrays(model: nn.Module) -> dict[str, np.ndarray]:
+    state = model.state_dict()
+    return {name: v.detach().numpy() for name, v in state.items() if isinstance(v, torch.Tensor)}
+
+
+def file_name(candidate: Candidate) -> str:
+    """Name of a candidate's files."""
+    return f"{candidate.method}-{candidate.setting}"

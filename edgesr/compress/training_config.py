@@ -1,0 +1,35 @@
+"""From a recipe to the options of the trainer."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+from edgesr.distill.trainer import TrainConfig
+from edgesr.recipe.recipes import CompressRecipe
+
+
+def train_config(recipe: Any) -> TrainConfig:
+    """Take from any recipe the fields that the trainer knows; a clip of 0 means none."""
+    known = {item.name for item in fields(TrainConfig)}
+    values = {name: value for name, value in recipe.to_dict().items() if name in known}
+    if not values.get("clip", 1.0):
+        values["clip"] = None
+    if values["learning_rate"] is None:
+        values["learning_rate"] = recipe.first_learning_rate
+    return TrainConfig(**values)
+
+
+def student_config(recipe: CompressRecipe, *, trial: bool = False) -> TrainConfig:
+    """Options of a student's distillation.
+
+    What a search has cut deeply gets worse before it gets better, and its gain comes with the last,
+    smallest steps: there, patience has no say. A trial gets a quarter of the epochs.
+    """
+    return replace(
+        train_config(recipe),
+        epochs=-(-recipe.epochs // 4) if trial else recipe.epochs,
+        patience=None if recipe.searches else recipe.patience,
+        final_learning_rate=recipe.first_learning_rate / 10,
+        warmup_steps=recipe.steps_per_epoch,  # Adam knows nothing of a trained network yet
+    )

@@ -1,0 +1,232 @@
+"""One ONNX file for each target and precision, each made by a chain of checked links."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from edgesr_export.chain import Chain, convert
+from edgesr_export.errors import ExportError
+from edgesr_export.model_file import load_model
+
+from edgesr.progress import stage
+
+if TYPE_CHECKING:
+    from edgesr_export.int8 import QuantisationResult
+
+FOLDER = "models"
+PRECISIONS = {
+    "cpu": ("fp32", "fp16", "int8"),
+    "tensorrt": ("fp32", "fp16", "int8"),
+    "openvino": ("fp32", "int8"),  # its halves are bfloat16, chosen when the file is loaded
+}
+OPSETS = {"tensorrt": 16}
+"""The newest that the oldest TensorRT of a supported board reads: 8.5, of JetPack 5."""
+
+SPEED_REPEATS = 5  # rounds in which int8 layers of a kind are timed against float ones
+LAYERS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
+NONE_WITHIN = "not one layer can be int8 within the limits and gain by it"
+
+Evaluate = Callable[[Callable[[np.ndarray], np.ndarray]], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What int8 may lose on validation: MPSNR in dB, SAM in degrees."""
+
+    psnr: float
+    sam: float
+
+
+@dataclass(frozen=True)
+class Model:
+    """A file for one target in one precision.
+
+    Attributes:
+        target: "cpu" (ONNX Runtime), "tensorrt" or "openvino".
+        precision: "fp32", "fp16" or "int8".
+        path: relative to the run's folder.
+        rewrites: one sentence for each kind of exact rewrite.
+        links: the comparisons that it passed; see :class:`edgesr_export.chain.Link`.
+        layers: name, kind, precision and reason of each layer whose precision was decided.
+        counts: number of those layers by precision.
+        validation: "before", "after" and "drop" on validation, where layers were chosen by it.
+        tuned: whether the weights were fine-tuned with quantisation simulated.
+    """
+
+    target: str
+    precision: str
+    path: str
+    rewrites: list[str]
+    links: list[dict[str, Any]]
+    layers: list[dict[str, str]] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    validation: dict[str, dict[str, float]] | None = None
+    tuned: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.target}-{self.precision}"
+
+
+@dataclass(frozen=True)
+class Absent:
+    """Something that could not be made here, and why."""
+
+    what: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Makes models of a network, all on the same tiles and within the same limits.
+
+    Attributes:
+        folder: of the run; the files go to ``models`` in it.
+        tiles: real training tiles [1, B, h, w], to calibrate and to compare on.
+        evaluate: "mpsnr" and "sam" of a network on validation data.
+        limits: that int8 must hold there.
+        threads: that the CPU's int8 layers are timed with.
+        speed_image: [1, B, h, w] that they are timed on.
+    """
+
+    folder: Path
+    tiles: Sequence[np.ndarray]
+    evaluate: Evaluate
+    limits: Limits
+    threads: int
+    speed_image: np.ndarray
+
+    def make_all(
+        self, source: Path, targets: Sequence[str], precisions: Sequence[str]
+    ) -> tuple[list[Model], list[Absent]]:
+        """Write the network of ``source`` for every target, in each precision that it takes.
+
+        Args:
+            source: float32 ONNX file.
+            targets: of "cpu", "tensorrt", "openvino".
+            precisions: of "fp32", "fp16", "int8".
+
+        Returns:
+            What was made, and what was not: a target may lack an operator of the network, or a
+            precision move its output too far.
+
+        Raises:
+            ExportError: not even float32 for the CPU can be made.
+        """
+        made: list[Model] = []
+        absent: list[Absent] = []
+        for target in targets:
+            for precision in (name for name in PRECISIONS[target] if name in precisions):
+                why, model = _missing(target, precision), None
+                try:
+                    model = None if why else self.make(source, target, precision)
+                except ExportError as error:
+                    if (target, precision) == ("cpu", "fp32"):
+                        raise
+                    why = str(error)
+                if model is None:
+                    absent.append(Absent(f"{precision} for {target}", why or NONE_WITHIN))
+                else:
+                    made.append(model)
+        return made, absent
+
+    def make(self, source: Path, target: str, precision: str) -> Model | None:
+        """Write the network of ``source`` for one target; None where int8 does not pay.
+
+        Raises:
+            ExportError: a link of the chain is beyond its tolerance, or an operator that the
+                target does not take.
+        """
+        path = self.folder / FOLDER / f"{target}-{precision}.onnx"
+        path.parent.mkdir(exist_ok=True)
+        results: list[QuantisationResult] = []
+        try:
+            with stage(f"{precision} for {target}"):
+                chain = convert(
+                    source,
+                    path,
+                    target=target,
+                    precision=precision,
+                    tiles=self.tiles[:2],
+                    quantise=partial(self._quantise, results),
+                    opset=OPSETS.get(target),
+                    overwrite=True,
+                )
+        except ExportError:
+            if results and results[0].path is None:
+                return None
+            raise
+        return _described(chain, str(path.relative_to(self.folder)), results)
+
+    def _quantise(
+        self, results: list[QuantisationResult], source: Path, path: Path, flavour: str
+    ) -> object:
+        from edgesr_export.int8 import quantize
+
+        result = quantize(
+            source,
+            path,
+            self.tiles,
+            target=flavour,
+            evaluate=self.evaluate,
+            max_psnr_drop=self.limits.psnr,
+            max_sam_drop=self.limits.sam,
+            threads=self.threads,
+            speed_image=self.speed_image,
+            repeats=SPEED_REPEATS,
+        )
+        results.append(result)
+        return result
+
+
+def _described(chain: Chain, path: str, results: list[QuantisationResult]) -> Model:
+    layers = _typed_layers(chain) if chain.precision == "fp16" else []
+    validation = None
+    for result in results:
+        layers = [
+            {key: str(getattr(layer, key)) for key in ("name", "kind", "precision", "reason")}
+            for layer in result.layers
+        ]
+        drop = {"mpsnr": result.drop.psnr, "sam": result.drop.sam}
+        validation = {"before": result.before, "after": result.after, "drop": drop}
+    return Model(
+        chain.target,
+        chain.precision,
+        path,
+        list(chain.rewrites),
+        [asdict(link) for link in chain.links],
+        layers,
+        dict(Counter(layer["precision"] for layer in layers)),
+        validation,
+    )
+
+
+def _typed_layers(chain: Chain) -> list[dict[str, str]]:
+    """Layers of a float16 file, and whatever else is left in float32 there."""
+    return [
+        {
+            "name": node.name,
+            "kind": node.op_type,
+            "precision": "fp32" if node.name in chain.kept else "fp16",
+            "reason": chain.kept.get(node.name, "typed so"),
+        }
+        for node in load_model(chain.path).graph.node
+        if node.op_type in LAYERS or node.name in chain.kept
+    ]
+
+
+def _missing(target: str, precision: str) -> str | None:
+    """Why a target or precision cannot be made here."""
+    needs = {"openvino": target == "openvino", "nncf": precision == "int8"}
+    for package, needed in needs.items():
+        if needed and find_spec(package) is None:
+            extra = {"nncf": "int8"}.get(package, package)
+            return f"{package} is not installed: pip install 'edgesr[{extra}]'"
+    return None

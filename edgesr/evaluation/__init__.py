@@ -1,0 +1,1 @@
+"""Measuring: quality, tiles, cost and latency."""

@@ -1,1 +1,0 @@
-"""What lets networks of strangers in: how they are called, and what they are made of."""

@@ -1,0 +1,329 @@
+"""Weights in safetensors files whose header says which network they belong to.
+
+The header key ``edgesr`` holds JSON: ``format``, ``model`` and ``config`` (arguments of
+:func:`edgesr.models.create_model`), ``surgery`` (structural changes, in order), ``data`` (what the
+network was trained on: bands, wavelengths, normalisation, degradation), ``training`` and, for
+networks of strangers, ``call`` (how they are called, see :mod:`edgesr.loading.signature`),
+``complex`` (keys whose last axis is real and imaginary part) and ``extra_state`` (state that is no
+tensor). A network is rebuilt from its file alone, and no file is ever able to run code; what a
+header may say is in ``header.schema.json``, and is checked before anything is built.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from edgesr.errors import ModelError, brief, shown
+from edgesr.files import atomic_path
+from edgesr.loading.checkpoint import EXTRA_STATE, read_checkpoint, renamed
+from edgesr.loading.factory import build, factory_of
+from edgesr.loading.header import FORMAT, parse_header
+from edgesr.loading.signature import Call, adapt, call_of
+from edgesr.models import available, create_model, is_own
+from edgesr.stored import parse_json, require_file
+from edgesr.surgery import apply_changes, changes_of
+from edgesr.surgery.structure import skeleton
+
+HEADER_KEY = "edgesr"
+_NO_COPY = (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError)
+"""What a stranger's network raises that cannot be copied, or not without its numbers."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A network in eval mode, float32, and the header of its file."""
+
+    model: nn.Module
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+def save_network(
+    model: nn.Module,
+    path: Path,
+    *,
+    data: Mapping[str, Any] | None = None,
+    training: Mapping[str, Any] | None = None,
+    half: bool = False,
+) -> None:
+    """Write the weights of ``model`` and all that rebuilds it to ``path``, atomically.
+
+    Args:
+        model: a registered network, or one that :func:`load_custom` built; with the structural
+            changes since then that :func:`edgesr.surgery.changes_of` lists, if any.
+        path: the file to write (or replace).
+        data: JSON-able facts about the data that the network expects.
+        training: JSON-able facts about its training.
+        half: store floats in half precision, half the size; loading widens them again.
+
+    Raises:
+        ModelError: the network cannot be rebuilt from a file, its weights are not finite or, with
+            ``half``, exceed 65504, or the file cannot be written.
+    """
+    path = Path(path)
+    name, config = _identity(model)
+    header: dict[str, Any] = {
+        "format": FORMAT,
+        "model": name,
+        "config": config,
+        "surgery": changes_of(model),
+        "data": dict(data or {}),
+        "training": dict(training or {}),
+        "call": call.to_dict() if (call := call_of(model)) else {},
+    }
+    tensors = {}
+    for key, value in model.state_dict().items():
+        if not isinstance(value, Tensor):
+            header.setdefault("extra_state", {})[key] = _json_able(key, value)
+            continue
+        if value.is_complex():
+            header.setdefault("complex", []).append(key)
+            value = torch.view_as_real(value.resolve_conj())
+        tensors[key] = _stored(key, value, half)
+    try:
+        with atomic_path(path) as temporary:
+            save_file(tensors, temporary, metadata={HEADER_KEY: json.dumps(header)})
+    except (OSError, SafetensorError) as error:
+        raise ModelError(
+            f"cannot write weights to {path} ({brief(error)}); choose a folder that exists and is "
+            "writable"
+        ) from error
+
+
+def load_network(path: Path, factory: str | None = None) -> Loaded:
+    """Rebuild the network that ``path`` describes and load its weights.
+
+    Args:
+        path: a file of :func:`save_network`.
+        factory: ``package.module:function`` for a file that a network of :func:`load_custom` was
+            saved to. The function named in the file is never imported of its own accord.
+
+    Raises:
+        ModelError: the file is missing, damaged, of another kind, or does not fit its own header.
+    """
+    path = Path(path)
+    tensors, metadata = _read_safetensors(path)
+    if HEADER_KEY not in metadata:
+        raise ModelError(
+            f"{path} does not say which network it belongs to (no {HEADER_KEY!r} header); load it "
+            "with --model package.module:function --weights FILE"
+        )
+    header = parse_header(metadata[HEADER_KEY], path, tensors)
+    state = _decoded(tensors, header, path)
+    model = _build(header, state, path, factory)
+    _fill(model, state, path)
+    if header["call"]:
+        try:
+            adapt(model, Call.from_dict(header["call"]))
+        except ModelError as error:
+            raise ModelError(f"{path} has a header whose 'call' is damaged: {error}") from error
+    return Loaded(model.eval(), header)
+
+
+def has_header(path: Path) -> bool:
+    """Whether the file was written by :func:`save_network`, so that :func:`load_network` reads it.
+
+    Raises:
+        ModelError: the file is missing, or a damaged safetensors file.
+    """
+    return _is_safetensors(path) and HEADER_KEY in _read_safetensors(path)[1]
+
+
+def load_custom(factory: str, weights: Path | None = None) -> nn.Module:
+    """Build any network by calling ``package.module:function`` without arguments.
+
+    Args:
+        factory: dotted module and function, looked up on the Python path and in the current folder.
+        weights: its state dict as a safetensors or a PyTorch file, the latter read with
+            ``weights_only=True``. A dict around it (``state_dict``, ``params_ema``, ...) and
+            prefixes of all keys (``module.``, ...) are taken off; weight normalisation may be
+            written in either of PyTorch's two forms.
+
+    Returns:
+        The network in eval mode on the CPU, in float32; it remembers ``factory``.
+
+    Raises:
+        ModelError: the function cannot be found or fails, or the weights do not fit.
+    """
+    model = build(factory)
+    for key, value in model.state_dict().items():
+        if not isinstance(value, Tensor):
+            _json_able(key, value)  # before any work is done, not when its result is saved
+    if weights is not None:
+        path = Path(weights)
+        tensors = _read_safetensors(path)[0] if _is_safetensors(path) else read_checkpoint(path)
+        _fill(model, renamed(tensors, model.state_dict()), path)
+    return model.eval()
+
+
+def _identity(model: nn.Module) -> tuple[str, dict[str, Any]]:
+    if is_own(model):
+        return str(model.name), dict(model.config)  # type: ignore[arg-type]
+    factory = factory_of(model)
+    if factory is not None:
+        return factory, {}
+    raise ModelError(
+        f"a {type(model).__name__} cannot be rebuilt from a file; build it with create_model or "
+        "load_custom before saving it"
+    )
+
+
+def _json_able(key: str, value: Any) -> Any:
+    try:
+        same = parse_json(json.dumps(value)) == value
+    except (TypeError, ValueError, RecursionError):
+        same = False
+    if not same:
+        raise ModelError(
+            f"the network's state {key} is a {type(value).__name__} that cannot be stored; let "
+            "get_extra_state return a tensor, or lists and dictionaries of numbers and text"
+        )
+    return value
+
+
+def _decoded(
+    tensors: dict[str, Tensor], header: Mapping[str, Any], path: Path
+) -> dict[str, Tensor | Any]:
+    """Put the state dict together again that :func:`save_network` took apart."""
+    try:
+        joined = {key: torch.view_as_complex(tensors[key]) for key in header["complex"]}
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise ModelError(
+            f"{path} has a header whose 'complex' is damaged; use another file"
+        ) from error
+    return {**tensors, **joined, **header["extra_state"]}
+
+
+def _stored(key: str, value: Tensor, half: bool) -> Tensor:
+    value = value.detach().cpu()
+    if value.is_floating_point():
+        value = value.half() if half else value.float()
+        if not torch.isfinite(value).all():
+            advice = "exceeds half precision; save without half" if half else "is not finite"
+            raise ModelError(f"weight {key} cannot be stored: it {advice}")
+    return value.clone(memory_format=torch.contiguous_format)
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    pickle_start = _first_bytes(path).startswith((b"PK", b"\x80"))
+    if pickle_start and not _is_safetensors(path):  # a header may be 0x80 bytes long as well
+        raise ModelError(
+            f"{path} is a PyTorch (pickle) file, not safetensors; load it with "
+            "--model package.module:function --weights FILE"
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ModelError(
+            f"{path} is truncated or not a safetensors file ({brief(error)}); fetch it again"
+        ) from error
+
+
+def _first_bytes(path: Path) -> bytes:
+    try:
+        require_file(path)
+        with path.open("rb") as file:
+            return file.read(9)
+    except FileNotFoundError as error:
+        raise ModelError(f"weights file {path} does not exist; check the path") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ModelError(f"cannot read weights file {shown(path)}: {reason}") from error
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Eight bytes of header length, then JSON; a truncated PyTorch file never looks like it."""
+    return _first_bytes(path)[8:9] == b"{"
+
+
+def _build(
+    header: Mapping[str, Any], state: Mapping[str, Any], path: Path, factory: str | None
+) -> nn.Module:
+    """The network with its surgery. It is tried without memory first, and has to fit the file."""
+    changes = header["surgery"]
+    if ":" not in header["model"]:
+        with torch.device("meta"):
+            bare = _own(header, path)
+        _require_fit(apply_changes(bare, changes), state, path)
+        return apply_changes(_own(header, path), changes)
+    if factory is None:
+        name = shown(header["model"])
+        raise ModelError(
+            f"{path} holds a network built by {name}; confirm with --model {name} that this "
+            "code may run"
+        )
+    model = build(factory)
+    with suppress(*_NO_COPY):
+        _require_fit(apply_changes(skeleton(model), changes), state, path)
+    return apply_changes(model, changes)
+
+
+def _own(header: Mapping[str, Any], path: Path) -> nn.Module:
+    name = header["model"]
+    if name not in available():
+        raise ModelError(
+            f"{path} holds a network {name!r} that this version does not know "
+            f"(it knows {', '.join(available())}); update edgesr or use another file"
+        )
+    try:
+        return create_model(name, **header["config"])
+    except ModelError as error:
+        raise ModelError(f"{path} has a header that no network fits: {error}") from error
+
+
+def _require_fit(model: nn.Module, tensors: Mapping[str, Any], path: Path) -> None:
+    """Refuse a state whose keys and shapes are not those of ``model``."""
+    wanted = model.state_dict()
+    # files of tensors alone cannot hold extra state: it may stay as it is
+    missing = sorted(key for key in wanted.keys() - tensors.keys() if not key.endswith(EXTRA_STATE))
+    unexpected = sorted(tensors.keys() - wanted.keys())
+    reshaped = [
+        f"{key} is {_shape(tensors[key])} instead of {_shape(value)}"
+        for key, value in wanted.items()
+        if isinstance(value, Tensor) and key in tensors and _shape(tensors[key]) != _shape(value)
+    ]
+    faults = [
+        f"{len(found)} {what} ({', '.join(map(shown, found[:2]))}{', ...' * (len(found) > 2)})"
+        for found, what in (
+            (missing, "missing"),
+            (unexpected, "unexpected"),
+            (reshaped, "of another shape"),
+        )
+        if found
+    ]
+    if faults:
+        raise ModelError(
+            f"{path} does not fit the network {type(model).__name__}: {'; '.join(faults)}; "
+            "use the weights of this very network"
+        )
+
+
+def _shape(value: Any) -> list[int] | str:
+    return list(value.shape) if isinstance(value, Tensor) else type(value).__name__
+
+
+def _fill(model: nn.Module, tensors: Mapping[str, Any], path: Path) -> None:
+    """Load ``tensors`` into ``model``; all keys and shapes must agree, all numbers be finite."""
+    _require_fit(model, tensors, path)
+    try:
+        model.load_state_dict({**model.state_dict(), **tensors})
+    except Exception as error:  # a stranger's set_extra_state may raise anything
+        raise ModelError(
+            f"{path} does not fit the network {type(model).__name__} ({brief(error)}); use the "
+            "weights of this very network"
+        ) from error
+    for key, value in model.state_dict().items():
+        if isinstance(value, Tensor) and not torch.isfinite(value).all():
+            raise ModelError(
+                f"{path} holds values that are not finite, in {shown(key)}; use other weights"
+            )

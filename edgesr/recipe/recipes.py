@@ -1,0 +1,341 @@
+"""Recipes: everything that decides a run, in one validated place.
+
+A recipe is a frozen dataclass. Its fields are the command line's options, the keys of
+``recipe.toml`` and the arguments of the Python call at once, so the three cannot drift apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+from edgesr.recipe.options import (
+    ABOVE_ZERO,
+    NOT_NEGATIVE,
+    PART,
+    POSITIVE,
+    SCALE,
+    SEED,
+    SHARE,
+    Options,
+    list_with,
+    one_of,
+    option,
+)
+
+EMBEDDED = "indian_pines"
+DEFAULT_MODEL = "lkca_net"
+RUNTIMES = (
+    "onnxruntime",
+    "openvino",
+    "openvino-bf16",
+    "onnxruntime-cuda",
+    "onnxruntime-tensorrt",
+)
+"""Of :mod:`edgesr_export.runner`: those that run an ONNX file."""
+
+
+@dataclass(frozen=True)
+class Recipe(Options):
+    """Options that every command on a scene shares."""
+
+    data: str = option(
+        EMBEDDED, "Data", f"cube: a file, file.mat:variable, file.h5:/path, or {EMBEDDED}"
+    )
+    protocol: str | None = option(
+        None,
+        "Data",
+        "published split: chikusei, houston2018, pavia_centre, dacn_pavia_centre,"
+        " dacn_pavia_university; or auto (default: that of the weights for the same cube, else"
+        " auto; the embedded cube has its own)",
+        metavar="NAME",
+    )
+    bands: str | None = option(
+        None,
+        "Data",
+        "bands to use: all, clean (correlated with a neighbour), or a list such as 4-32,40-55"
+        " (default: those of the weights, else clean)",
+    )
+    normalisation: str | None = option(
+        None,
+        "Data",
+        "how numbers become [0, 1]: scene or band, fitted on the training region"
+        " (default: as stored with the weights, else band)",
+        check=one_of("scene", "band"),
+        metavar="MODE",
+    )
+    degradation: str | None = option(
+        None,
+        "Data",
+        "how LR images are made: bicubic (antialiased) or area"
+        " (default: as stored with the weights, else bicubic)",
+        check=one_of("bicubic", "area"),
+        metavar="KIND",
+    )
+    scale: int | None = option(
+        None, "Data", "magnification (default: that of the weights, else 4)", check=SCALE
+    )
+    patch: int | None = option(
+        None,
+        "Data",
+        "training patch side, in HR pixels (default: that of the protocol; auto: 64, at x8 128,"
+        " less in a small cube)",
+        check=POSITIVE,
+        metavar="PIXELS",
+    )
+    model: str = option(
+        DEFAULT_MODEL,
+        "Network",
+        "lkca_net, dacn, vdsr, 3dfcnn, or your own package.module:factory",
+    )
+    seed: int = option(0, "Run", "seed of every random draw", check=SEED)
+    threads: int | None = option(
+        None, "Run", "CPU threads (default: all cores)", check=POSITIVE, metavar="N"
+    )
+    device: str = option("cpu", "Run", "torch device for training: cpu, cuda, cuda:1")
+
+
+@dataclass(frozen=True)
+class WeightsRecipe(Recipe):
+    """Options of the commands that start from trained weights."""
+
+    weights: str | None = option(
+        None,
+        "Network",
+        f"trained weights, .safetensors or a plain state dict (default for {EMBEDDED}: the"
+        " shipped teacher)",
+        metavar="FILE",
+    )
+
+
+@dataclass(frozen=True)
+class AnalyzeRecipe(WeightsRecipe):
+    """What ``edgesr analyze`` does."""
+
+    rank_target: float = option(
+        0.9, "Surgery", "share of the cumulative singular values to keep", check=SHARE
+    )
+
+
+@dataclass(frozen=True)
+class CompressRecipe(WeightsRecipe):
+    """What ``edgesr compress`` does."""
+
+    teacher: str | None = option(
+        None,
+        "Network",
+        "weights of a deeper network to distil from (default: the uncompressed network)",
+        metavar="FILE",
+    )
+    rank_target: float = option(
+        0.9, "Surgery", "share of the cumulative singular values to keep", check=SHARE
+    )
+    rank_criterion: str = option(
+        "sum",
+        "Surgery",
+        "what is cumulated: sum (as published) or energy (squared)",
+        check=one_of("sum", "energy"),
+        metavar="KIND",
+    )
+    method: str = option(
+        "auto",
+        "Surgery",
+        "family of the replacement: auto (the fastest), grouped (as published) or lowrank",
+        check=one_of("auto", "grouped", "lowrank"),
+        metavar="FAMILY",
+    )
+    groups: int | None = option(
+        None, "Surgery", "take exactly this many groups (implies grouped)", check=SCALE
+    )
+    rank: int | None = option(
+        None, "Surgery", "take exactly this rank (implies lowrank)", check=POSITIVE
+    )
+    exact_target: bool = option(
+        False, "Surgery", "stay at the target's own rank; do not walk down from it"
+    )
+    init: str = option(
+        "data",
+        "Surgery",
+        "closed-form start: data (on the layer's real input) or weights (plain SVD, slices)",
+        check=one_of("data", "weights"),
+        metavar="START",
+    )
+    max_psnr_drop: float = option(
+        0.05, "Budget", "largest loss of MPSNR on validation, in dB", check=NOT_NEGATIVE
+    )
+    max_sam_drop: float | None = option(
+        None, "Budget", "largest loss of SAM on validation, in degrees", check=NOT_NEGATIVE
+    )
+    latency_tile: int = option(
+        64, "Budget", "LR side of the tile that latency is measured on", check=POSITIVE
+    )
+    search: bool = option(
+        False,
+        "Search",
+        "compress the whole network, not the upsampler alone; so does any limit below",
+    )
+    max_latency_ms: float | None = option(
+        None, "Search", "largest latency on --runtime, in ms", check=ABOVE_ZERO, metavar="MS"
+    )
+    max_params: float | None = option(
+        None, "Search", "most parameters, such as 1e6", check=ABOVE_ZERO, metavar="N"
+    )
+    max_macs: float | None = option(
+        None,
+        "Search",
+        "most MACs at a 16 x 16 LR input, such as 0.2e9",
+        check=ABOVE_ZERO,
+        metavar="N",
+    )
+    runtime: str = option(
+        "onnxruntime",
+        "Search",
+        f"what latency is measured on: {', '.join(RUNTIMES)}",
+        check=one_of(*RUNTIMES),
+        metavar="NAME",
+    )
+    trials: int = option(20, "Search", "designs to try", check=POSITIVE)
+    precisions: str = option(
+        "fp32,fp16,int8",
+        "Deployment",
+        "what is made for each target, comma separated; fp32 always is",
+        check=list_with("fp32", "fp16", "int8"),
+        metavar="LIST",
+    )
+    targets: str = option(
+        "cpu,tensorrt,openvino",
+        "Deployment",
+        "what it is made for, comma separated; cpu always is",
+        check=list_with("cpu", "tensorrt", "openvino"),
+        metavar="LIST",
+    )
+    qat: bool = option(
+        False,
+        "Deployment",
+        "where the limits leave layers out of int8, fine-tune with quantisation simulated",
+    )
+    compute_capability: str | None = option(
+        None,
+        "Deployment",
+        "GPU that TensorRT engines are built for, such as 8.6 (default: the one here, else 8.6)",
+        metavar="X.Y",
+    )
+    bundle: bool = option(False, "Deployment", "also write the bundle for a Jetson board")
+    epochs: int = option(
+        12, "Distillation", "epochs of fine-tuning; 0 keeps the closed form", check=NOT_NEGATIVE
+    )
+    steps_per_epoch: int = option(12, "Distillation", "steps of an epoch", check=POSITIVE)
+    batch: int = option(8, "Distillation", "patches of a step", check=POSITIVE)
+    learning_rate: float | None = option(
+        None,
+        "Distillation",
+        "first learning rate (default: 5e-5, in a search 2e-4: more is to be mended there)",
+        check=ABOVE_ZERO,
+    )
+    alpha: float = option(
+        0.01, "Distillation", "weight of the distillation loss", check=NOT_NEGATIVE
+    )
+    decay: float = option(
+        0.66, "Distillation", "d in the decay D = d^floor(epoch / f)", check=SHARE
+    )
+    decay_every: int = option(
+        10, "Distillation", "f in the decay D = d^floor(epoch / f)", check=POSITIVE
+    )
+    patience: int | None = option(
+        5, "Distillation", "stop after so many epochs without gain on validation", check=POSITIVE
+    )
+    baseline_groups: int = option(
+        8,
+        "Distillation",
+        "also distil the paper's grouped upsampler with so many groups, to compare; 0 leaves it",
+        check=NOT_NEGATIVE,
+    )
+
+    @property
+    def is_forced(self) -> bool:
+        """Whether one setting is asked for, so that no budget decides."""
+        return self.exact_target or self.groups is not None or self.rank is not None
+
+    @property
+    def cost_limits(self) -> dict[str, float]:
+        """The limits that were set, by the name of the figure that they bound."""
+        limits = {
+            "latency_ms": self.max_latency_ms,
+            "params": self.max_params,
+            "macs": self.max_macs,
+        }
+        return {name: limit for name, limit in limits.items() if limit is not None}
+
+    @property
+    def searches(self) -> bool:
+        """Whether the whole network is compressed within a budget."""
+        return self.search or bool(self.cost_limits)
+
+    @property
+    def upsampler_alone(self) -> Self:
+        """The same run without a search."""
+        return replace(self, search=False, max_latency_ms=None, max_params=None, max_macs=None)
+
+    @property
+    def first_learning_rate(self) -> float:
+        """The learning rate that was asked for, or the default of this kind of run."""
+        return self.learning_rate or (2e-4 if self.searches else 5e-5)
+
+
+@dataclass(frozen=True)
+class TrainRecipe(Recipe):
+    """What ``edgesr train`` does."""
+
+    blocks: int | None = option(None, "Network", "blocks of lkca_net (default: 16)", check=POSITIVE)
+    groups: int | None = option(
+        None, "Network", "groups of lkca_net's upsampler (default: 1)", check=POSITIVE
+    )
+    drop_path: float = option(0.0, "Network", "stochastic depth of lkca_net", check=PART)
+    variant: str | None = option(
+        None,
+        "Network",
+        "dacn as in the paper or as its authors published it (default: paper)",
+        check=one_of("paper", "published"),
+        metavar="KIND",
+    )
+    initial: str | None = option(
+        None, "Network", "start from these weights instead of from scratch", metavar="FILE"
+    )
+    extra: str = option(
+        "", "Data", "more cubes to mix in, comma separated (bands are matched by wavelength)"
+    )
+    mix: float = option(0.5, "Training", "share of a batch from the extra cubes", check=PART)
+    focus: float = option(
+        0.3, "Training", "last share of the epochs on the target scene alone", check=SHARE
+    )
+    epochs: int = option(300, "Training", "at most so many epochs", check=POSITIVE)
+    steps_per_epoch: int | None = option(
+        None, "Training", "steps of an epoch (default: every patch once)", check=POSITIVE
+    )
+    batch: int = option(32, "Training", "patches of a step, over all processes", check=POSITIVE)
+    learning_rate: float = option(2e-3, "Training", "first learning rate", check=ABOVE_ZERO)
+    final_learning_rate: float = option(
+        2e-4, "Training", "last learning rate of the cosine", check=ABOVE_ZERO
+    )
+    warmup_steps: int = option(0, "Training", "steps of linear warm-up", check=NOT_NEGATIVE)
+    clip: float = option(
+        1.0, "Training", "largest gradient norm; 0 does not clip", check=NOT_NEGATIVE
+    )
+    ema: float | None = option(
+        None, "Training", "keep a moving average of the weights with this decay", check=PART
+    )
+    loss: str = option(
+        "hh",
+        "Training",
+        "hh (LKCA-Net's), dacn, or dacn-published (without the spectral term)",
+        check=one_of("hh", "dacn", "dacn-published"),
+    )
+    patience: int | None = option(
+        None, "Training", "stop after so many epochs without gain on validation", check=POSITIVE
+    )
+    amp: str = option(
+        "off",
+        "Training",
+        "mixed precision: off, bf16 or fp16 (fp16 needs a GPU)",
+        check=one_of("off", "bf16", "fp16"),
+    )

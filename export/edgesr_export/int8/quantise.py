@@ -1,0 +1,235 @@
+"""The way of a file: layers -> calibration -> what gets faster -> what may be lost -> written."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from edgesr_export.errors import ExportError
+from edgesr_export.int8.calibrate import Calibration, calibrate, checked_tiles
+from edgesr_export.int8.control import Decision, Drop, Evaluate, Limits, checked_metrics, control
+from edgesr_export.int8.flavour import find_flavour
+from edgesr_export.int8.layers import Layer, find_layers, prepare
+from edgesr_export.int8.observe import observe
+from edgesr_export.int8.place import outlet
+from edgesr_export.int8.prove import prove
+from edgesr_export.int8.result import LayerPrecision, QuantisationResult, remember
+from edgesr_export.int8.silence import load_nncf
+from edgesr_export.int8.speed import GroupSpeed, faster_groups, rounds
+from edgesr_export.int8.trial import Bench
+from edgesr_export.model_file import load_model, write_model
+from edgesr_export.runtime import Session
+
+SPEED_SIDE = 64
+"""Side of the image that speed is measured on, where the file leaves it free."""
+
+
+def quantize(
+    source: Path | str,
+    path: Path | str,
+    tiles: Iterable[np.ndarray],
+    *,
+    target: str,
+    evaluate: Evaluate,
+    max_psnr_drop: float,
+    max_sam_drop: float,
+    keep: Collection[str] = (),
+    threads: int = 1,
+    speed_image: np.ndarray | None = None,
+    repeats: int = 9,
+) -> QuantisationResult:
+    """Write the network of ``source`` to ``path`` with as many int8 layers as the limits allow.
+
+    What is measured is the network after :func:`edgesr_export.rewrite.rewrite` for the target, as
+    it will run. What is written is the network before it, since only there the layers have their
+    names: rewrite it, or let :func:`edgesr_export.chain.convert` do all.
+
+    Args:
+        source: float32 ONNX file, the exact rewrites done that serve every target.
+        path: file to write; it appears only when complete and proved.
+        tiles: calibration inputs [1, B, h, w], as the network gets them: real training data,
+            without nodata, never the test region.
+        target: "cpu" (ONNX Runtime) or "openvino" (only layers that get faster there, on this very
+            machine), or "tensorrt" (int8 with zero point 0 alone).
+        evaluate: answers {"mpsnr": dB, "sam": degrees} of a network on validation data; never on
+            test data, since it chooses the layers.
+        max_psnr_drop: largest accepted loss of "mpsnr", in dB.
+        max_sam_drop: largest accepted rise of "sam", in degrees.
+        keep: names of further layers to leave in float32.
+        threads: threads of the runtime, for the metrics and the speed.
+        speed_image: [N, B, h, w] to measure speed on; by default the first tile, repeated to
+            64 x 64 where the file leaves the size free.
+        repeats: timed rounds of each speed measurement, at least 1.
+
+    Returns:
+        What was decided for each layer and why. Where even one layer breaks a limit, or none gets
+        faster, nothing is written and its ``path`` is None.
+
+    Raises:
+        ExportError: NNCF is not installed, no or unusable tiles, an unknown target or layer, a
+            negative limit, metrics that are not finite, or a file that cannot be read or written.
+    """
+    flavour, limits, path = find_flavour(target), Limits(max_psnr_drop, max_sam_drop), Path(path)
+    if repeats < 1:
+        raise ExportError(f"speed needs at least 1 timed round, got {repeats}")
+    if not path.parent.is_dir():
+        raise ExportError(f"{path} cannot be written: {path.parent} is no folder; create it first")
+    load_nncf()
+    model = prepare(load_model(source))
+    layers = find_layers(model)
+    reasons = {layer.name: layer.fixed or flavour.unfit(layer) for layer in layers}
+    reasons |= dict.fromkeys(_known(keep, layers, source), "asked for")
+    images = checked_tiles(tiles, model)
+    before = checked_metrics(evaluate, Session(source, threads))
+    candidates = [layer for layer in layers if not reasons[layer.name]]
+    calibration = calibrate(model, candidates, images, flavour)
+    for layer in candidates:
+        if layer.name not in calibration.weights:
+            reasons[layer.name] = "NNCF leaves it in float: a gate, or an input without a range"
+    candidates = [layer for layer in candidates if not reasons[layer.name]]
+    if flavour.outputs:
+        calibration = _with_outputs(model, calibration, candidates, images)
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(model, calibration, flavour, Path(folder), threads)
+        image = _speed_image(model, images[0], speed_image)
+        groups: list[GroupSpeed] = []
+        if flavour.timed:
+            groups = faster_groups(bench, candidates, image, repeats)
+            reasons |= _slow(groups)
+            candidates = [layer for layer in candidates if not reasons[layer.name]]
+        judge = _Judge(bench, evaluate, before, candidates)
+        decision = control(candidates, judge.drop, limits)
+        chosen = {candidates[index].name for index in decision.chosen}
+        times = _compare(bench, chosen, image, 2 * repeats) if flavour.timed and chosen else {}
+        if times and times["int8"] >= times["float"]:
+            reasons |= dict.fromkeys(chosen, "what the limits allow makes the network no faster")
+            chosen = set()
+        verdicts = _verdicts(layers, candidates, chosen, reasons, decision)
+        if chosen:
+            quantised = bench.quantised(chosen)
+            prove(quantised, chosen, flavour)
+            remember(quantised, target, verdicts)
+            write_model(quantised, path)
+    after = judge.metrics[decision.chosen] if chosen else before
+    return QuantisationResult(
+        path=path if chosen else None,
+        target=target,
+        layers=verdicts,
+        before=before,
+        after=after,
+        drop=_difference(before, after),
+        tiles=len(images),
+        trials=decision.trials,
+        groups=tuple(groups),
+        float_ms=times.get("float"),
+        int8_ms=times.get("int8"),
+    )
+
+
+@dataclass
+class _Judge:
+    """Measures what sets of layers lose, and remembers."""
+
+    bench: Bench
+    evaluate: Evaluate
+    before: dict[str, float]
+    candidates: Sequence[Layer]
+    metrics: dict[tuple[int, ...], dict[str, float]] = field(default_factory=dict)
+
+    def drop(self, indices: Sequence[int]) -> Drop:
+        key = tuple(indices)
+        network = self.bench.session({self.candidates[index].name for index in key})
+        self.metrics[key] = checked_metrics(self.evaluate, network)
+        return _difference(self.before, self.metrics[key])
+
+
+def _difference(before: dict[str, float], after: dict[str, float]) -> Drop:
+    return Drop(before["mpsnr"] - after["mpsnr"], after["sam"] - before["sam"])
+
+
+def _known(keep: Collection[str], layers: list[Layer], source: Path | str) -> Collection[str]:
+    unknown = sorted(set(keep) - {layer.name for layer in layers})
+    if unknown:
+        raise ExportError(f"{source} has no layer {', '.join(unknown)} to keep in float")
+    return keep
+
+
+def _with_outputs(
+    model: onnx.ModelProto, found: Calibration, layers: list[Layer], images: list[np.ndarray]
+) -> Calibration:
+    """The calibration with ranges of what leaves the layers; where one enters another, NNCF's."""
+    leaving = {outlet(model, layer.name) for layer in layers}
+    observed = observe(model, leaving, images)
+    return Calibration({**observed, **found.ranges}, found.weights, found.biases)
+
+
+def _speed_image(model: onnx.ModelProto, tile: np.ndarray, given: np.ndarray | None) -> np.ndarray:
+    if given is not None:
+        return given
+    stored = {tensor.name for tensor in model.graph.initializer}
+    entry = next(value for value in model.graph.input if value.name not in stored)
+    sizes = [axis.dim_value for axis in entry.type.tensor_type.shape.dim][2:]
+    wanted = [size or SPEED_SIDE for size in sizes]
+    repeats = [-(-want // have) for want, have in zip(wanted, tile.shape[2:], strict=True)]
+    return np.tile(tile, (1, 1, *repeats))[:, :, : wanted[0], : wanted[1]]
+
+
+def _slow(groups: list[GroupSpeed]) -> dict[str, str]:
+    return {
+        name: f"{group.kind}: int8 is no faster on this CPU "
+        f"({group.with_ms:.1f} ms with it, {group.without_ms:.1f} without, faster in "
+        f"{group.wins:.0%} of the rounds)"
+        for group in groups
+        if not group.pays
+        for name in group.layers
+    }
+
+
+def _compare(
+    bench: Bench, chosen: Collection[str], image: np.ndarray, repeats: int
+) -> dict[str, float]:
+    def caller(names: Collection[str]) -> Callable[[], object]:
+        run = bench.timed(names)
+        return lambda: run(image)
+
+    spent = rounds({"float": caller(()), "int8": caller(chosen)}, repeats)
+    return {name: float(np.median(milliseconds)) for name, milliseconds in spent.items()}
+
+
+def _verdicts(
+    layers: list[Layer],
+    candidates: list[Layer],
+    chosen: Collection[str],
+    reasons: dict[str, str],
+    decision: Decision,
+) -> tuple[LayerPrecision, ...]:
+    alone = {candidates[index].name: drop for index, drop in decision.alone.items()}
+    worst_first = [candidates[index].name for index in reversed(decision.ranking)]
+
+    def reason(layer: Layer) -> str:
+        known = reasons[layer.name]
+        if known or not alone:
+            return known or "within the limits together with the others"
+        drop, rank = alone[layer.name], worst_first.index(layer.name) + 1
+        verdict = "within the limits" if layer.name in chosen else "left out to hold the limits"
+        return (
+            f"{verdict}: alone it costs {drop.psnr:.4f} dB and {drop.sam:.4f} degrees, "
+            f"rank {rank} of {len(worst_first)}"
+        )
+
+    return tuple(
+        LayerPrecision(
+            layer.name,
+            layer.kind,
+            layer.shape,
+            "int8" if layer.name in chosen else "fp32",
+            reason(layer),
+            alone.get(layer.name),
+        )
+        for layer in layers
+    )

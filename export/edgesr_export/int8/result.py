@@ -1,0 +1,102 @@
+"""What a quantisation decided, layer by layer; part of it travels in the file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from edgesr_export.int8.control import Drop
+from edgesr_export.int8.speed import GroupSpeed
+
+_KEY = "int8_layers"
+
+
+@dataclass(frozen=True)
+class LayerPrecision:
+    """One conv, gemm or matmul layer.
+
+    Attributes:
+        name: of the node.
+        kind: such as "dense 3x3 conv".
+        shape: of its weights; empty where they are computed.
+        precision: "int8" or "fp32".
+        reason: why.
+        alone: what quantising this layer alone costs on validation; None where it was not ranked.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    precision: str
+    reason: str
+    alone: Drop | None = None
+
+
+@dataclass(frozen=True)
+class QuantisationResult:
+    """What :func:`edgesr_export.int8.quantize` found.
+
+    Attributes:
+        path: the file; None, and nothing written, where no layer is quantised.
+        target: "cpu", "openvino" or "tensorrt".
+        layers: every conv, gemm and matmul layer, in the order of the graph.
+        before: metrics of the float32 network on validation.
+        after: of the quantised one, run by OpenVINO for that target and else by ONNX Runtime;
+            equal to ``before`` without one.
+        drop: the difference of the two.
+        tiles: number of calibration tiles.
+        trials: sets of layers that were evaluated.
+        groups: what each group of layers saves; empty where the target is not this machine.
+        float_ms: median time of the float32 network in the last measurement; None likewise.
+        int8_ms: of the quantised one, measured in turn with it.
+    """
+
+    path: Path | None
+    target: str
+    layers: tuple[LayerPrecision, ...]
+    before: dict[str, float]
+    after: dict[str, float]
+    drop: Drop
+    tiles: int
+    trials: int
+    groups: tuple[GroupSpeed, ...] = ()
+    float_ms: float | None = None
+    int8_ms: float | None = None
+
+    @property
+    def quantised(self) -> tuple[str, ...]:
+        """Names of the layers in int8; empty where none is."""
+        return tuple(layer.name for layer in self.layers if layer.precision == "int8")
+
+    def summary(self) -> str:
+        """One line for people."""
+        if not self.quantised:
+            return f"none quantised of {len(self.layers)} layers for {self.target}"
+        faster = ""
+        if self.float_ms is not None and self.int8_ms is not None:
+            faster = f", {self.float_ms / self.int8_ms:.2f} times as fast"
+        return (
+            f"{len(self.quantised)} of {len(self.layers)} layers in int8 for {self.target}: "
+            f"{-self.drop.psnr:+.3f} dB, {self.drop.sam:+.3f} degrees on validation{faster}"
+        )
+
+
+def remember(model: onnx.ModelProto, target: str, layers: tuple[LayerPrecision, ...]) -> None:
+    """Write the decisions into the file's properties; those that stand there stay."""
+    decisions = {
+        "target": target,
+        "layers": {layer.name: [layer.precision, layer.reason] for layer in layers},
+    }
+    entries = {entry.key: entry.value for entry in model.metadata_props}
+    onnx.helper.set_model_props(model, {**entries, _KEY: json.dumps(decisions)})
+
+
+def recorded_layers(path: Path | str) -> dict[str, tuple[str, str]]:
+    """Precision and reason, by name of the layer, of a file; empty where it was made otherwise."""
+    model = onnx.load(Path(path), load_external_data=False)
+    entries = {entry.key: entry.value for entry in model.metadata_props}
+    layers = json.loads(entries.get(_KEY, "{}")).get("layers", {})
+    return {name: (precision, reason) for name, (precision, reason) in layers.items()}

@@ -1,0 +1,290 @@
+"""Make the folder that goes to a board, and one archive of it.
+
+::
+
+    bundle/
+      run.py              python3 run.py
+      README.md           flash to figures
+      manifest.json       SHA-256 and size of everything else; its own is the bundle's identity
+      board/              the program: Python 3.8, numpy, and TensorRT or onnxruntime
+      models/NAME/        ONNX, with its external data if it has any
+      reference/          inputs.npz, and what the network must answer to them
+
+Needs numpy and the standard library; knows nothing of the network's origin.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgesr_jetson.archive import write_npz, write_tar_gz
+from edgesr_jetson.board.contents import FORMAT, MODEL_NAME, PRECISIONS, open_bundle, read_manifest
+from edgesr_jetson.board.errors import BoardError
+from edgesr_jetson.errors import BundleError
+from edgesr_jetson.onnx_files import OnnxFile, read_onnx
+
+TOLERANCES: Mapping[str, Mapping[str, float]] = {
+    "fp32": {"max_abs": 1e-3},
+    "fp16": {"max_abs": 2e-2, "min_psnr_db": 50.0},
+    "int8": {"min_psnr_db": 35.0},
+}
+"""How far a board's answer may be from the reference, on data in [0, 1]; see ``make_bundle``."""
+
+_BOARD = Path(__file__).parent / "board"
+_NOT_COPIED = ("__pycache__",)
+_ONNX = "model.onnx"
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class _References:
+    inputs: list[np.ndarray]
+    outputs: dict[str, list[np.ndarray]]
+    bands: int
+    scale: int
+
+
+def make_bundle(
+    onnx_files: Mapping[str, Path],
+    reference_inputs: Sequence[np.ndarray],
+    reference_outputs: Mapping[str, Sequence[np.ndarray]] | Sequence[np.ndarray],
+    facts: Mapping[str, Any],
+    output: Path,
+    *,
+    tolerances: Mapping[str, Mapping[str, float]] | None = None,
+    tile_range: tuple[tuple[int, int], tuple[int, int]] | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write the folder ``output`` and ``output.tar.gz`` beside it.
+
+    Args:
+        onnx_files: ONNX file by name; a name is ``fp32``, ``fp16`` or ``int8``, perhaps with more
+            behind a hyphen (``int8-tensorrt``). Models run on the board in this order.
+        reference_inputs: real tiles [1, B, h, w] in [0, 1], small ones.
+        reference_outputs: what the network answers, [1, B, r*h, r*w] for each input: one list for
+            all models, or one list a model by name. Give each quantised model the answers of its
+            own file on the desktop; then the comparison shows what the board adds.
+        facts: about network and data, for the reader of a result; must be JSON. ``normalisation``
+            with ``lower`` and ``upper`` [B] lets ``--live`` take native numbers.
+        output: folder to write, such as ``run/bundle``.
+        tolerances: ``max_abs`` and/or ``min_psnr_db`` by model name or precision, instead of
+            :data:`TOLERANCES`.
+        tile_range: smallest and largest (h, w) that engines are built for, where the files leave
+            the size free; the reference tiles' sizes by default.
+        overwrite: replace what is there.
+
+    Returns:
+        The archive, byte for byte the same for the same content.
+
+    Raises:
+        BundleError: files, tiles and facts that do not fit together, external data outside a
+            model's folder, an existing output, or a place that cannot be written. Nothing
+            half-written stays.
+    """
+    output = Path(output)
+    archive = output.with_name(output.name + ".tar.gz")
+    models = {name: _checked(name, Path(path)) for name, path in onnx_files.items()}
+    if not models:
+        raise BundleError("a bundle needs at least one ONNX file")
+    references = _check_references(list(models), reference_inputs, reference_outputs)
+    profile = _profile(references, tile_range)
+    for name, model in models.items():
+        _check_fit(name, model, references, profile)
+    manifest = {
+        "format": FORMAT,
+        "bands": references.bands,
+        "scale": references.scale,
+        "profile": profile,
+        "inputs": "reference/inputs.npz",
+        "models": [_entry(name, tolerances) for name in models],
+        "facts": _json(facts),
+    }
+    for target in (output, archive):
+        if target.exists() and not overwrite:
+            raise BundleError(f"{target} exists; choose another place, or allow to overwrite it")
+    part = output.with_name(f".{output.name}.{os.getpid()}.part")
+    packed = output.with_name(f".{output.name}.{os.getpid()}.part.tar.gz")
+    old = output.with_name(f".{output.name}.{os.getpid()}.old")
+    try:
+        _write(part, models, references, manifest)
+        _read_as_the_board(part)
+        write_tar_gz(packed, part, "bundle")
+        if output.exists():
+            output.replace(old)
+        part.replace(output)
+        packed.replace(archive)
+    except OSError as error:
+        raise BundleError(
+            f"{output} cannot be written ({error.strerror or error}); free some space or choose "
+            "another place"
+        ) from error
+    finally:
+        if old.exists() and not output.exists():
+            old.replace(output)
+        for folder in (part, old):
+            shutil.rmtree(folder, ignore_errors=True)
+        packed.unlink(missing_ok=True)
+    return archive
+
+
+def identity(bundle: Path) -> str:
+    """SHA-256 of a bundle's manifest; ``run.py --bundle-id`` on the board compares with it."""
+    return hashlib.sha256((bundle / MANIFEST).read_bytes()).hexdigest()
+
+
+def _checked(name: str, path: Path) -> OnnxFile:
+    if not MODEL_NAME.fullmatch(name):
+        raise BundleError(
+            f"a model is called {name!r}; use {', '.join(PRECISIONS)}, or one of them and a hyphen"
+        )
+    model = read_onnx(path)
+    if _ONNX in model.external:
+        raise BundleError(f"{path} keeps weights in a file called {_ONNX}; give that another name")
+    return model
+
+
+def _check_references(
+    names: list[str],
+    inputs: Sequence[np.ndarray],
+    outputs: Mapping[str, Sequence[np.ndarray]] | Sequence[np.ndarray],
+) -> _References:
+    by_name = dict(outputs) if isinstance(outputs, Mapping) else dict.fromkeys(names, outputs)
+    if set(by_name) != set(names):
+        raise BundleError(f"references are for {', '.join(by_name)}, models are {', '.join(names)}")
+    tiles = [_tile(tile, "input") for tile in inputs]
+    if not tiles:
+        raise BundleError("a bundle needs at least one reference tile")
+    answers = {name: [_tile(tile, "output") for tile in given] for name, given in by_name.items()}
+    bands = tiles[0].shape[1]
+    scale = answers[names[0]][0].shape[2] // tiles[0].shape[2] if answers[names[0]] else 0
+    for name, given in answers.items():
+        expected = [(1, bands, scale * t.shape[2], scale * t.shape[3]) for t in tiles]
+        found = [tile.shape for tile in given]
+        if found != expected or scale < 1 or any(t.shape[1] != bands for t in tiles):
+            raise BundleError(
+                f"reference outputs of {name} are {found} for inputs "
+                f"{[tile.shape for tile in tiles]}; [1, B, r*h, r*w] for each [1, B, h, w] is "
+                "needed, with one B and one whole r"
+            )
+    return _References(tiles, answers, bands, scale)
+
+
+def _tile(tile: np.ndarray, kind: str) -> np.ndarray:
+    array = np.asarray(tile, dtype=np.float32)
+    if array.ndim != 4 or array.shape[0] != 1 or array.size == 0:
+        raise BundleError(f"a reference {kind} is {array.shape}; [1, B, h, w] is needed")
+    if not np.isfinite(array).all():
+        raise BundleError(f"a reference {kind} has values that are not finite; choose another tile")
+    return array
+
+
+def _profile(
+    references: _References, tile_range: tuple[tuple[int, int], tuple[int, int]] | None
+) -> dict[str, list[int]]:
+    sizes = [tile.shape[2:] for tile in references.inputs]
+    low = [min(size[axis] for size in sizes) for axis in (0, 1)]
+    high = [max(size[axis] for size in sizes) for axis in (0, 1)]
+    if tile_range is not None:
+        smallest, largest = tile_range
+        if any(a > b for a, b in zip(smallest, low, strict=True)) or any(
+            a < b for a, b in zip(largest, high, strict=True)
+        ):
+            raise BundleError(
+                f"the range of tiles {smallest} to {largest} leaves out reference tiles of "
+                f"{low} to {high}; widen it"
+            )
+        low, high = list(smallest), list(largest)
+    head = [1, references.bands]
+    typical = list(references.inputs[0].shape[2:])
+    return {"min": [*head, *low], "opt": [*head, *typical], "max": [*head, *high]}
+
+
+def _check_fit(
+    name: str, model: OnnxFile, references: _References, profile: Mapping[str, list[int]]
+) -> None:
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise BundleError(
+            f"{model.path} has inputs {', '.join(model.inputs)} and outputs "
+            f"{', '.join(model.outputs)}; one each is needed"
+        )
+    (shape,) = model.inputs.values()
+    for wanted in (profile["min"], profile["max"]):
+        if len(shape) != 4 or any(
+            fixed not in (None, length) for fixed, length in zip(shape, wanted, strict=True)
+        ):
+            shown = ["free" if length is None else length for length in shape]
+            raise BundleError(
+                f"{name} takes input {shown} and tiles of {wanted} are to go through it; export "
+                "it with free height and width, or choose tiles of its size"
+            )
+
+
+def _entry(name: str, tolerances: Mapping[str, Mapping[str, float]] | None) -> dict[str, Any]:
+    precision = name.split("-")[0]
+    given = tolerances or {}
+    tolerance = dict(given.get(name) or given.get(precision) or TOLERANCES[precision])
+    if not tolerance or not set(tolerance) <= {"max_abs", "min_psnr_db"}:
+        raise BundleError(f"a tolerance has max_abs and/or min_psnr_db, got {tolerance} for {name}")
+    return {
+        "name": name,
+        "precision": precision,
+        "onnx": f"models/{name}/{_ONNX}",
+        "outputs": f"reference/{name}.npz",
+        "tolerance": tolerance,
+    }
+
+
+def _json(facts: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return dict(json.loads(json.dumps(dict(facts), allow_nan=False)))
+    except (TypeError, ValueError) as error:
+        raise BundleError(f"the facts of a bundle must be JSON ({error})") from error
+
+
+def _read_as_the_board(folder: Path) -> None:
+    try:
+        open_bundle(folder, read_manifest(folder))
+    except BoardError as error:
+        raise BundleError(f"a board would refuse this bundle: {error}") from error
+
+
+def _write(
+    folder: Path,
+    models: Mapping[str, OnnxFile],
+    references: _References,
+    manifest: Mapping[str, Any],
+) -> None:
+    folder.mkdir(parents=True)
+    shutil.copytree(_BOARD, folder / "board", ignore=shutil.ignore_patterns(*_NOT_COPIED))
+    shutil.copyfile(_BOARD / "run.py", folder / "run.py")
+    shutil.copyfile(_BOARD / "README.md", folder / "README.md")
+    (folder / "reference").mkdir()
+    write_npz(folder / "reference/inputs.npz", references.inputs)
+    for name, model in models.items():
+        write_npz(folder / f"reference/{name}.npz", references.outputs[name])
+        place = folder / "models" / name
+        place.mkdir(parents=True)
+        shutil.copyfile(model.path, place / _ONNX)
+        for location in model.external:
+            copy = place / location
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(model.path.parent / location, copy)
+    files = {
+        path.relative_to(folder).as_posix(): {
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "bytes": path.stat().st_size,
+        }
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    text = json.dumps({**manifest, "files": files}, indent=2, sort_keys=True, allow_nan=False)
+    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")

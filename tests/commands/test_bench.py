@@ -1,0 +1,58 @@
+"""Measuring a run again: the same models, the same quality; only the times are new."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edgesr.cli.main import main
+from edgesr.commands.bench import bench, stored
+from edgesr.compress import compress
+from edgesr.errors import OptionError
+
+
+@pytest.fixture
+def finished(workplace, plain_export, small_recipe) -> Path:
+    compress(replace(small_recipe, targets="cpu,openvino"), Path("run"))
+    return Path("run")
+
+
+def timeless(table):
+    return [
+        {key: value for key, value in row.items() if key != "latency_ms"}
+        for row in table["deployment"]["models"]
+    ]
+
+
+def test_the_same_models_are_measured_as_in_the_run(finished):
+    again = bench(finished, tile=10, threads=1)
+    assert timeless(again) == timeless(stored(finished))
+    assert again["deployment"]["input_shape"][2:] == [10, 10]
+    names = {ratio["name"] for ratio in again["deployment"]["ratios"]}
+    assert "exact rewrites, paper's network" in names
+    assert "exact rewrites, teacher network" in names
+
+
+def test_the_command_prints_the_stored_table_without_measuring(finished, capsys):
+    assert main(["bench", str(finished), "--no-measure", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    report = json.loads((finished / "report.json").read_text())
+    assert told["deployment"] == report["deployment"]
+    assert told["boards"] == []
+
+
+def test_refusals_are_one_line(finished, capsys):
+    for arguments in (
+        ["nowhere"],
+        [str(finished), "--tile", "0"],
+        [str(finished), "--import", "no"],
+    ):
+        assert main(["bench", *arguments]) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
+    shutil.rmtree(finished / "models")
+    with pytest.raises(OptionError, match=r"lost models/cpu-fp32\.onnx"):
+        bench(finished)

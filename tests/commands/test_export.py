@@ -1,0 +1,97 @@
+"""``edgesr export`` as it is typed."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx.parser
+import pytest
+from edgesr_export.chain import recorded_links
+
+from edgesr.cli.main import main
+from edgesr.commands.export import Int8Options, convert_file
+from edgesr.errors import DataError
+
+TEXT = """<ir_version: 10, opset_import: ["" : 20]>
+    net (float[n, 3, h, w] x) => (float[n, 3, hr, wr] y)
+    <float[4] scales = {1, 1, 2, 2}>
+    { y = Resize <mode = "cubic"> (x, , scales) }"""
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "net.onnx"
+    onnx.save(onnx.parser.parse_model(TEXT), path)
+    return path
+
+
+def test_a_file_is_converted_and_profiled(source, tmp_path, capsys):
+    output = tmp_path / "out.onnx"
+    code = main(["export", str(source), "--target", "cpu", "--output", str(output), "--profile"])
+    told = capsys.readouterr().out
+    assert code == 0
+    assert recorded_links(output)
+    for words in ("exact rewrites: largest difference", "operator", "Resize", "DepthToSpace"):
+        assert words in told
+
+
+def test_an_older_operator_set_is_reached_or_refused_in_one_line(tmp_path, capsys):
+    source, output = tmp_path / "net.onnx", tmp_path / "out.onnx"
+    text = """<ir_version: 10, opset_import: ["" : 20]>
+        net (float[n, 3, h, w] x) => (float[n, 3, h, w] y) { y = Gelu (x) }"""
+    onnx.save(onnx.parser.parse_model(text), source)
+    arguments = ["export", str(source), "--target", "tensorrt", "--output", str(output)]
+    assert main([*arguments, "--opset", "9"]) == 2
+    told = capsys.readouterr().err
+    assert told == "edgesr: error: an opset from 16 to 23 is needed, got 9\n"
+    assert not output.exists()
+    assert main([*arguments, "--opset", "16"]) == 0
+    assert "rewritten: Gelu -> error function" in capsys.readouterr().out
+    assert [entry.version for entry in onnx.load(output).opset_import] == [16]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--target", "cpu", "--precision", "int8"], "pass --tiles FILE.npz"),
+        (["--target", "moon"], "invalid choice: 'moon'"),
+        (["--target", "cpu", "--precision", "int8", "--tiles", "none.npz"], "none.npz"),
+    ],
+)
+def test_bad_options_are_one_line(source, tmp_path, capsys, arguments, message):
+    output = tmp_path / "out.onnx"
+    try:
+        code = main(["export", str(source), "--output", str(output), *arguments])
+    except SystemExit as stopped:
+        code = stopped.code
+    told = capsys.readouterr().err
+    assert code == 2
+    assert told.count("\n") == 1
+    assert message in told
+    assert not output.exists()
+
+
+def test_a_missing_file_is_one_line(tmp_path, capsys):
+    code = main(["export", "none.onnx", "--target", "cpu", "--output", str(tmp_path / "out.onnx")])
+    assert code == 2
+    assert capsys.readouterr().err == (
+        "edgesr: error: none.onnx does not exist; name an .onnx file\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"lr": np.zeros((4, 3, 8, 8))},
+        {"lr": np.zeros((1, 3, 8, 8)), "hr": np.zeros((1, 3, 16, 16))},
+        {"lr": np.zeros((4, 3, 8, 8)), "hr": np.zeros((3, 3, 16, 16))},
+        {"lr": np.full((4, 3, 8, 8), np.nan), "hr": np.zeros((4, 3, 16, 16))},
+    ],
+    ids=["no truth", "one tile", "other number", "nodata"],
+)
+def test_tiles_that_do_not_fit_are_refused(source, tmp_path, arrays):
+    path = tmp_path / "bad.npz"
+    np.savez(path, **arrays)
+    with pytest.raises(DataError, match=r"bad\.npz"):
+        convert_file(source, tmp_path / "out.onnx", "cpu", "int8", Int8Options(path, 0.1, 0.1))
+    assert not (tmp_path / "out.onnx").exists()

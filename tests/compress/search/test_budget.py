@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made_trials import trial
+
+from edgesr.compress.search.budget import LOSS_TIE, Budget, choose, front
+from edgesr.compress.search.trial import Trial
+from edgesr.errors import OptionError
+from edgesr.stored import typed
+from edgesr.surgery.candidates import LATENCY_TIE
+
+LOSSES = st.floats(-0.5, 0.5).map(lambda value: round(value, 3))
+
+
+trials = st.lists(
+    st.tuples(st.integers(100, 999), st.none() | LOSSES, st.floats(1, 99)), min_size=1, max_size=12
+).map(lambda rows: [trial(n, macs, loss, ms) for n, (macs, loss, ms) in enumerate(rows)])
+
+
+def test_cost_is_the_largest_share_of_a_limit():
+    budget = Budget({"macs": 400, "params": 2, "latency_ms": 100}, 0.1)
+    assert budget.cost({"macs": 200, "params": 3}) == 1.5
+    assert Budget({}, 0.1).cost({"macs": 200}) == 0
+
+
+def test_both_losses_count_where_both_are_limited():
+    drop = {"psnr_drop": 0.02, "sam_drop": 0.3}
+    assert Budget({}, 0.05).quality(drop) <= 0
+    assert Budget({}, 0.05, 0.1).quality(drop) == pytest.approx(0.2)
+
+
+@given(trials, st.integers(100, 999), LOSSES)
+def test_within_a_limit_on_cost_the_least_loss_is_taken(found, most, loss):
+    budget = Budget({"macs": most}, loss)
+    affordable = [t for t in found if t.healed and t.macs <= most]
+    if not affordable:
+        with pytest.raises(OptionError, match="--max-macs"):
+            choose(found, budget)
+        return
+    taken = choose(found, budget)
+    assert taken.macs <= most
+    least = min(t.drop["psnr_drop"] for t in affordable)
+    if least > loss:
+        assert taken.drop["psnr_drop"] == least
+        return
+    alike = [t for t in affordable if t.drop["psnr_drop"] <= min(loss, least + LOSS_TIE)]
+    assert taken in alike
+    assert taken.latency_ms <= LATENCY_TIE * min(t.latency_ms for t in alike)
+
+
+@given(trials, LOSSES)
+def test_without_a_limit_on_cost_a_fast_one_is_taken(found, loss):
+    healed = [t for t in found if t.healed]
+    if not healed:
+        return
+    taken = choose(found, Budget({}, loss))
+    fitting = [t for t in healed if t.drop["psnr_drop"] <= loss]
+    if fitting:
+        assert taken in fitting
+        assert taken.latency_ms <= 1.1 * min(t.latency_ms for t in fitting)
+    else:
+        assert taken.drop["psnr_drop"] == min(t.drop["psnr_drop"] for t in healed)
+
+
+def test_the_refusal_names_what_came_closest():
+    with pytest.raises(OptionError, match=r"of 2 keeps to --max-params 1: design 1 .* 2 param"):
+        choose([trial(0, 500, 0.0), trial(1, 200, None)], Budget({"params": 1}, 0.1))
+
+
+@given(trials)
+def test_front_holds_exactly_what_nothing_beats(found):
+    def figures(t: Trial) -> tuple[float, ...]:
+        return t.latency_ms, t.macs, t.drop["psnr_drop"]
+
+    healed = [t for t in found if t.healed]
+    kept = front(found)
+    for one in healed:
+        beaten = any(
+            figures(other) != figures(one)
+            and all(a <= b for a, b in zip(figures(other), figures(one), strict=True))
+            for other in healed
+        )
+        assert (one in kept) != beaten
+    assert [t.macs for t in kept] == sorted(t.macs for t in kept)
+
+
+def test_a_trial_survives_json():
+    one = trial(3, 700, 0.02)
+    assert typed(Trial, json.loads(json.dumps(one.to_dict()))) == one

@@ -1,0 +1,192 @@
+"""A whole search on a small network: every figure is computed again from the files."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import made_trials
+import numpy as np
+import pytest
+import torch
+from edgesr_export.runtime import session
+
+from edgesr.compress import compress
+from edgesr.compress.candidates import calibrate, plan
+from edgesr.compress.search import Search, Trial, loop, require_quality, search
+from edgesr.errors import OptionError
+from edgesr.evaluation.cost import count
+from edgesr.evaluation.evaluate import evaluate
+from edgesr.loading.weights import load_network, save_network
+from edgesr.loading.workload import open_job
+from edgesr.models import create_model
+from edgesr.recipe.recipes import CompressRecipe
+from edgesr.report import validate
+from edgesr.run_folder import RunFolder
+from edgesr.surgery import Candidate, apply_changes, changes_of, require_sites, spectrum
+
+pytest.importorskip("optuna", reason="needs the extra 'search'")
+
+NETWORK = {"bands": 12, "scale": 4, "blocks": 4, "channels": 16}
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> Path:
+    torch.manual_seed(1)
+    model = create_model("lkca_net", **NETWORK)
+    with torch.no_grad():  # a fresh network does next to nothing, so nothing would be lost
+        model.upsampler.weight.mul_(20)
+        for number, block in enumerate(model.body):
+            block.layer_scale.fill_(0.05 * (number + 1))
+    path = tmp_path_factory.mktemp("search") / "lkca.safetensors"
+    save_network(model, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def recipe(materials, weights) -> CompressRecipe:
+    return CompressRecipe(
+        data=str(materials.cube),
+        weights=str(weights),
+        bands="all",
+        rank_target=0.5,
+        rank_criterion="energy",
+        method="lowrank",
+        patch=16,
+        threads=1,
+        latency_tile=8,
+        epochs=1,
+        steps_per_epoch=2,
+        batch=2,
+        baseline_groups=0,
+        precisions="fp32",
+        targets="cpu",
+        max_macs=0.5 * count(create_model("lkca_net", **NETWORK)).macs,
+        max_psnr_drop=3.0,
+        trials=5,
+    )
+
+
+@pytest.fixture
+def run(recipe, workplace) -> Callable[..., dict[str, Any]]:
+    def start(output: str = "out", resume: bool = False, **options: Any) -> dict[str, Any]:
+        return compress(replace(recipe, **options), Path(output), resume=resume)
+
+    return start
+
+
+def of_seed(trials: list[Trial]) -> list[Trial]:
+    """What the seed decides of trials; latencies are the machine's."""
+    return [replace(trial, latency_ms=None) for trial in trials]
+
+
+def test_what_the_search_says_is_so(run, recipe):
+    report = run()
+    validate(report)
+    found, trials = report["search"], report["search"]["trials"]
+    assert [t["number"] for t in trials] == list(range(5))
+    assert len({json.dumps(t["changes"]) for t in trials}) == 5
+    assert trials[0]["removed"] == 0
+    assert [c["pass"] for c in trials[0]["changes"]] == ["lowrank"]
+
+    job = open_job(recipe)
+    for trial in trials:
+        built = apply_changes(create_model("lkca_net", **NETWORK), trial["changes"])
+        cost = count(built, tuple(job.example().shape))
+        assert (cost.params, cost.macs) == (trial["params"], trial["macs"])
+        within = trial["macs"] <= recipe.max_macs
+        assert within == (trial["validation"] is not None)
+        assert trial["within"] == (within and trial["validation"]["mpsnr_drop"] <= 3.0)
+
+    (chosen,) = (t for t in trials if t["chosen"])
+    trained = [t for t in trials if t["validation"]]
+    assert chosen["validation"]["mpsnr_drop"] == min(t["validation"]["mpsnr_drop"] for t in trained)
+    student = load_network(Path("out/student.safetensors")).model
+    assert count(student, tuple(job.example().shape)).macs == report["student"]["macs"]
+    assert report["student"]["macs"] == chosen["macs"] <= recipe.max_macs
+    assert changes_of(student) == chosen["changes"]
+    for name, network in (("student", student), ("teacher", job.model)):
+        measured = evaluate(network, job.scene)
+        assert report[name]["metrics"]["mpsnr"] == pytest.approx(measured["mpsnr"], abs=1e-4)
+    tile = torch.rand(1, 12, 9, 7)
+    with torch.no_grad():
+        expected = student(tile).numpy()
+    np.testing.assert_allclose(session("out/model.onnx")(tile.numpy()), expected, atol=1e-4)
+    assert found["upsampler_alone"]["macs"] == trials[0]["macs"]
+    page = Path("out/report.html").read_text()
+    assert chosen["label"] in page
+    assert "What the search tried" in page
+
+
+@pytest.fixture
+def searching(recipe, workplace) -> Callable[..., Search]:
+    """Search alone, timed in PyTorch: nothing is exported."""
+    job = open_job(recipe)
+    sites = require_sites(job.model, job.example())
+    spectra = {site.name: spectrum(job.model, site) for site in sites}
+    candidates = plan(recipe, sites, spectra)
+    surgeon = calibrate(recipe, job, sites, spectra)
+    before = evaluate(job.model, job.scene, "validation")
+    for candidate in candidates:
+        after = evaluate(surgeon.operate(candidate), job.scene, "validation")
+        candidate.psnr_drop = before["mpsnr"] - after["mpsnr"]
+
+    def start(output: str, resume: bool = False) -> Search:
+        folder = RunFolder(Path(output), overwrite=False, resume=resume)
+        folder.create(recipe)
+        try:
+            found, _ = search(recipe, folder, surgeon, candidates, candidates[-1], job.model)
+        finally:
+            folder.release()
+        return found
+
+    return start
+
+
+def test_an_interrupted_search_ends_as_if_it_had_not_been(searching, monkeypatch):
+    whole = searching("whole")
+    assert whole.runtime == "torch"
+    once, attempt = [], loop._Bench.attempt
+
+    def interrupted(self, number, design):
+        if number == 4 and not once:
+            once.append(number)
+            raise KeyboardInterrupt
+        return attempt(self, number, design)
+
+    monkeypatch.setattr(loop._Bench, "attempt", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        searching("halves")
+    halves = searching("halves", resume=True)
+    assert of_seed(halves.trials) == of_seed(whole.trials)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"max_macs": 10.0}, "no design of 4 keeps to --max-macs 10"),
+        ({"rank": 8}, "leave out one or the other"),
+        ({"runtime": "onnxruntime-cuda"}, "--runtime onnxruntime-cuda cannot run here"),
+    ],
+)
+def test_a_budget_that_nothing_meets_leaves_no_folder(run, options, reason):
+    with pytest.raises(OptionError, match=reason) as refusal:
+        run(trials=4, **options)
+    assert "\n" not in str(refusal.value)
+    assert not Path("out").exists()
+
+
+def test_a_student_that_misses_the_quality_is_refused(recipe):
+    job = open_job(recipe)
+    trial = made_trials.trial(0, 500, 0.0)
+    found = Search([trial], trial, Candidate("lowrank", 8, {}, 0, 0), [], "torch")
+    require_quality(found, recipe, job.model, job)
+    broken = copy.deepcopy(job.model)
+    with torch.no_grad():
+        broken.upsampler.bias.add_(1)
+    with pytest.raises(OptionError, match=r"no design of 1 keeps to every limit: design 0 comes"):
+        require_quality(found, recipe, broken, job)

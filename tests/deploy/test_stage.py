@@ -1,0 +1,118 @@
+"""When fine-tuned weights replace those that were only quantised."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from edgesr.compress import compress
+from edgesr.deploy import Limits, Model
+from edgesr.deploy import stage as deployment
+from edgesr.deploy.stage import Made, int8_limits
+from edgesr.recipe.recipes import CompressRecipe
+from edgesr.stored import typed
+
+
+def model(layers: int, left: int) -> Model:
+    reasons = ["within the limits"] * layers + [
+        "left out to hold the limits: alone it costs"
+    ] * left
+    return Model(
+        "cpu",
+        "int8",
+        "cpu-int8.onnx",
+        [],
+        [],
+        [{"name": "", "kind": "", "precision": "int8", "reason": reason} for reason in reasons],
+        {"int8": layers, "fp32": left},
+    )
+
+
+@dataclass(frozen=True)
+class FakeMaker:
+    """Writes "tuned" and answers with a model of ``layers`` layers in int8."""
+
+    folder: Path
+    layers: int
+    quality: dict[str, tuple[float, float]]
+    limits: Limits = field(default_factory=lambda: Limits(0.05, 0.05))
+    threads: int = 1
+    asked: list[Limits] = field(default_factory=list)
+
+    def evaluate(self, network: object) -> dict[str, float]:
+        mpsnr, sam = self.quality[str(network)]
+        return {"mpsnr": mpsnr, "sam": sam}
+
+    def make(self, source: Path, target: str, precision: str) -> Model:
+        self.asked.append(self.limits)
+        (self.folder / "cpu-int8.onnx").write_text("tuned")
+        return model(self.layers, 0)
+
+
+@pytest.fixture
+def tuned(tmp_path, monkeypatch):
+    monkeypatch.setattr(deployment, "session", lambda path, threads: path)
+    (tmp_path / "cpu-int8.onnx").write_text("plain")
+
+    def run(layers: int, quality: tuple[float, float]):
+        maker = FakeMaker(tmp_path, layers, {"plain": (30.0, 2.0), "tuned": quality})
+        found = deployment._tuned(maker, [model(5, 3)], Path("plain"), Path("tuned"))
+        return found[0], (tmp_path / "cpu-int8.onnx").read_text(), maker.asked
+
+    return run
+
+
+def test_more_layers_in_int8_win(tuned):
+    found, content, _ = tuned(8, (30.0, 2.0))
+    assert (found.tuned, found.counts["int8"], content) == (True, 8, "tuned")
+
+
+def test_no_more_layers_keep_the_plain_file(tuned):
+    found, content, _ = tuned(5, (30.0, 2.0))
+    assert (found.tuned, content) == (False, "plain")
+
+
+def test_the_limits_hold_against_the_network_before_tuning(tuned):
+    _, _, asked = tuned(8, (29.98, 2.01))
+    assert asked[0].psnr == pytest.approx(0.03)
+    assert asked[0].sam == pytest.approx(0.04)
+
+
+def test_tuning_that_alone_breaks_the_limits_is_dropped(tuned):
+    found, content, asked = tuned(8, (29.9, 2.0))
+    assert (found.tuned, content, asked) == (False, "plain", [])
+
+
+def test_limits_are_the_recipe_s_budget():
+    assert int8_limits(CompressRecipe(max_psnr_drop=0.2)) == Limits(0.2, 0.05)
+    assert int8_limits(CompressRecipe(max_sam_drop=0.3)) == Limits(0.05, 0.3)
+
+
+def test_what_was_made_survives_json():
+    made = Made([model(2, 1)], [], [])
+    assert typed(Made, made.to_dict()) == made
+    assert replace(made, models=[]) != made
+
+
+def test_a_run_tunes_where_layers_were_left_out(workplace, plain_export, small_recipe, capsys):
+    pytest.importorskip("nncf", reason="the extra int8 is not installed")
+    recipe = replace(
+        small_recipe,
+        groups=2,
+        targets="cpu,tensorrt",
+        precisions="fp32,int8",
+        max_psnr_drop=0.0,
+        max_sam_drop=0.002,
+        qat=True,
+    )
+    report = compress(recipe, Path("run"))
+    told = capsys.readouterr().err
+    models = [m for m in report["deployment"]["models"] if m["precision"] == "int8"]
+    left_out = any(
+        layer["reason"].startswith("left out") for model in models for layer in model["layers"]
+    )
+    assert ("quantisation simulated" in told) == (left_out or any(m["tuned"] for m in models))
+    for model in models:
+        assert model["validation"]["drop"]["mpsnr"] <= 0 or model["tuned"]

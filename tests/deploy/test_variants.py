@@ -1,0 +1,84 @@
+"""A file for every target and precision: which are made, and whether they equal the network."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from edgesr_export.errors import ExportError
+from edgesr_export.runtime import session
+
+from edgesr.deploy import variants as models
+from edgesr.deploy.variants import NONE_WITHIN
+
+
+def names(made):
+    return [(model.target, model.precision) for model in made]
+
+
+def test_every_target_and_precision_is_made_and_agrees(subject, maker):
+    made, absent = maker().make_all(subject.source, ["cpu", "tensorrt"], ["fp32", "fp16"])
+    assert absent == []
+    assert names(made) == [
+        ("cpu", "fp32"),
+        ("cpu", "fp16"),
+        ("tensorrt", "fp32"),
+        ("tensorrt", "fp16"),
+    ]
+    expected = subject.answer()
+    for model in made:
+        tolerance = 1e-5 if model.precision == "fp32" else 5e-3
+        found = session(model.path)(subject.tile.numpy())
+        np.testing.assert_allclose(found, expected, atol=tolerance)
+        assert model.links
+        assert model.links[0]["difference"] <= 1e-5
+        assert set(model.counts) == ({"fp16"} if model.precision == "fp16" else set())
+        kinds = {t.data_type for t in onnx.load(model.path).graph.initializer}
+        assert (onnx.TensorProto.FLOAT16 in kinds) == (model.precision == "fp16")
+
+
+def test_int8_is_counted_layer_by_layer(subject, maker):
+    pytest.importorskip("nncf", reason="the extra int8 is not installed")
+    model = maker(psnr=5, sam=5).make(subject.source, "tensorrt", "int8")
+    assert model.counts["int8"] > 0
+    assert sum(model.counts.values()) == len(model.layers)
+    assert all(layer["reason"] for layer in model.layers)
+    drop = model.validation["drop"]["mpsnr"]
+    assert drop == pytest.approx(
+        model.validation["before"]["mpsnr"] - model.validation["after"]["mpsnr"]
+    )
+    run = session(model.path)
+    measured = maker().evaluate(run)
+    assert measured["mpsnr"] == pytest.approx(model.validation["after"]["mpsnr"], abs=1e-3)
+    assert "QuantizeLinear" in {node.op_type for node in onnx.load(model.path).graph.node}
+
+
+def test_limits_that_nothing_holds_leave_no_file(subject, maker):
+    pytest.importorskip("nncf", reason="the extra int8 is not installed")
+    made, absent = maker(psnr=0, sam=0).make_all(subject.source, ["tensorrt"], ["int8"])
+    if made:  # rounding may have been in the network's favour
+        assert made[0].validation["drop"]["mpsnr"] <= 0
+    else:
+        assert [(one.what, one.why) for one in absent] == [("int8 for tensorrt", NONE_WITHIN)]
+        assert not list(subject.source.parent.glob("models/*"))
+
+
+@pytest.mark.parametrize(
+    ("target", "precision", "package", "extra"),
+    [("openvino", "fp32", "openvino", "openvino"), ("tensorrt", "int8", "nncf", "int8")],
+)
+def test_what_is_not_installed_is_absent_with_advice(
+    subject, maker, monkeypatch, target, precision, package, extra
+):
+    monkeypatch.setattr(models, "find_spec", lambda name: None)
+    made, absent = maker().make_all(subject.source, [target], [precision])
+    assert made == []
+    assert absent[0].what == f"{precision} for {target}"
+    assert package in absent[0].why
+    assert f"edgesr[{extra}]" in absent[0].why
+
+
+def test_a_link_beyond_its_tolerance_fails(subject, maker, monkeypatch):
+    monkeypatch.setattr("edgesr_export.chain.HALF_TOLERANCE", 0.0)
+    with pytest.raises(ExportError, match="float16"):
+        maker().make(subject.source, "cpu", "fp16")

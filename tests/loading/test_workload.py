@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from torch import nn
+
+from edgesr.cube import Cube, make_scene
+from edgesr.errors import DataError, ModelError, OptionError
+from edgesr.loading.weights import load_custom, save_network
+from edgesr.loading.workload import (
+    check_fit,
+    load_weights,
+    open_job,
+    open_scene,
+    prepare_torch,
+    scene_example,
+    shipped_weights,
+    stored_bands,
+)
+from edgesr.models import create_model
+from edgesr.recipe.recipes import Recipe, WeightsRecipe
+
+
+@pytest.fixture
+def recipe(materials) -> WeightsRecipe:
+    return WeightsRecipe(
+        data=str(materials.cube), weights=str(materials.lkca_net), patch=16, threads=1
+    )
+
+
+@pytest.fixture
+def stored(materials) -> dict:
+    """What the bilinear weights say of their data: bands 0-7."""
+    with safe_open(materials.bilinear, framework="pt") as file:
+        return json.loads(file.metadata()["edgesr"])["data"]
+
+
+def test_a_job_is_a_network_with_the_scene_it_was_trained_on(recipe, materials):
+    job = open_job(recipe)
+    assert job.scene.cube.shape == (72, 72, 12)
+    assert job.scene.scale == 4
+    assert not job.model.training
+    assert (job.weights, job.network) == ("lkca_net.safetensors", "lkca_net")
+    assert job.metadata["data"]["normalisation"] == job.scene.normalisation.to_dict()
+    example = job.example(8)
+    assert example.shape == (1, 12, 8, 8)
+    assert float(example.min()) >= 0
+    assert float(example.max()) <= 1
+
+
+def test_the_example_is_the_first_training_patch_and_repeats_it(recipe):
+    job = open_job(recipe)
+    lr, _ = job.scene.pair(job.scene.train[0])
+    assert lr.shape == (12, 4, 4)
+    large = scene_example(job.scene, 10)
+    for row, column in ((0, 0), (4, 4), (4, 0)):
+        assert torch.equal(large[0, :, row : row + 4, column : column + 4], lr)
+    assert torch.equal(scene_example(job.scene, 3)[0], lr[:, :3, :3])
+
+
+def test_the_weights_choose_bands_normalisation_degradation_and_scale(recipe, stored):
+    known = {**stored, "degradation": "area", "scale": 2}
+    scene = open_scene(recipe, known, None)
+    assert scene.cube.bands == 8
+    assert scene.degradation == "area"
+    assert scene.scale == 2
+    assert scene.normalisation.to_dict() == stored["normalisation"]
+
+
+def test_another_cube_is_seen_through_the_ranges_of_the_weights(recipe, stored, tmp_path):
+    brighter = np.load(recipe.data) * 2
+    np.save(tmp_path / "brighter.npy", brighter)
+    scene = open_scene(replace(recipe, data=str(tmp_path / "brighter.npy")), stored, 4)
+    assert scene.normalisation.to_dict() == stored["normalisation"]
+
+
+def test_what_the_recipe_says_overrules_the_weights(recipe, stored):
+    scene = open_scene(replace(recipe, bands="2-5", degradation="area"), stored, 4)
+    assert scene.bands == (2, 3, 4, 5)
+    assert scene.degradation == "area"
+    assert scene.normalisation.bands == 4
+    scene = open_scene(replace(recipe, normalisation="scene"), stored, 4)
+    assert scene.normalisation.mode == "scene"
+
+
+def test_without_weights_the_scene_has_clean_bands_at_x4(recipe):
+    scene = open_scene(replace(recipe, protocol="auto"), {}, None)
+    assert scene.scale == 4
+    assert scene.normalisation.mode == "band"
+    expected = make_scene(Cube(np.load(recipe.data), "made"), patch=16)
+    assert scene.bands == expected.bands
+
+
+def test_the_division_of_the_weights_holds_for_their_cube_alone(recipe, stored, tmp_path):
+    """Another division would test on pixels that were trained on."""
+    known = {**stored, "protocol": "train_only", "name": "made"}
+    assert open_scene(recipe, known, 4).protocol == "train_only"
+    assert open_scene(replace(recipe, protocol="auto"), known, 4).protocol == "auto"
+    assert open_scene(recipe, {**known, "name": "another"}, 4).protocol == "auto"
+
+
+@pytest.mark.parametrize("known", ["network", "weights"])
+def test_a_scale_that_contradicts_the_network_is_refused(recipe, stored, known):
+    wanted = replace(recipe, scale=2)
+    with pytest.raises(OptionError, match="--scale 2 contradicts the network's scale 4"):
+        open_scene(wanted, stored if known == "weights" else {}, 4 if known == "network" else None)
+
+
+def test_the_bands_of_weights_are_found_in_the_whole_cube_and_in_its_selection(stored):
+    assert stored_bands(stored, 12) == list(range(8))
+    assert stored_bands({**stored, "bands": "4-11"}, 12) == list(range(4, 12))
+    assert stored_bands({**stored, "bands": "4-11"}, 8) == list(range(8))  # selected already
+    assert stored_bands({}, 12) is None
+    with pytest.raises(DataError, match="use bands 4-11, the cube has 10 bands; pass the cube"):
+        stored_bands({**stored, "bands": "4-11"}, 10)
+
+
+def test_weights_are_shipped_for_the_embedded_cube_alone():
+    path = shipped_weights("lkca_net", "indian_pines")
+    assert path is not None
+    assert path.is_file()
+    assert shipped_weights("dacn", "indian_pines") is None
+    assert shipped_weights("lkca_net", "reno.npy") is None
+
+
+def test_without_weights_the_way_to_some_is_told(recipe):
+    with pytest.raises(ModelError, match=r"edgesr train --model dacn --data .*made\.npy --output"):
+        open_job(replace(recipe, weights=None, model="dacn"))
+
+
+def test_a_factory_s_network_needs_no_weights(recipe, workplace):
+    job = open_job(replace(recipe, weights=None, model="small_networks:bilinear", bands="0-7"))
+    assert job.weights == "as the factory made it"
+    assert job.network == "small_networks:bilinear"
+
+
+def test_weights_belong_to_the_network_that_is_named(materials, workplace):
+    assert load_weights("lkca_net", materials.lkca_net).metadata["model"] == "lkca_net"
+    with pytest.raises(ModelError, match="holds weights of lkca_net, not of vdsr"):
+        load_weights("vdsr", materials.lkca_net)
+    save_network(create_model("vdsr", bands=3, scale=2), workplace / "vdsr.safetensors")
+    assert load_weights("vdsr", workplace / "vdsr.safetensors").model.bands == 3
+    assert load_weights("lkca_net", workplace / "vdsr.safetensors").model.bands == 3  # the default
+    network = load_custom("small_networks:doubling")
+    torch.save(network.state_dict(), workplace / "plain.pt")
+    loaded = load_weights("small_networks:doubling", workplace / "plain.pt")
+    assert loaded.metadata == {}
+    assert torch.equal(loaded.model.upsampler.weight, network.upsampler.weight)
+
+
+class Broken(nn.Module):
+    def __init__(self, answer) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, lr):
+        return self.answer(lr)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (lambda lr: lr, r"turns \[1, 3, 4, 4\] into \[1, 3, 4, 4\], not \[1, 3, 8, 8\]"),
+        (lambda lr: (lr, lr), "into tuple"),
+        (lambda lr: nn.Conv2d(5, 1, 1)(lr), r"does not run on a tile \[1, 3, 4, 4\] .*--bands"),
+        (lambda lr: lr.repeat(1, 1, 2, 2) / 0, "not finite"),
+    ],
+)
+def test_a_network_that_does_not_fit_is_refused_in_one_line(answer, reason):
+    with pytest.raises(ModelError, match=reason) as refusal:
+        check_fit(Broken(answer), torch.zeros(1, 3, 4, 4), 2)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_network_that_fits_passes():
+    check_fit(Broken(lambda lr: lr.repeat(1, 1, 2, 2)), torch.zeros(1, 3, 4, 4), 2)
+
+
+def test_threads_and_seed_are_set():
+    before = torch.get_num_threads()
+    try:
+        prepare_torch(Recipe(threads=2, seed=5))
+        assert torch.get_num_threads() == 2
+        drawn = torch.rand(3)
+        assert torch.equal(drawn, torch.rand(3, generator=torch.Generator().manual_seed(5)))
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("device", ["abacus", "cuda:99", "meta"])
+def test_a_device_that_is_not_there_is_refused(device):
+    with pytest.raises(OptionError, match=f"--device {device} cannot be used"):
+        prepare_torch(Recipe(device=device, threads=1))
