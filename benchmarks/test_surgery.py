@@ -72,8 +72,8 @@ def test_calibration(timed_once: Callable[..., None], zoo: Zoo) -> None:
     """Ranges of every layer by NNCF, the part of INT8 that grows with the number of tiles."""
     pytest.importorskip("nncf")
     from edgesr_export.int8.calibrate import calibrate
-    from edgesr_export.int8.flavour import CPU
     from edgesr_export.int8.layers import find_layers, prepare
+    from edgesr_export.int8.scheme import CPU
 
     model = prepare(load_model(zoo.file("dense", "rewritten")))
     layers = [layer for layer in find_layers(model) if not layer.fixed]

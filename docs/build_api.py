@@ -17,7 +17,7 @@ import pdoc.render
 from pdoc.render_helpers import to_html
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-PACKAGES = ("edgesr", "export", "jetson")
+PACKAGES = ("edgesr", "export/edgesr_export", "jetson/edgesr_jetson")
 _LITERAL = re.compile(r"^(.*?)\s*::$", re.M)
 _PRODUCT = re.compile(r"(?<=[\w)\]])\*(?=[\w(\[])")
 
@@ -27,7 +27,7 @@ def modules() -> list[str]:
     names = []
     for package in PACKAGES:
         for path in sorted((REPOSITORY / package).rglob("*.py")):
-            parts = path.relative_to(REPOSITORY).with_suffix("").parts
+            parts = path.relative_to((REPOSITORY / package).parent).with_suffix("").parts
             if parts[-1] == "__init__":
                 names.append(".".join(parts[:-1]))
             elif parts[-1] != "__main__" and "tests" not in parts:
@@ -58,6 +58,6 @@ def build(folder: Path, names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(REPOSITORY))
+    sys.path[:0] = [str(REPOSITORY / folder) for folder in (".", "export", "jetson")]
     build(REPOSITORY / "docs" / "api", modules())
     print("docs/api/index.html")

@@ -17,7 +17,7 @@ def tell(text: str) -> None:
 
 
 @contextmanager
-def stage(text: str) -> Iterator[None]:
+def timed_stage(text: str) -> Iterator[None]:
     """Say that a stage begins, and how long it took."""
     print(f"{text} ...", file=sys.stderr, flush=True)
     started = time.perf_counter()
@@ -28,7 +28,7 @@ def stage(text: str) -> Iterator[None]:
 def track(items: Sequence[T], text: str) -> Iterator[T]:
     """Iterate over ``items`` with a progress bar on stderr."""
     if not sys.stderr.isatty():
-        with stage(f"{text} ({len(items)})"):
+        with timed_stage(f"{text} ({len(items)})"):
             yield from items
         return
     from rich.console import Console

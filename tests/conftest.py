@@ -24,7 +24,7 @@ torch.set_num_threads(1)  # small tensors; more threads only wait for each other
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 SMALL_NETWORKS = '''
-"""Networks of a stranger, for --model small_networks:FUNCTION."""
+"""Third-party networks, for --model small_networks:FUNCTION."""
 
 import torch
 from torch import nn

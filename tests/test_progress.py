@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgesr.progress import stage, track
+from edgesr.progress import timed_stage, track
 
 
 @pytest.fixture
@@ -12,7 +12,7 @@ def clock(monkeypatch):
 
 
 def test_a_stage_says_that_it_begins_and_how_long_it_took(clock, capsys):
-    with stage("calibrate"):
+    with timed_stage("calibrate"):
         assert capsys.readouterr().err == "calibrate ...\n"
     written = capsys.readouterr()
     assert written.err == "calibrate: 2.5 s\n"
@@ -20,7 +20,7 @@ def test_a_stage_says_that_it_begins_and_how_long_it_took(clock, capsys):
 
 
 def test_a_stage_that_fails_is_not_said_to_be_over(capsys):
-    with pytest.raises(ValueError, match="no"), stage("calibrate"):
+    with pytest.raises(ValueError, match="no"), timed_stage("calibrate"):
         raise ValueError("no")
     assert capsys.readouterr().err == "calibrate ...\n"
 

@@ -277,8 +277,8 @@ STAGES = [
     ("edgesr.compress.pipeline:evaluate_bicubic", 1),
     ("edgesr.compress.pipeline:evaluate", 1),  # the teacher on the test region
     ("edgesr.compress.candidates:evaluate", 3),  # the second candidate
-    ("edgesr.compress.candidates:climb", 1),  # the teacher
-    ("edgesr.compress.candidates:compare", 2),  # the second candidate's file
+    ("edgesr.compress.timing_files:export_with_fallbacks", 1),  # the teacher
+    ("edgesr.compress.timing_files:compare", 2),  # the second candidate's file
     ("edgesr.compress.candidates:measure", 1),
     ("edgesr.compress.candidates:choose", 1),
     ("edgesr.distill.trainer:_Trainer._step", 1),  # epoch 1
@@ -292,7 +292,10 @@ STAGES = [
     ),  # the student: its weights are there, its graph is not
     ("edgesr.compress.pipeline:onnx_entry", 1),
     ("edgesr.deploy.variants:convert", 1),
-    ("edgesr.deploy.baselines:climb", 1),  # the models are there, their table is not
+    (
+        "edgesr.deploy.baselines:export_with_fallbacks",
+        1,
+    ),  # the models are there, their table is not
     ("edgesr.deploy.measure:measure", 1),
     ("edgesr.compress.pipeline:take_pictures", 1),
     ("edgesr.compress.pipeline:validate", 1),

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
+ROOTS = (REPOSITORY, REPOSITORY / "export", REPOSITORY / "jetson")
 KNOWN = ("home/.cache/matplotlib/fontlist", "home/.config/matplotlib", "tmp/torchinductor_")
 """What README says stays of matplotlib and of torch, beside the output."""
 
@@ -38,13 +39,15 @@ def test_the_watch_sees_compiled_code_children_names_and_files(watched):
     assert traces.files == {"home/.cache/id"}
 
 
-@pytest.mark.parametrize("package", ["edgesr", "export", "benchmarks", "edgesr_jetson.board"])
+@pytest.mark.parametrize(
+    "package", ["edgesr", "edgesr_export", "benchmarks", "edgesr_jetson.board"]
+)
 def test_onnxruntime_keeps_still_after_any_of_our_packages(package, watched, tmp_path):
     alone = watched("-c", "import onnxruntime")
     if not alone.files:
         pytest.skip("this ONNX Runtime keeps still by itself")
     shutil.rmtree(tmp_path / "around")
-    assert_clean(watched("-c", f"import {package}, onnxruntime", path=(REPOSITORY,)))
+    assert_clean(watched("-c", f"import {package}, onnxruntime", path=ROOTS))
 
 
 def assert_clean(traces, *outputs):
@@ -63,7 +66,7 @@ def assert_clean(traces, *outputs):
 @pytest.fixture
 def edgesr(materials, watched):
     """Run a command of edgesr, watched; it may import the network of the small job."""
-    return lambda *words: watched("-m", "edgesr", *words, path=(REPOSITORY, materials.folder))
+    return lambda *words: watched("-m", "edgesr", *words, path=(*ROOTS, materials.folder))
 
 
 @pytest.fixture

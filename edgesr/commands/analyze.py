@@ -11,7 +11,7 @@ from torch import nn
 
 from edgesr.errors import ModelError
 from edgesr.evaluation.cost import Cost, count
-from edgesr.loading.workload import open_job
+from edgesr.loading.workload import open_workload
 from edgesr.models import create_model, is_own
 from edgesr.outputs import check_outputs
 from edgesr.recipe.recipes import AnalyzeRecipe
@@ -77,16 +77,16 @@ def analyze(recipe: AnalyzeRecipe) -> Analysis:
     Raises:
         ModelError: the network has no learnable upsampler, or does not fit the data.
     """
-    job = open_job(recipe)
-    sites = require_sites(job.model, job.example())
+    workload = open_workload(recipe)
+    sites = require_sites(workload.model, workload.example())
     return Analysis(
-        name=job.network,
-        scale=job.scene.scale,
+        name=workload.network,
+        scale=workload.scene.scale,
         target=recipe.rank_target,
-        cost=count(job.model, tuple(job.example().shape)),
+        cost=count(workload.model, tuple(workload.example().shape)),
         sites=sites,
-        spectra={site.name: spectrum(job.model, site) for site in sites},
-        shares=_shares(job.model, job.scene.scale, tuple(job.example().shape)),
+        spectra={site.name: spectrum(workload.model, site) for site in sites},
+        shares=_shares(workload.model, workload.scene.scale, tuple(workload.example().shape)),
     )
 
 

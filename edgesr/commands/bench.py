@@ -15,10 +15,10 @@ from torch import nn
 
 from edgesr.deploy import Engine, Model
 from edgesr.deploy import stage as deployment
-from edgesr.deploy.stage import Made
+from edgesr.deploy.stage import Artifacts
 from edgesr.errors import OptionError
 from edgesr.loading.weights import load_network
-from edgesr.loading.workload import open_job
+from edgesr.loading.workload import open_workload
 from edgesr.recipe.recipes import CompressRecipe
 from edgesr.report import environment, read_report
 from edgesr.report.board_results import BoardResult
@@ -62,7 +62,7 @@ def bench(run: Path, *, tile: int | None = None, threads: int | None = None) -> 
         threads=threads or recipe.threads or os.cpu_count(),
     )
     made = _made(run, report)
-    job = open_job(recipe)
+    workload = open_workload(recipe)
     factory = recipe.model if ":" in recipe.model else None
     student = load_network(run / STUDENT, factory).model.eval()
     with tempfile.TemporaryDirectory() as scratch:
@@ -70,9 +70,9 @@ def bench(run: Path, *, tile: int | None = None, threads: int | None = None) -> 
             recipe,
             run,
             made,
-            job,
+            workload,
             student,
-            _baseline(report, job.model, job.example()),
+            _baseline(report, workload.model, workload.example()),
             Path(scratch),
         )
     return {
@@ -90,7 +90,7 @@ def _report(run: Path) -> dict[str, Any]:
     return report
 
 
-def _made(run: Path, report: Mapping[str, Any]) -> Made:
+def _made(run: Path, report: Mapping[str, Any]) -> Artifacts:
     table = report["deployment"]
     try:
         models = {entry["path"]: _model(entry) for entry in table["models"]}
@@ -98,7 +98,7 @@ def _made(run: Path, report: Mapping[str, Any]) -> Made:
     except ValueError as error:
         raise OptionError(f"{run} has a damaged {REPORT}: {error}; compress again") from error
     _require(run, [*models, *(engine.path for engine in engines)])
-    return Made(list(models.values()), engines, [])
+    return Artifacts(list(models.values()), engines, [])
 
 
 def _model(entry: Mapping[str, Any]) -> Model:
@@ -128,7 +128,7 @@ def _baseline(
         raise OptionError(f"{REPORT} does not list the paper's network among its candidates")
     candidate = Candidate("grouped", groups, settings, 0, 0)
     baseline, _ = candidate.perform(model, require_sites(model, example))
-    return {deployment.BASELINE: baseline.eval()}
+    return {deployment.PAPER: baseline.eval()}
 
 
 def render(found: Mapping[str, Any], boards: Sequence[BoardResult]) -> None:

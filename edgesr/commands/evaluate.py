@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgesr.evaluation.evaluate import evaluate, evaluate_bicubic
-from edgesr.loading.workload import open_job
+from edgesr.loading.workload import open_workload
 from edgesr.recipe.recipes import WeightsRecipe
 
 METRICS = {
@@ -24,13 +24,13 @@ def compare(recipe: WeightsRecipe, split: str) -> dict[str, Any]:
     Returns:
         ``data`` (the scene), ``weights``, ``split``, ``network`` and ``bicubic`` (six metrics).
     """
-    job = open_job(recipe)
+    workload = open_workload(recipe)
     return {
-        "data": job.scene.describe(),
-        "weights": job.weights,
+        "data": workload.scene.describe(),
+        "weights": workload.weights,
         "split": split,
-        "network": evaluate(job.model, job.scene, split),
-        "bicubic": evaluate_bicubic(job.scene, split),
+        "network": evaluate(workload.model, workload.scene, split),
+        "bicubic": evaluate_bicubic(workload.scene, split),
     }
 
 

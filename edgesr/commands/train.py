@@ -139,12 +139,12 @@ def _check_checkpoint(checkpoint: Path, *, overwrite: bool, resume: bool) -> Non
 
 
 def _new_network(recipe: TrainRecipe, scene: Scene) -> nn.Module:
-    wishes: dict[str, Any] = {"bands": len(scene.bands), "scale": scene.scale}
+    options: dict[str, Any] = {"bands": len(scene.bands), "scale": scene.scale}
     if recipe.model == "lkca_net":
-        wishes |= {"blocks": recipe.blocks, "groups": recipe.groups, "drop_path": recipe.drop_path}
+        options |= {"blocks": recipe.blocks, "groups": recipe.groups, "drop_path": recipe.drop_path}
     elif recipe.model == "dacn":
-        wishes |= {"variant": recipe.variant}
-    return create_model(recipe.model, **{k: v for k, v in wishes.items() if v is not None})
+        options |= {"variant": recipe.variant}
+    return create_model(recipe.model, **{k: v for k, v in options.items() if v is not None})
 
 
 def _extra_scenes(recipe: TrainRecipe, target: Scene) -> list[Scene]:

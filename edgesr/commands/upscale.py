@@ -17,7 +17,7 @@ from edgesr.evaluation.evaluate import check_tile, super_resolve
 from edgesr.loading.weights import Loaded, load_network
 from edgesr.loading.workload import LR_PATCH, check_fit, stored_bands
 from edgesr.outputs import check_outputs
-from edgesr.progress import stage
+from edgesr.progress import timed_stage
 
 _COPIES = 3  # of the result in float32: as the network gives it, in native numbers, masked
 
@@ -84,7 +84,7 @@ def upscale(cube: Cube, loaded: Loaded, tile: int | None = None) -> Cube:
     values[invalid] = values[~invalid].mean(axis=0)
     lr = torch.from_numpy(np.ascontiguousarray(normalisation.apply(values).transpose(2, 0, 1)))
     check_fit(loaded.model.eval(), lr[None, :, :LR_PATCH, :LR_PATCH], scale)
-    with stage(f"super-resolve {cube.name}"):
+    with timed_stage(f"super-resolve {cube.name}"):
         sr = super_resolve(loaded.model.eval(), lr, scale=scale, tile=tile)
     native = np.empty((*sr.shape[1:], len(sr)), dtype=np.float32)
     for row in range(len(native)):  # whole, the intermediate results would take four times as much

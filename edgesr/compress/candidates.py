@@ -18,8 +18,8 @@ from edgesr.errors import OptionError
 from edgesr.evaluation.cost import count
 from edgesr.evaluation.evaluate import evaluate
 from edgesr.evaluation.latency import in_torch, measure
-from edgesr.loading.workload import Job
-from edgesr.progress import stage, track
+from edgesr.loading.workload import Workload
+from edgesr.progress import timed_stage, track
 from edgesr.recipe.recipes import CompressRecipe
 from edgesr.run_folder import RunFolder
 from edgesr.surgery import (
@@ -39,10 +39,10 @@ REPEATS = 7
 
 
 @dataclass(frozen=True)
-class Surgeon:
+class CalibratedModel:
     """The network under the knife, with all that its candidates share."""
 
-    job: Job
+    workload: Workload
     sites: Sequence[Site]
     spectra: Mapping[str, Spectrum]
     moments: Mapping[str, Moments] | None
@@ -51,7 +51,7 @@ class Surgeon:
     def operate(self, candidate: Candidate) -> nn.Module:
         """Return the network after a candidate's surgery, in closed form."""
         student, _ = candidate.perform(
-            self.job.model, self.sites, self.moments, self.factorisations
+            self.workload.model, self.sites, self.moments, self.factorisations
         )
         return student.eval()
 
@@ -67,7 +67,7 @@ class Surgeon:
         }
 
 
-def plan(
+def enumerate_candidates(
     recipe: CompressRecipe, sites: Sequence[Site], spectra: Mapping[str, Spectrum]
 ) -> list[Candidate]:
     """List the surgeries that a recipe wants measured, largest first.
@@ -116,7 +116,7 @@ def _exactly(setting: int, offered: Any, option: str) -> list[Candidate]:
     return found
 
 
-def take(candidates: list[Candidate], recipe: CompressRecipe) -> Candidate:
+def select(candidates: list[Candidate], recipe: CompressRecipe) -> Candidate:
     """Take the fastest within the budget; a setting that was asked for has none to keep."""
     if recipe.is_forced:
         return choose(candidates, math.inf)
@@ -124,40 +124,48 @@ def take(candidates: list[Candidate], recipe: CompressRecipe) -> Candidate:
 
 
 def calibrate(
-    recipe: CompressRecipe, job: Job, sites: Sequence[Site], spectra: Mapping[str, Spectrum]
-) -> Surgeon:
+    recipe: CompressRecipe,
+    workload: Workload,
+    sites: Sequence[Site],
+    spectra: Mapping[str, Spectrum],
+) -> CalibratedModel:
     """Gather what the closed forms need of the training data, and decompose each site once."""
     moments = None
     if recipe.init == "data":
-        patches = shuffled_patches(job, recipe.seed)
-        moments = all_moments(job.model, sites, patches, CALIBRATION_WINDOWS)
+        patches = shuffled_patches(workload, recipe.seed)
+        moments = all_moments(workload.model, sites, patches, CALIBRATION_WINDOWS)
     shared = {
-        site.name: factorise(job.model, site, moments[site.name] if moments else None)
+        site.name: factorise(workload.model, site, moments[site.name] if moments else None)
         for site in sites
     }
-    return Surgeon(job, sites, spectra, moments, shared)
+    return CalibratedModel(workload, sites, spectra, moments, shared)
 
 
-def shuffled_patches(job: Job, seed: int) -> Iterator[Tensor]:
+def shuffled_patches(workload: Workload, seed: int) -> Iterator[Tensor]:
     """Every LR training patch [B, h, w] once, the scene well mixed."""
-    order = torch.randperm(len(job.scene.train), generator=torch.Generator().manual_seed(seed))
-    return (job.scene.pair(job.scene.train[index])[0] for index in order.tolist())
+    order = torch.randperm(len(workload.scene.train), generator=torch.Generator().manual_seed(seed))
+    return (workload.scene.pair(workload.scene.train[index])[0] for index in order.tolist())
 
 
-def lost(before: Mapping[str, float], student: nn.Module, job: Job) -> dict[str, float]:
+def quality_drop(
+    before: Mapping[str, float], student: nn.Module, workload: Workload
+) -> dict[str, float]:
     """What a student loses on validation: "psnr_drop" [dB] and "sam_drop" [degrees].
 
     ``before`` are the original's metrics there.
     """
-    after = evaluate(student, job.scene, "validation")
+    after = evaluate(student, workload.scene, "validation")
     return {
         "psnr_drop": before["mpsnr"] - after["mpsnr"],
         "sam_drop": after["sam"] - before["sam"],
     }
 
 
-def measured(
-    recipe: CompressRecipe, folder: RunFolder, surgeon: Surgeon, candidates: list[Candidate]
+def measure_candidates(
+    recipe: CompressRecipe,
+    folder: RunFolder,
+    calibrated: CalibratedModel,
+    candidates: list[Candidate],
 ) -> list[Candidate]:
     """Fill in the candidates' cost, drop on validation and latency; once a run."""
 
@@ -168,32 +176,32 @@ def measured(
         return complete and [(c.method, c.setting, c.settings) for c in found] == asked
 
     def compute() -> list[dict[str, Any]]:
-        job = surgeon.job
-        before = evaluate(job.model, job.scene, "validation")
-        tile = job.example(recipe.latency_tile)
+        workload = calibrated.workload
+        before = evaluate(workload.model, workload.scene, "validation")
+        tile = workload.example(recipe.latency_tile)
         threads = recipe.threads or torch.get_num_threads()
-        original = teacher_onnx(folder, tile, job.model)
+        original = teacher_onnx(folder, tile, workload.model)
         calls: dict[str, Callable[[], object]] = {}
         families: dict[tuple[str, ...], tuple[Path, nn.Module]] = {}
         for candidate in track(candidates, "measure candidates"):
-            student = surgeon.operate(candidate)
-            loss = lost(before, student, job)
+            student = calibrated.operate(candidate)
+            loss = quality_drop(before, student, workload)
             candidate.psnr_drop, candidate.sam_drop = loss["psnr_drop"], loss["sam_drop"]
-            cost = count(student, tuple(job.example().shape))
+            cost = count(student, tuple(workload.example().shape))
             candidate.params, candidate.macs = cost.params, cost.macs
             candidate.upsampler_params = cost.upsampler_params
-            groups = surgeon.groups(candidate)
+            groups = calibrated.groups(candidate)
             family = tuple(sorted(candidate.settings))  # groups change no graph, low ranks do once
             if original is None:
                 calls[candidate.label] = in_torch(student, tile)
                 continue
-            relative = (original, job.model) if groups else families.get(family)
+            relative = (original, workload.model) if groups else families.get(family)
             path = static_onnx(folder, tile, file_name(candidate), student, relative, groups)
             if not groups:
                 families.setdefault(family, (path, student))
             run = session(for_target(path, student, tile), threads)
             calls[candidate.label] = partial(run, tile.numpy())
-        with stage("time candidates"):
+        with timed_stage("time candidates"):
             timings = measure(calls, REPEATS)
         for candidate in candidates:
             candidate.latency_ms = timings[candidate.label].median_ms

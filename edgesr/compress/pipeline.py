@@ -13,7 +13,7 @@ from edgesr_export.runtime import session
 from edgesr_export.sizes import input_shape
 from torch import nn
 
-from edgesr.compress.candidates import calibrate, measured, plan
+from edgesr.compress.candidates import calibrate, enumerate_candidates, measure_candidates
 from edgesr.compress.pictures import take_pictures
 from edgesr.compress.students import check_search, make_students
 from edgesr.compress.training_config import student_config
@@ -21,8 +21,8 @@ from edgesr.deploy import PLAIN, REWRITTEN
 from edgesr.deploy import stage as deployment
 from edgesr.deploy.bundle import bundle_report
 from edgesr.deploy.inputs import write_network
-from edgesr.deploy.quality import Foreign
-from edgesr.deploy.stage import ALONE, BASELINE, TEACHER, Made
+from edgesr.deploy.quality import SessionModule
+from edgesr.deploy.stage import ALONE, PAPER, TEACHER, Artifacts
 from edgesr.distill.quantisation import quantisation_aware
 from edgesr.distill.trainer import TrainResult
 from edgesr.errors import ModelError, OptionError
@@ -30,8 +30,8 @@ from edgesr.evaluation.cost import count
 from edgesr.evaluation.evaluate import evaluate, evaluate_bicubic
 from edgesr.loading.standalone import write_loader
 from edgesr.loading.weights import has_header, load_custom, load_network, save_network
-from edgesr.loading.workload import Job, check_trains, files_read, fit, open_job
-from edgesr.progress import stage, tell
+from edgesr.loading.workload import Workload, check_trains, files_read, fit, open_workload
+from edgesr.progress import tell, timed_stage
 from edgesr.recipe.recipes import CompressRecipe
 from edgesr.report import SCHEMA_VERSION, environment, validate, validate_data
 from edgesr.report.entries import (
@@ -70,21 +70,21 @@ def run(
     inputs = [*files_read(recipe), *reads]
     folder = RunFolder(output, overwrite=overwrite, resume=resume, inputs=inputs)
     with folder.timed("open"):
-        job = open_job(recipe)
-        validate_data(job.scene.describe())
-        sites = require_sites(job.model, job.example())
+        workload = open_workload(recipe)
+        validate_data(workload.scene.describe())
+        sites = require_sites(workload.model, workload.example())
         if recipe.epochs:
-            check_trains(job.model, job.example())
-        guide = _open_guide(recipe, job)
+            check_trains(workload.model, workload.example())
+        teacher = _open_teacher(recipe, workload)
     with folder.timed("spectrum"):
-        spectra = {site.name: spectrum(job.model, site) for site in sites}
-        candidates = plan(recipe, sites, spectra)
+        spectra = {site.name: spectrum(workload.model, site) for site in sites}
+        candidates = enumerate_candidates(recipe, sites, spectra)
     try:
         folder.create(recipe)
         if resume and folder.is_complete:
             return folder.publish()
         try:
-            return _run(recipe, folder, job, sites, spectra, candidates, guide)
+            return _run(recipe, folder, workload, sites, spectra, candidates, teacher)
         except Exception as error:
             if isinstance(error, MemoryError) or hasattr(error, "exit_code"):
                 folder.fail(error)
@@ -96,43 +96,43 @@ def run(
 def _run(
     recipe: CompressRecipe,
     folder: RunFolder,
-    job: Job,
+    workload: Workload,
     sites: Sequence[Site],
     spectra: Mapping[str, Spectrum],
     candidates: list[Candidate],
-    guide: nn.Module,
+    teacher: nn.Module,
 ) -> dict[str, Any]:
-    with folder.timed("calibrate"), stage("calibrate on training patches"):
-        surgeon = calibrate(recipe, job, sites, spectra)
-    with folder.timed("baselines"), stage("measure teacher and bicubic"):
-        bicubic = evaluate_bicubic(job.scene)
-        original = evaluate(job.model, job.scene)
+    with folder.timed("calibrate"), timed_stage("calibrate on training patches"):
+        calibrated = calibrate(recipe, workload, sites, spectra)
+    with folder.timed("baselines"), timed_stage("measure teacher and bicubic"):
+        bicubic = evaluate_bicubic(workload.scene)
+        original = evaluate(workload.model, workload.scene)
     with folder.timed("candidates"):
-        candidates = measured(recipe, folder, surgeon, candidates)
-    students = make_students(recipe, folder, surgeon, candidates, guide)
+        candidates = measure_candidates(recipe, folder, calibrated, candidates)
+    students = make_students(recipe, folder, calibrated, candidates, teacher)
     student, training = students.student.model, students.student.training
     chosen = students.student.upsampler
-    others = {name: rival.model for name, rival in students.rivals.items()}
-    with folder.timed("export"), stage("export and verify"):
-        written = _export(recipe, folder, job, student, training)
+    others = {name: baseline.model for name, baseline in students.baselines.items()}
+    with folder.timed("export"), timed_stage("export and verify"):
+        written = _export(recipe, folder, workload, student, training)
     if "onnx" in written:
         with folder.timed("deploy"):
-            made = _make(recipe, folder, job, sites, student, guide)
+            made = _make(recipe, folder, workload, sites, student, teacher)
         with folder.timed("measure"):
             table, timings = deployment.measure(
-                recipe, folder.draft, made, job, student, others, folder.state("")
+                recipe, folder.draft, made, workload, student, others, folder.state("")
             )
-            profile = deployment.profile(recipe, folder.draft, made, job, folder.state(""))
+            profile = deployment.profile(recipe, folder.draft, made, workload, folder.state(""))
         written |= {"deployment": table, "profile": profile}
         timings["student"] = deployment.student_time(table)
     else:
-        made = Made([], [], [])
+        made = Artifacts([], [], [])
         with folder.timed("measure"):
-            timings = deployment.measure_in_torch(recipe, job, student, others)
-    with folder.timed("pictures"), stage("pictures of the test region"):
-        pictures = _pictures(folder, job, student, made)
+            timings = deployment.measure_in_torch(recipe, workload, student, others)
+    with folder.timed("pictures"), timed_stage("pictures of the test region"):
+        pictures = _pictures(folder, workload, student, made)
 
-    tile = job.example(recipe.latency_tile)
+    tile = workload.example(recipe.latency_tile)
     runtime = RUNTIME if "onnx" in written else IN_TORCH
 
     def latency(name: str) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def _run(
         )
 
     def network(model: nn.Module, name: str, metrics: Mapping[str, float]) -> dict[str, Any]:
-        cost = count(model, tuple(job.example().shape))
+        cost = count(model, tuple(workload.example().shape))
         return {
             **cost_entry(cost),
             "metrics": dict(metrics),
@@ -152,18 +152,18 @@ def _run(
         "schema_version": SCHEMA_VERSION,
         "created": datetime.now().astimezone().isoformat(timespec="seconds"),
         "folder": str(folder.path),
-        "data": job.scene.describe(),
+        "data": workload.scene.describe(),
         "environment": environment(recipe.device, torch.get_num_threads()),
         "bicubic": {"metrics": bicubic},
         "teacher": {
-            "model": job.network,
-            "weights": job.weights,
-            **network(job.model, f"{TEACHER} {REWRITTEN}", original),
+            "model": workload.network,
+            "weights": workload.weights,
+            **network(workload.model, f"{TEACHER} {REWRITTEN}", original),
         },
         "student": {
-            "model": job.network,
+            "model": workload.network,
             "weights": STUDENT,
-            **network(student, "student", evaluate(student, job.scene)),
+            **network(student, "student", evaluate(student, workload.scene)),
         },
         "sites": [site_entry(site) for site in sites],
         "spectrum": [spectrum_entry(name, spectra[name], recipe.rank_target) for name in spectra],
@@ -182,22 +182,24 @@ def _run(
     }
     if f"{TEACHER} {PLAIN}" in timings:
         report["teacher"]["naive_latency_ms"] = latency(f"{TEACHER} {PLAIN}")
-    rivals = {
+    baselines = {
         name: {
-            **network(rival.model, f"{name} {REWRITTEN}", evaluate(rival.model, job.scene)),
-            "distillation": distillation_entry(rival.training),
+            **network(
+                baseline.model, f"{name} {REWRITTEN}", evaluate(baseline.model, workload.scene)
+            ),
+            "distillation": distillation_entry(baseline.training),
         }
-        for name, rival in students.rivals.items()
+        for name, baseline in students.baselines.items()
     }
-    if BASELINE in rivals:
-        groups = students.rivals[BASELINE].upsampler.setting
-        report["paper_baseline"] = {"groups": groups, **rivals[BASELINE]}
+    if PAPER in baselines:
+        groups = students.baselines[PAPER].upsampler.setting
+        report["paper_baseline"] = {"groups": groups, **baselines[PAPER]}
     if students.search is not None:
         from edgesr.compress.search import search_entry
 
         report["search"] = search_entry(students.search, recipe)
-        surgery = pass_entry(students.rivals[ALONE].upsampler)
-        report["search"]["upsampler_alone"] = {**surgery, **rivals[ALONE]}
+        surgery = pass_entry(students.baselines[ALONE].upsampler)
+        report["search"]["upsampler_alone"] = {**surgery, **baselines[ALONE]}
     validate(report)
     write_page(report, pictures, folder.draft / PAGE)
     if recipe.bundle:
@@ -209,37 +211,41 @@ def _run(
     return report
 
 
-def _open_guide(recipe: CompressRecipe, job: Job) -> nn.Module:
+def _open_teacher(recipe: CompressRecipe, workload: Workload) -> nn.Module:
     """Open the network to distil from: the deeper one that was named, or the original."""
     if recipe.teacher is None:
-        return job.model
+        return workload.model
     factory = recipe.model if ":" in recipe.model else None
     path = Path(recipe.teacher)
     own = factory is None or has_header(path)
-    guide = load_network(path, factory).model if own else load_custom(str(factory), path)
+    teacher = load_network(path, factory).model if own else load_custom(str(factory), path)
     try:
-        fit(guide.eval(), job.example(), job.scene.scale)
+        fit(teacher.eval(), workload.example(), workload.scene.scale)
     except ModelError as error:
         raise ModelError(f"--teacher {recipe.teacher} does not fit: {error}") from error
-    return guide
+    return teacher
 
 
 def _export(
-    recipe: CompressRecipe, folder: RunFolder, job: Job, student: nn.Module, training: TrainResult
+    recipe: CompressRecipe,
+    folder: RunFolder,
+    workload: Workload,
+    student: nn.Module,
+    training: TrainResult,
 ) -> dict[str, Any]:
     """Write the student's files: ``onnx`` of the report, or ``not_exported`` and why."""
     save_network(
         student,
         folder.draft / STUDENT,
-        data=job.scene.describe(),
-        training={"teacher": job.weights, "best": training.best},
+        data=workload.scene.describe(),
+        training={"teacher": workload.weights, "best": training.best},
     )
     write_loader(student, folder.draft / LOADER, STUDENT)
     path = folder.draft / ONNX
     try:
         if not folder.state(f"{TEACHER}.onnx").is_file():
-            write_network(job.model, job, recipe.latency_tile, folder.state("again.onnx"))
-        found, agreement = write_network(student, job, recipe.latency_tile, path)
+            write_network(workload.model, workload, recipe.latency_tile, folder.state("again.onnx"))
+        found, agreement = write_network(student, workload, recipe.latency_tile, path)
     except ExportError as error:
         return {"not_exported": str(error)}
     return {"onnx": onnx_entry(path, found, agreement)}
@@ -248,47 +254,49 @@ def _export(
 def _make(
     recipe: CompressRecipe,
     folder: RunFolder,
-    job: Job,
+    workload: Workload,
     sites: Sequence[Site],
     student: nn.Module,
-    guide: nn.Module,
-) -> Made:
+    teacher: nn.Module,
+) -> Artifacts:
     """Write the models and engines; once a run."""
 
     def tune() -> Path:
-        with stage("fine-tune with quantisation simulated"):
+        with timed_stage("fine-tune with quantisation simulated"):
             tuned = quantisation_aware(
                 clone(student),
-                [job.scene],
+                [workload.scene],
                 student_config(recipe),
                 sites=sites,
-                teacher=guide,
+                teacher=teacher,
                 checkpoint=folder.state("qat.checkpoint"),
                 resume=True,
             )
         network, path = tuned.model.cpu().eval(), folder.state("qat.onnx")
-        write_network(network, job, recipe.latency_tile, path, like=folder.draft / ONNX)
+        write_network(network, workload, recipe.latency_tile, path, like=folder.draft / ONNX)
         return path
 
-    def written(made: Made) -> bool:
+    def written(made: Artifacts) -> bool:
         paths = [*(model.path for model in made.models), *(one.path for one in made.engines)]
         return all((folder.path / path).is_file() for path in paths)
 
     def compute() -> dict[str, Any]:
         source, tuner = folder.draft / ONNX, tune if recipe.qat else None
-        return deployment.make(recipe, folder.draft, source, job, tuner).to_dict()
+        return deployment.make(recipe, folder.draft, source, workload, tuner).to_dict()
 
-    made: Made = folder.remember("deployment", compute, Made, written)
+    made: Artifacts = folder.remember("deployment", compute, Artifacts, written)
     return made
 
 
-def _pictures(folder: RunFolder, job: Job, student: nn.Module, made: Made) -> Pictures:
+def _pictures(
+    folder: RunFolder, workload: Workload, student: nn.Module, made: Artifacts
+) -> Pictures:
     """Show the test region as each network makes it; int8 is the first that was made."""
-    networks: dict[str, nn.Module] = {"teacher": job.model, "student": student}
+    networks: dict[str, nn.Module] = {"teacher": workload.model, "student": student}
     for model in made.models:
         if model.precision == "int8":
             path = folder.draft / model.path
-            networks.setdefault("int8", Foreign(session(path), input_shape(path)))
-    pictures = take_pictures(job.scene, networks)
+            networks.setdefault("int8", SessionModule(session(path), input_shape(path)))
+    pictures = take_pictures(workload.scene, networks)
     pictures.save(folder.draft / PICTURES)
     return pictures

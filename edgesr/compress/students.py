@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from edgesr.compress.candidates import Surgeon, take
+from edgesr.compress.candidates import CalibratedModel, select
 from edgesr.compress.timing_files import file_name
 from edgesr.compress.training_config import student_config
-from edgesr.deploy.stage import ALONE, BASELINE
+from edgesr.deploy.stage import ALONE, PAPER
 from edgesr.distill.trainer import TrainResult, train
 from edgesr.errors import OptionError
-from edgesr.progress import stage
+from edgesr.progress import timed_stage
 from edgesr.recipe.recipes import CompressRecipe
 from edgesr.run_folder import RunFolder
 from edgesr.surgery import Candidate
@@ -46,12 +46,12 @@ class Students:
 
     Attributes:
         student: what the run is for.
-        rivals: by :data:`ALONE` (in a search) and :data:`BASELINE`.
+        baselines: by :data:`ALONE` (in a search) and :data:`PAPER`.
         search: None where the upsampler alone is made smaller.
     """
 
     student: Student
-    rivals: Mapping[str, Student] = field(default_factory=dict)
+    baselines: Mapping[str, Student] = field(default_factory=dict)
     search: Search | None = None
 
 
@@ -77,33 +77,33 @@ def check_search(recipe: CompressRecipe) -> None:
 def make_students(
     recipe: CompressRecipe,
     folder: RunFolder,
-    surgeon: Surgeon,
+    calibrated: CalibratedModel,
     candidates: Sequence[Candidate],
-    guide: nn.Module,
+    teacher: nn.Module,
 ) -> Students:
     """Choose among the measured surgeries, or search further; distil what is chosen.
 
     Args:
         recipe: the budget, and how to distil.
         folder: keeps checkpoints.
-        surgeon: the original network.
+        calibrated: the original network.
         candidates: measured surgeries on its upsampler.
-        guide: network to distil from.
+        teacher: network to distil from.
 
     Raises:
         OptionError: nothing keeps to the budget.
     """
-    alone = take(list(candidates), recipe)
+    alone = select(list(candidates), recipe)
 
     def distilled(candidate: Candidate) -> Student:
-        closed, name = surgeon.operate(candidate), file_name(candidate)
+        closed, name = calibrated.operate(candidate), file_name(candidate)
         plain = recipe.upsampler_alone
         return Student(
-            candidate, _distil(plain, folder, surgeon, closed, candidate.label, name, guide)
+            candidate, _distil(plain, folder, calibrated, closed, candidate.label, name, teacher)
         )
 
     found: Search | None = None
-    rivals: dict[str, Student] = {}
+    baselines: dict[str, Student] = {}
     with folder.timed("distil"):
         single = distilled(alone)
     student = single
@@ -111,16 +111,16 @@ def make_students(
         from edgesr.compress.search import require_quality, search
 
         with folder.timed("search"):
-            found, closed = search(recipe, folder, surgeon, candidates, alone, guide)
+            found, closed = search(recipe, folder, calibrated, candidates, alone, teacher)
             label = found.chosen.label
-            training = _distil(recipe, folder, surgeon, closed, label, "search", guide)
-            require_quality(found, recipe, training.model, surgeon.job)
-        student, rivals[ALONE] = Student(found.upsampler, training), single
+            training = _distil(recipe, folder, calibrated, closed, label, "search", teacher)
+            require_quality(found, recipe, training.model, calibrated.workload)
+        student, baselines[ALONE] = Student(found.upsampler, training), single
     baseline = next((c for c in candidates if _is_baseline(c, recipe)), None)
     if baseline is not None:
         with folder.timed("distil the paper's"):
-            rivals[BASELINE] = single if baseline is alone else distilled(baseline)
-    return Students(student, rivals, found)
+            baselines[PAPER] = single if baseline is alone else distilled(baseline)
+    return Students(student, baselines, found)
 
 
 def _is_baseline(candidate: Candidate, recipe: CompressRecipe) -> bool:
@@ -130,20 +130,20 @@ def _is_baseline(candidate: Candidate, recipe: CompressRecipe) -> bool:
 def _distil(
     recipe: CompressRecipe,
     folder: RunFolder,
-    surgeon: Surgeon,
+    calibrated: CalibratedModel,
     closed: nn.Module,
     label: str,
     name: str,
-    guide: nn.Module,
+    teacher: nn.Module,
 ) -> TrainResult:
     """Fine-tune a network; validation decides, so the closed form is the least that comes out."""
-    with stage(f"distil {label}"):
+    with timed_stage(f"distil {label}"):
         result = train(
             closed,
-            [surgeon.job.scene],
+            [calibrated.workload.scene],
             student_config(recipe),
-            teacher=guide,
-            sites=surgeon.sites,
+            teacher=teacher,
+            sites=calibrated.sites,
             checkpoint=folder.state(f"{name}.checkpoint"),
             resume=True,
         )

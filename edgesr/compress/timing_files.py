@@ -11,7 +11,7 @@ from edgesr_export.errors import ExportError
 from edgesr_export.model_file import load_model, write_model
 from edgesr_export.refill import refill
 from edgesr_export.rewrite import rewrite
-from edgesr_export.tracing import FIXED, climb, tracing
+from edgesr_export.tracing import FIXED, export_with_fallbacks, tracing
 from edgesr_export.verify import compare
 from torch import Tensor, nn
 
@@ -50,8 +50,8 @@ def static_onnx(
     if relative is None or not refill(
         relative[0], _arrays(relative[1]), _arrays(model), path, groups
     ):
-        rungs = tracing(first).rungs if first.is_file() else FIXED
-        climb(model, path, [tile], tile, rungs=rungs)
+        strategies = tracing(first).strategies if first.is_file() else FIXED
+        export_with_fallbacks(model, path, [tile], tile, strategies=strategies)
     return path
 
 

@@ -11,26 +11,26 @@
 What cannot be made here is listed with its reason; nothing is guessed.
 """
 
-from edgesr.deploy.baselines import PLAIN, REWRITTEN, export_rivals, open_rivals
+from edgesr.deploy.baselines import PLAIN, REWRITTEN, export_baselines, open_baselines
 from edgesr.deploy.engines import Engine, build_engines
 from edgesr.deploy.measure import measure_models, ratios
 from edgesr.deploy.quality import calibration_tiles, on_validation, reference_tiles
-from edgesr.deploy.variants import Absent, Limits, Maker, Model
+from edgesr.deploy.variants import Limits, Model, Skipped, VariantBuilder
 
 __all__ = [
     "PLAIN",
     "REWRITTEN",
-    "Absent",
     "Engine",
     "Limits",
-    "Maker",
     "Model",
+    "Skipped",
+    "VariantBuilder",
     "build_engines",
     "calibration_tiles",
-    "export_rivals",
+    "export_baselines",
     "measure_models",
     "on_validation",
-    "open_rivals",
+    "open_baselines",
     "ratios",
     "reference_tiles",
 ]

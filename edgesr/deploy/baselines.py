@@ -10,26 +10,26 @@ from pathlib import Path
 from edgesr_export.chain import convert
 from edgesr_export.errors import ExportError
 from edgesr_export.runtime import session
-from edgesr_export.tracing import LADDER, Rung, climb
+from edgesr_export.tracing import STRATEGIES, ExportStrategy, export_with_fallbacks
 from torch import Tensor, nn
 
-from edgesr.deploy.measure import Rival
+from edgesr.deploy.measure import Baseline
 
 PLAIN, REWRITTEN = "plain", "rewritten"
 OPENVINO = "plain, OpenVINO bf16"
 
 
-def rival_file(network: str, form: str) -> str:
+def baseline_file(network: str, form: str) -> str:
     """Name of the file of a network as it is, or rewritten."""
     return f"{network}-{form}.onnx"
 
 
-def export_rivals(
+def export_baselines(
     networks: Mapping[str, nn.Module],
     example: Tensor,
     folder: Path,
     tile: Tensor | None = None,
-    rungs: Sequence[Rung] = LADDER,
+    strategies: Sequence[ExportStrategy] = STRATEGIES,
 ) -> dict[str, Path]:
     """Write each network as torch exports it, and with every exact rewrite for the CPU.
 
@@ -38,7 +38,7 @@ def export_rivals(
         example: LR tile [1, B, h, w].
         folder: for the files.
         tile: LR tile [1, B, h, w] that will be timed; that of a file whose size cannot be free.
-        rungs: ways of export to try, of :mod:`edgesr_export.tracing`.
+        strategies: ways of export to try, of :mod:`edgesr_export.tracing`.
 
     Returns:
         Path by name, such as "teacher plain".
@@ -48,28 +48,30 @@ def export_rivals(
     """
     files = {}
     for name, network in networks.items():
-        plain = files[f"{name} {PLAIN}"] = folder / rival_file(name, PLAIN)
-        rewritten = files[f"{name} {REWRITTEN}"] = folder / rival_file(name, REWRITTEN)
+        plain = files[f"{name} {PLAIN}"] = folder / baseline_file(name, PLAIN)
+        rewritten = files[f"{name} {REWRITTEN}"] = folder / baseline_file(name, REWRITTEN)
         shown = example if tile is None else tile
-        climb(network, plain, [example], shown, rungs=rungs, rewrite=False)
+        export_with_fallbacks(
+            network, plain, [example], shown, strategies=strategies, rewrite=False
+        )
         convert(plain, rewritten, target="cpu", tiles=[shown.numpy()], overwrite=True)
     return files
 
 
-def open_rivals(files: Mapping[str, Path], threads: int, shape: Sequence[int]) -> list[Rival]:
+def open_baselines(files: Mapping[str, Path], threads: int, shape: Sequence[int]) -> list[Baseline]:
     """Load the files for the CPU; the first also in OpenVINO's bfloat16, where that works.
 
     Args:
-        files: of :func:`export_rivals`.
+        files: of :func:`export_baselines`.
         threads: of the runtimes.
         shape: [1, B, h, w] that will be timed; OpenVINO gains by knowing it.
     """
-    rivals = [Rival(name, session(path, threads)) for name, path in files.items()]
+    baselines = [Baseline(name, session(path, threads)) for name, path in files.items()]
     first, path = next(iter(files.items()))
     if find_spec("openvino") is not None:
         from edgesr_export.openvino import openvino_session
 
         name = first.replace(PLAIN, OPENVINO)
         with suppress(ExportError):  # a CPU without it
-            rivals.append(Rival(name, openvino_session(path, threads, "bfloat16", shape)))
-    return rivals
+            baselines.append(Baseline(name, openvino_session(path, threads, "bfloat16", shape)))
+    return baselines

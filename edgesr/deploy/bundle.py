@@ -17,7 +17,7 @@ from edgesr.errors import OptionError
 from edgesr.loading.weights import load_network
 from edgesr.loading.workload import files_read, open_scene
 from edgesr.outputs import check_folder, check_outputs
-from edgesr.progress import stage
+from edgesr.progress import timed_stage
 from edgesr.recipe.recipes import CompressRecipe
 from edgesr.report import read_report
 from edgesr.run_folder import ARCHIVE, BUNDLE, RECIPE, STUDENT, finished_report
@@ -85,7 +85,7 @@ def bundle_report(run: Path, report: dict[str, Any], *, overwrite: bool = False)
         answers = [student.model(tile).numpy() for tile in tiles]
     outputs = dict.fromkeys(files, answers)
     facts = _facts(run, report, models)
-    with stage("make the bundle"):
+    with timed_stage("make the bundle"):
         if "int8" in files:
             own = session(files["int8"])
             outputs["int8"] = [own(tile.numpy()) for tile in tiles]

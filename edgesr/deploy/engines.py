@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgesr_export.errors import ExportError
 
-from edgesr.deploy.variants import Absent, Model
+from edgesr.deploy.variants import Model, Skipped
 
 FOLDER = "engines"
 DEFAULT_CAPABILITY = "8.6"
@@ -46,7 +46,7 @@ class Engine:
 
 def build_engines(
     folder: Path, models: Sequence[Model], capability: str | None
-) -> tuple[list[Engine], list[Absent]]:
+) -> tuple[list[Engine], list[Skipped]]:
     """Build an engine of every model for TensorRT.
 
     Args:
@@ -68,13 +68,13 @@ def build_engines(
             "TensorRT is not installed: pip install 'edgesr[tensorrt]', or build on the board"
             " with edgesr bundle"
         )
-        return [], [Absent("TensorRT engines", why)]
+        return [], [Skipped("TensorRT engines", why)]
     engines, absent = [], []
     for model in wanted:
         try:
             engines.append(_build(folder, model, capability or _here()))
         except ExportError as error:
-            absent.append(Absent(f"a TensorRT engine in {model.precision}", str(error)))
+            absent.append(Skipped(f"a TensorRT engine in {model.precision}", str(error)))
     return engines, absent
 
 

@@ -5,21 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from edgesr_export.tracing import LADDER, Tracing, climb, tracing
+from edgesr_export.tracing import STRATEGIES, Tracing, export_with_fallbacks, tracing
 from edgesr_export.verify import Agreement
 from torch import Tensor, nn
 
-from edgesr.loading.workload import LR_PATCH, Job
+from edgesr.loading.workload import LR_PATCH, Workload
 
 
 def write_network(
-    module: nn.Module, job: Job, side: int, path: Path, like: Path | None = None
+    module: nn.Module, workload: Workload, side: int, path: Path, like: Path | None = None
 ) -> tuple[Tracing, Agreement]:
-    """Write a network as ONNX, of free size if possible; see :func:`edgesr_export.tracing.climb`.
+    """Write a network as ONNX, of free size if possible.
+
+    See :func:`edgesr_export.tracing.export_with_fallbacks`.
 
     Args:
         module: the network.
-        job: the scene.
+        workload: the scene.
         side: LR side that the file has where no size can be free.
         path: file to write.
         like: file of a relative of the network: begin with the way that served there.
@@ -27,27 +29,27 @@ def write_network(
     Raises:
         ExportError: there is no way.
     """
-    rungs = tracing(like).rungs if like else LADDER
-    return climb(
+    strategies = tracing(like).strategies if like else STRATEGIES
+    return export_with_fallbacks(
         module,
         path,
-        real_images(job, side),
-        job.example(side),
-        adversarial_images(len(job.scene.bands)),
-        rungs=rungs,
+        real_images(workload, side),
+        workload.example(side),
+        adversarial_images(len(workload.scene.bands)),
+        strategies=strategies,
     )
 
 
-def real_images(job: Job, side: int) -> list[Tensor]:
+def real_images(workload: Workload, side: int) -> list[Tensor]:
     """Return LR images [N, B, h, w] of the scene: a training tile, then other sizes and a batch."""
-    corner, tile = window_corner(job), job.example()
+    corner, tile = window_corner(workload), workload.example()
     odd = corner[:, :, : min(13, corner.shape[2]), : min(17, corner.shape[3])]
-    return [tile, corner, odd, torch.cat([tile, tile.flip(-1)]), job.example(side)]
+    return [tile, corner, odd, torch.cat([tile, tile.flip(-1)]), workload.example(side)]
 
 
-def window_corner(job: Job) -> Tensor:
+def window_corner(workload: Workload) -> Tensor:
     """Return a corner [1, B, h, w] of a test window: ONNX Runtime holds whole attention maps."""
-    lr, _ = job.scene.pair(job.scene.test[0])
+    lr, _ = workload.scene.pair(workload.scene.test[0])
     return lr[None, :, : 2 * LR_PATCH, : 2 * LR_PATCH]
 
 

@@ -23,7 +23,7 @@ from edgesr.deploy.quality import Network, on_test
 from edgesr.deploy.variants import Model
 from edgesr.evaluation.evaluate import inference
 from edgesr.evaluation.latency import Timing, measure
-from edgesr.progress import stage, track
+from edgesr.progress import timed_stage, track
 
 ONNX_RUNTIME = "ONNX Runtime, CPU"
 OPENVINO = "OpenVINO, CPU"
@@ -33,7 +33,7 @@ WARMUP = 2
 
 
 @dataclass(frozen=True)
-class Rival:
+class Baseline:
     """A network to time beside the models, such as the uncompressed one.
 
     Attributes:
@@ -66,7 +66,7 @@ def measure_models(
     inputs: Sequence[Tensor],
     tile: np.ndarray,
     threads: int,
-    rivals: Sequence[Rival] = (),
+    baselines: Sequence[Baseline] = (),
     repeats: int = 15,
 ) -> tuple[list[dict[str, Any]], dict[str, Timing]]:
     """Measure every model on every runtime that is here.
@@ -80,11 +80,11 @@ def measure_models(
         inputs: [N, B, h, w] to compare with ``student`` on; those that it takes are.
         tile: [1, B, h, w] to time.
         threads: threads of the CPU's runtimes.
-        rivals: networks to time in the same rounds.
+        baselines: networks to time in the same rounds.
         repeats: measured rounds.
 
     Returns:
-        Entries of ``deployment.models`` of the report, and the times of the rivals by name.
+        Entries of ``deployment.models`` of the report, and the times of the baselines by name.
     """
     shape = input_shape(folder / models[0].path)
     with inference(student):
@@ -92,8 +92,8 @@ def measure_models(
         answers = [(one.numpy(), student(one).numpy()) for one in taken]
     rows = [row for model in models for row in _rows(folder, model, engines, threads, tile.shape)]
     calls = {f"row {index}": row.timed for index, row in enumerate(rows) if row.timed}
-    calls |= {f"rival {rival.name}": rival.network for rival in rivals}
-    with stage("time models"):
+    calls |= {f"baseline {baseline.name}": baseline.network for baseline in baselines}
+    with timed_stage("time models"):
         timings = measure(
             {name: partial(call, tile) for name, call in calls.items()}, repeats, WARMUP
         )
@@ -101,7 +101,7 @@ def measure_models(
     for index, row in enumerate(track(rows, "measure models")):
         metrics, difference = on_test(row.judge, scene, shape), _difference(row.judge, answers)
         entries.append(_entry(folder, row, metrics, difference, timings.get(f"row {index}")))
-    return entries, {rival.name: timings[f"rival {rival.name}"] for rival in rivals}
+    return entries, {baseline.name: timings[f"baseline {baseline.name}"] for baseline in baselines}
 
 
 def ratios(pairs: Mapping[str, tuple[str, float, str, float]]) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ Network = Callable[[np.ndarray], np.ndarray]
 """From an image [N, B, h, w] to [N, B, h r, w r], such as a session of a runtime."""
 
 
-class Foreign(nn.Module):
+class SessionModule(nn.Module):
     """A network of another runtime in the place of a torch module.
 
     Attributes:
@@ -66,7 +66,7 @@ def on_validation(scene: Scene, shape: Shape = FREE) -> Callable[[Network], dict
     """
 
     def quality(network: Network) -> dict[str, float]:
-        foreign, scores = Foreign(network, shape), []
+        foreign, scores = SessionModule(network, shape), []
         for lr, hr in scene.pairs("validation"):
             sr = super_resolve(foreign, lr, scale=scene.scale, tile=ALWAYS_WHOLE)[None]
             scores.append((float(mpsnr(sr, hr[None])), float(sam(sr, hr[None]))))
@@ -78,4 +78,4 @@ def on_validation(scene: Scene, shape: Shape = FREE) -> Callable[[Network], dict
 
 def on_test(network: Network, scene: Scene, shape: Shape = FREE) -> dict[str, float]:
     """The six metrics of a network, which takes inputs of ``shape``, on the test region."""
-    return evaluate(Foreign(network, shape), scene, tile=ALWAYS_WHOLE)
+    return evaluate(SessionModule(network, shape), scene, tile=ALWAYS_WHOLE)

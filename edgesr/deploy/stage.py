@@ -18,37 +18,37 @@ from torch import Tensor, nn
 from edgesr.deploy import (
     PLAIN,
     REWRITTEN,
-    Absent,
     Engine,
     Limits,
-    Maker,
     Model,
+    Skipped,
+    VariantBuilder,
     build_engines,
     calibration_tiles,
-    export_rivals,
+    export_baselines,
     measure_models,
     on_validation,
-    open_rivals,
+    open_baselines,
     ratios,
 )
-from edgesr.deploy.baselines import OPENVINO, rival_file
+from edgesr.deploy.baselines import OPENVINO, baseline_file
 from edgesr.deploy.inputs import adversarial_images, window_corner
 from edgesr.deploy.measure import ONNX_RUNTIME
 from edgesr.errors import OptionError
 from edgesr.evaluation.latency import Timing, in_torch
 from edgesr.evaluation.latency import measure as time_calls
-from edgesr.loading.workload import Job
-from edgesr.progress import stage
+from edgesr.loading.workload import Workload
+from edgesr.progress import timed_stage
 from edgesr.recipe.recipes import CompressRecipe
 
 DEFAULT_SAM_DROP = 0.05  # degrees that int8 may lose where the recipe sets no limit
 REPEATS = 15
 PROFILED = 5
-TEACHER, BASELINE, ALONE = "teacher", "paper's", "upsampler alone"
+TEACHER, PAPER, ALONE = "teacher", "paper's", "upsampler alone"
 
 
 @dataclass(frozen=True)
-class Made:
+class Artifacts:
     """What the stage wrote.
 
     Attributes:
@@ -59,7 +59,7 @@ class Made:
 
     models: list[Model]
     engines: list[Engine]
-    absent: list[Absent]
+    absent: list[Skipped]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as JSON has them."""
@@ -70,16 +70,16 @@ def make(
     recipe: CompressRecipe,
     folder: Path,
     source: Path,
-    job: Job,
+    workload: Workload,
     tune: Callable[[], Path] | None = None,
-) -> Made:
+) -> Artifacts:
     """Write the student for every target and precision, and engines where TensorRT is.
 
     Args:
         recipe: precisions, limits and threads.
         folder: of the run.
         source: the student's float32 ONNX file.
-        job: the scene.
+        workload: the scene.
         tune: fine-tunes the student with quantisation simulated and returns its float32 ONNX file;
             called where the limits leave layers out of int8. None leaves it so.
 
@@ -87,20 +87,22 @@ def make(
         ExportError: a model that differs from the one before, or that TensorRT refuses.
     """
     shape = input_shape(source)
-    maker = Maker(
+    builder = VariantBuilder(
         folder,
-        calibration_tiles(job.scene, shape),
-        on_validation(job.scene, shape),
+        calibration_tiles(workload.scene, shape),
+        on_validation(workload.scene, shape),
         int8_limits(recipe),
         _threads(recipe),
-        job.example(recipe.latency_tile).numpy(),
+        workload.example(recipe.latency_tile).numpy(),
     )
-    models, absent = maker.make_all(source, recipe.targets.split(","), recipe.precisions.split(","))
+    models, absent = builder.make_all(
+        source, recipe.targets.split(","), recipe.precisions.split(",")
+    )
     if tune is not None and any(_left_out(model) for model in models):
-        models = _tuned(maker, models, source, tune())
-    with stage("TensorRT engines"):
+        models = _tuned(builder, models, source, tune())
+    with timed_stage("TensorRT engines"):
         engines, missing = build_engines(folder, models, recipe.compute_capability)
-    return Made(models, engines, absent + missing)
+    return Artifacts(models, engines, absent + missing)
 
 
 def int8_limits(recipe: CompressRecipe) -> Limits:
@@ -113,25 +115,25 @@ def _left_out(model: Model) -> bool:
     return any(layer["reason"].startswith("left out") for layer in model.layers)
 
 
-def _tuned(maker: Maker, models: list[Model], plain: Path, tuned: Path) -> list[Model]:
+def _tuned(builder: VariantBuilder, models: list[Model], plain: Path, tuned: Path) -> list[Model]:
     """Make int8 again of fine-tuned weights; keep what then has more layers in int8.
 
     The limits hold against the network before it was tuned.
     """
-    before, after = (maker.evaluate(session(path, maker.threads)) for path in (plain, tuned))
+    before, after = (builder.evaluate(session(path, builder.threads)) for path in (plain, tuned))
     lost = before["mpsnr"] - after["mpsnr"], after["sam"] - before["sam"]
-    limits = Limits(maker.limits.psnr - lost[0], maker.limits.sam - lost[1])
+    limits = Limits(builder.limits.psnr - lost[0], builder.limits.sam - lost[1])
     if min(limits.psnr, limits.sam) < 0:
         return models
-    maker = replace(maker, limits=limits)
+    builder = replace(builder, limits=limits)
     kept = []
     for model in models:
         if not _left_out(model):
             kept.append(model)
             continue
-        path = maker.folder / model.path
+        path = builder.folder / model.path
         content = path.read_bytes()
-        again = maker.make(tuned, model.target, model.precision)
+        again = builder.make(tuned, model.target, model.precision)
         if again is not None and again.counts.get("int8", 0) > model.counts.get("int8", 0):
             kept.append(replace(again, tuned=True))
         else:
@@ -143,8 +145,8 @@ def _tuned(maker: Maker, models: list[Model], plain: Path, tuned: Path) -> list[
 def measure(
     recipe: CompressRecipe,
     folder: Path,
-    made: Made,
-    job: Job,
+    made: Artifacts,
+    workload: Workload,
     student: nn.Module,
     others: Mapping[str, nn.Module],
     scratch: Path,
@@ -155,32 +157,32 @@ def measure(
         recipe: tile and threads.
         folder: of the run.
         made: what to measure.
-        job: the scene and the uncompressed network.
+        workload: the scene and the uncompressed network.
         student: the network that the models must equal.
-        others: by name, such as :data:`BASELINE`, the paper's grouped network.
+        others: by name, such as :data:`PAPER`, the paper's grouped network.
         scratch: folder for files that are needed meanwhile.
 
     Returns:
-        ``deployment`` of the report, and the times of the rivals and of the student by name.
+        ``deployment`` of the report, and the times of the baselines and of the student by name.
     """
-    networks = {TEACHER: job.model, **others}
-    tile = job.example(recipe.latency_tile)
+    networks = {TEACHER: workload.model, **others}
+    tile = workload.example(recipe.latency_tile)
     first = folder / made.models[0].path
     _check_tile(recipe.latency_tile, input_shape(first))
-    with stage("export what they are compared with"):
-        rungs = tracing(first).rungs
-        files = export_rivals(networks, job.example(), scratch, tile, rungs)
+    with timed_stage("export what they are compared with"):
+        strategies = tracing(first).strategies
+        files = export_baselines(networks, workload.example(), scratch, tile, strategies)
     threads = _threads(recipe)
     entries, timings = measure_models(
         folder,
         made.models,
         made.engines,
         student,
-        job.scene,
-        verification_inputs(job),
+        workload.scene,
+        verification_inputs(workload),
         tile.numpy(),
         threads,
-        open_rivals(files, threads, tile.shape),
+        open_baselines(files, threads, tile.shape),
         REPEATS,
     )
     deployment = {
@@ -196,13 +198,15 @@ def measure(
 
 
 def measure_in_torch(
-    recipe: CompressRecipe, job: Job, student: nn.Module, others: Mapping[str, nn.Module]
+    recipe: CompressRecipe, workload: Workload, student: nn.Module, others: Mapping[str, nn.Module]
 ) -> dict[str, Timing]:
     """Time networks that cannot be exported, in turn, in PyTorch; names as :func:`measure` has."""
-    tile = job.example(recipe.latency_tile)
-    networks = {f"{name} {REWRITTEN}": one for name, one in {TEACHER: job.model, **others}.items()}
+    tile = workload.example(recipe.latency_tile)
+    networks = {
+        f"{name} {REWRITTEN}": one for name, one in {TEACHER: workload.model, **others}.items()
+    }
     networks["student"] = student
-    with stage("time networks in PyTorch"):
+    with timed_stage("time networks in PyTorch"):
         return time_calls(
             {name: in_torch(network, tile) for name, network in networks.items()}, REPEATS
         )
@@ -221,13 +225,13 @@ def _ratios(
     entries: Sequence[Mapping[str, Any]], timings: Mapping[str, Timing]
 ) -> list[dict[str, Any]]:
     """How much faster: by exact rewrites alone, and by everything together."""
-    rivals = {name: timing.median_ms for name, timing in timings.items()}
+    baselines = {name: timing.median_ms for name, timing in timings.items()}
     pairs = {}
-    for network in (TEACHER, BASELINE):
+    for network in (TEACHER, PAPER):
         plain, rewritten = f"{network} {PLAIN}", f"{network} {REWRITTEN}"
-        if plain in rivals:
+        if plain in baselines:
             name = f"exact rewrites, {network} network"
-            pairs[name] = (plain, rivals[plain], rewritten, rivals[rewritten])
+            pairs[name] = (plain, baselines[plain], rewritten, baselines[rewritten])
     timed = {
         f"student {entry['precision']}, {entry['runtime']}": entry["latency_ms"]["median"]
         for entry in entries
@@ -237,15 +241,15 @@ def _ratios(
     plain, naive = f"{TEACHER} {PLAIN}", f"{TEACHER} {OPENVINO}"
     for name in timed:
         if ONNX_RUNTIME in name and any(kind in name for kind in ("fp32", "int8")):
-            pairs[name] = (plain, rivals[plain], name, timed[name])
-    pairs.setdefault(best, (plain, rivals[plain], best, timed[best]))
-    if naive in rivals:
-        pairs["against OpenVINO bf16"] = (naive, rivals[naive], best, timed[best])
+            pairs[name] = (plain, baselines[plain], name, timed[name])
+    pairs.setdefault(best, (plain, baselines[plain], best, timed[best]))
+    if naive in baselines:
+        pairs["against OpenVINO bf16"] = (naive, baselines[naive], best, timed[best])
     return ratios(pairs)
 
 
 def profile(
-    recipe: CompressRecipe, folder: Path, made: Made, job: Job, scratch: Path
+    recipe: CompressRecipe, folder: Path, made: Artifacts, workload: Workload, scratch: Path
 ) -> dict[str, Any]:
     """Return where the time of a call goes, layer by layer: ``profile`` of the report.
 
@@ -253,17 +257,17 @@ def profile(
         recipe: tile and threads.
         folder: of the run.
         made: whose models for the CPU are profiled.
-        job: the scene.
+        workload: the scene.
         scratch: where :func:`measure` has left the uncompressed network.
     """
-    tile = job.example(recipe.latency_tile).numpy()
-    files = {TEACHER: scratch / rival_file(TEACHER, PLAIN)}
+    tile = workload.example(recipe.latency_tile).numpy()
+    files = {TEACHER: scratch / baseline_file(TEACHER, PLAIN)}
     files |= {
         {"fp32": "student"}.get(model.precision, model.precision): folder / model.path
         for model in made.models
         if model.target == "cpu" and model.precision in ("fp32", "int8")
     }
-    with stage("profile"):
+    with timed_stage("profile"):
         networks = [
             {
                 "name": name,
@@ -291,9 +295,9 @@ def student_time(deployment: Mapping[str, Any]) -> Timing:
     return Timing(found["median"], found["p95"], math.nan, deployment["repeats"])
 
 
-def verification_inputs(job: Job) -> list[Tensor]:
+def verification_inputs(workload: Workload) -> list[Tensor]:
     """Return real and adversarial LR inputs: a test window, zeros, ones, a step, odd noise."""
-    return [window_corner(job), *adversarial_images(len(job.scene.bands)).values()]
+    return [window_corner(workload), *adversarial_images(len(workload.scene.bands)).values()]
 
 
 def _threads(recipe: CompressRecipe) -> int:

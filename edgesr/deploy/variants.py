@@ -15,7 +15,7 @@ from edgesr_export.chain import Chain, convert
 from edgesr_export.errors import ExportError
 from edgesr_export.model_file import load_model
 
-from edgesr.progress import stage
+from edgesr.progress import timed_stage
 
 if TYPE_CHECKING:
     from edgesr_export.int8 import QuantisationResult
@@ -76,7 +76,7 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Absent:
+class Skipped:
     """Something that could not be made here, and why."""
 
     what: str
@@ -84,7 +84,7 @@ class Absent:
 
 
 @dataclass(frozen=True)
-class Maker:
+class VariantBuilder:
     """Makes models of a network, all on the same tiles and within the same limits.
 
     Attributes:
@@ -105,7 +105,7 @@ class Maker:
 
     def make_all(
         self, source: Path, targets: Sequence[str], precisions: Sequence[str]
-    ) -> tuple[list[Model], list[Absent]]:
+    ) -> tuple[list[Model], list[Skipped]]:
         """Write the network of ``source`` for every target, in each precision that it takes.
 
         Args:
@@ -121,7 +121,7 @@ class Maker:
             ExportError: not even float32 for the CPU can be made.
         """
         made: list[Model] = []
-        absent: list[Absent] = []
+        absent: list[Skipped] = []
         for target in targets:
             for precision in (name for name in PRECISIONS[target] if name in precisions):
                 why, model = _missing(target, precision), None
@@ -132,7 +132,7 @@ class Maker:
                         raise
                     why = str(error)
                 if model is None:
-                    absent.append(Absent(f"{precision} for {target}", why or NONE_WITHIN))
+                    absent.append(Skipped(f"{precision} for {target}", why or NONE_WITHIN))
                 else:
                     made.append(model)
         return made, absent
@@ -148,7 +148,7 @@ class Maker:
         path.parent.mkdir(exist_ok=True)
         results: list[QuantisationResult] = []
         try:
-            with stage(f"{precision} for {target}"):
+            with timed_stage(f"{precision} for {target}"):
                 chain = convert(
                     source,
                     path,
@@ -166,7 +166,7 @@ class Maker:
         return _described(chain, str(path.relative_to(self.folder)), results)
 
     def _quantise(
-        self, results: list[QuantisationResult], source: Path, path: Path, flavour: str
+        self, results: list[QuantisationResult], source: Path, path: Path, scheme: str
     ) -> object:
         from edgesr_export.int8 import quantize
 
@@ -174,7 +174,7 @@ class Maker:
             source,
             path,
             self.tiles,
-            target=flavour,
+            target=scheme,
             evaluate=self.evaluate,
             max_psnr_drop=self.limits.psnr,
             max_sam_drop=self.limits.sam,

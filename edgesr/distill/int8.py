@@ -28,8 +28,8 @@ from functools import partial
 from typing import Any
 
 import torch
-from edgesr_export.int8.flavour import TENSORRT
 from edgesr_export.int8.layers import Layer
+from edgesr_export.int8.scheme import TENSORRT
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 

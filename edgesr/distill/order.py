@@ -11,7 +11,7 @@ from edgesr.models import is_own
 def quick_order(model: nn.Module) -> torch.memory_format:
     """Channels last, where that is sure to work.
 
-    A stranger's network may call ``view`` on what a convolution gives it, and weights of five axes
+    A third-party network may call ``view`` on what a convolution gives it, and weights of five axes
     have an order of their own.
     """
     flat = all(weight.ndim <= 4 for weight in model.parameters())

@@ -1,4 +1,4 @@
-"""The tensors of a network's state; what else a stranger's network keeps there stays its own."""
+"""The tensors of a network's state; what else a third-party network keeps there stays its own."""
 
 from __future__ import annotations
 

@@ -335,7 +335,7 @@ class _Trainer:
 
 def _core(model: nn.Module) -> nn.Module:
     """The network that runs on one group of bands, where the model splits its bands."""
-    if factory_of(model) is not None:  # a stranger's ``core`` and ``split`` may mean anything
+    if factory_of(model) is not None:  # a third-party ``core`` and ``split`` may mean anything
         return model
     core = getattr(model, "core", None)
     return core if isinstance(core, nn.Module) and hasattr(model, "split") else model

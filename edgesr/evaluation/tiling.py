@@ -95,7 +95,7 @@ class _Alive(TorchDispatchMode):
         self._weights = {
             value.untyped_storage().data_ptr()
             for value in model.state_dict().values()
-            if isinstance(value, Tensor)  # a stranger's state may hold more
+            if isinstance(value, Tensor)  # a third-party state may hold more
         }
         self._held: dict[int, tuple[StorageWeakRef, int]] = {}
 

@@ -67,7 +67,7 @@ def _state_dict(content: Any) -> dict[str, Any] | None:
 
 
 def renamed(state: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the keys of a stranger's checkpoint the names that the network has for them.
+    """Give the keys of a third-party checkpoint the names that the network has for them.
 
     Args:
         state: what :func:`read_checkpoint` found.

@@ -13,7 +13,7 @@ from torch import nn
 
 from edgesr.errors import ModelError, brief
 
-_RECORD = "edgesr_factory"  # an attribute that no stranger's class has
+_RECORD = "edgesr_factory"  # an attribute that no third-party class has
 _SINGLE = {
     **dict.fromkeys((torch.float16, torch.bfloat16, torch.float64), torch.float32),
     **dict.fromkeys((torch.complex32, torch.complex128), torch.complex64),

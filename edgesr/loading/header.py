@@ -55,7 +55,7 @@ def parse_header(text: str, path: Path, tensors: Mapping[str, Tensor]) -> dict[s
             f"{path} has format {version}, this version reads up to {FORMAT}; update edgesr"
         )
     header = {**{key: kind() for key, kind in _EMPTY.items()}, **header}
-    fault = find_fault("edgesr", "header.schema.json", header, strict=True)
+    fault = find_fault("edgesr.loading", "header.schema.json", header, strict=True)
     if fault is not None:
         _refuse(path, fault.place, fault.reason)
     _check_size(header, path, tensors)

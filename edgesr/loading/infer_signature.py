@@ -139,7 +139,7 @@ def _attempt(model: nn.Module, call: Call, tile: Tensor, scale: int | None) -> C
     image, further = call.arguments(given)
     try:
         result = model(image, **further)
-    except Exception as error:  # a stranger's code may raise anything
+    except Exception as error:  # a third-party code may raise anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
         return _Failure(reason, isinstance(error, TypeError))
     images = [

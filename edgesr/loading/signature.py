@@ -1,4 +1,4 @@
-"""How a stranger's network is called, and the network that hides it behind ``model(x)``.
+"""How a third-party network is called, and the network that hides it behind ``model(x)``.
 
 A *call* says what a network takes beside the image, in which layout, at which sizes, and which of
 its outputs is the image. :func:`edgesr.loading.infer_signature.find_call` finds it; :func:`adapt`
@@ -27,7 +27,7 @@ SCALE_KINDS: dict[str, Callable[[Tensor, int], Any]] = {
 }
 KINDS = (*SCALE_KINDS, BICUBIC)
 
-_RECORD = "edgesr_call"  # an attribute that no stranger's class has
+_RECORD = "edgesr_call"  # an attribute that no third-party class has
 
 
 @dataclass(frozen=True)

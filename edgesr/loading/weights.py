@@ -3,7 +3,7 @@
 The header key ``edgesr`` holds JSON: ``format``, ``model`` and ``config`` (arguments of
 :func:`edgesr.models.create_model`), ``surgery`` (structural changes, in order), ``data`` (what the
 network was trained on: bands, wavelengths, normalisation, degradation), ``training`` and, for
-networks of strangers, ``call`` (how they are called, see :mod:`edgesr.loading.signature`),
+third-party networks, ``call`` (how they are called, see :mod:`edgesr.loading.signature`),
 ``complex`` (keys whose last axis is real and imaginary part) and ``extra_state`` (state that is no
 tensor). A network is rebuilt from its file alone, and no file is ever able to run code; what a
 header may say is in ``header.schema.json``, and is checked before anything is built.
@@ -36,7 +36,7 @@ from edgesr.surgery.structure import skeleton
 
 HEADER_KEY = "edgesr"
 _NO_COPY = (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError)
-"""What a stranger's network raises that cannot be copied, or not without its numbers."""
+"""What a third-party network raises that cannot be copied, or not without its numbers."""
 
 
 @dataclass(frozen=True)
@@ -317,7 +317,7 @@ def _fill(model: nn.Module, tensors: Mapping[str, Any], path: Path) -> None:
     _require_fit(model, tensors, path)
     try:
         model.load_state_dict({**model.state_dict(), **tensors})
-    except Exception as error:  # a stranger's set_extra_state may raise anything
+    except Exception as error:  # a third-party set_extra_state may raise anything
         raise ModelError(
             f"{path} does not fit the network {type(model).__name__} ({brief(error)}); use the "
             "weights of this very network"

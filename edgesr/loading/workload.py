@@ -30,7 +30,7 @@ LR_PATCH = 16  # LR side of a training patch: 64 / 4 and 128 / 8, as LKCA-Net wa
 
 
 @dataclass(frozen=True)
-class Job:
+class Workload:
     """A scene, a network that fits it, its name, and what its weights file says of itself."""
 
     scene: Scene
@@ -51,7 +51,7 @@ def scene_example(scene: Scene, side: int = LR_PATCH) -> Tensor:
     return lr.repeat(repeats)[None, :, :side, :side].contiguous()
 
 
-def open_job(recipe: WeightsRecipe) -> Job:
+def open_workload(recipe: WeightsRecipe) -> Workload:
     """Load the network and the scene that a recipe names.
 
     Raises:
@@ -63,14 +63,14 @@ def open_job(recipe: WeightsRecipe) -> Job:
     model, metadata, weights = _open_network(recipe)
     scene = open_scene(recipe, metadata.get("data", {}), scale_of(model))
     name = str(metadata.get("model", recipe.model))
-    job = Job(scene, model.eval(), metadata, weights, name)
-    fit(model, job.example(), scene.scale)
+    workload = Workload(scene, model.eval(), metadata, weights, name)
+    fit(model, workload.example(), scene.scale)
     if is_own(model):
-        return job
-    plain, changes = make_plain(model, job.example())
+        return workload
+    plain, changes = make_plain(model, workload.example())
     if changes:
         tell(f"{len(changes)} of the network's own convolutions became layers that can shrink")
-    return replace(job, model=plain)
+    return replace(workload, model=plain)
 
 
 def files_read(recipe: Recipe) -> list[Path]:
@@ -85,7 +85,7 @@ def files_read(recipe: Recipe) -> list[Path]:
 
 
 def scale_of(model: nn.Module) -> int | Callable[[Tensor], int]:
-    """Return a network's magnification; a stranger's is a function that finds it on an LR tile."""
+    """Return a network's magnification; of a third-party one, a function of an LR tile."""
     if is_own(model):
         return int(model.scale)  # type: ignore[arg-type]
     call = call_of(model)
@@ -135,7 +135,7 @@ def open_scene(
 
 def _divide(recipe: Recipe, stored: Mapping[str, Any], cube: Cube, scale: int) -> Scene:
     known_bands = stored_bands(stored, cube.bands)
-    wishes: dict[str, Any] = {
+    options: dict[str, Any] = {
         "bands": recipe.bands or (known_bands and format_bands(known_bands)),
         "normalisation": recipe.normalisation or stored.get("normalisation", {}).get("mode"),
         "degradation": recipe.degradation or stored.get("degradation"),
@@ -146,7 +146,7 @@ def _divide(recipe: Recipe, stored: Mapping[str, Any], cube: Cube, scale: int) -
         scale=scale,
         protocol=recipe.protocol or _default_protocol(recipe.data, cube, stored),
         seed=recipe.seed,
-        **{name: wish for name, wish in wishes.items() if wish is not None},
+        **{name: wish for name, wish in options.items() if wish is not None},
     )
     if "normalisation" in stored and not (recipe.normalisation or recipe.bands):
         scene = replace(scene, normalisation=Normalisation.from_dict(stored["normalisation"]))
@@ -262,7 +262,7 @@ def check_fit(model: nn.Module, example: Tensor, scale: int) -> None:
     received = list(example.shape)
     try:
         output = model(example)
-    except Exception as error:  # a stranger's code may raise anything
+    except Exception as error:  # a third-party code may raise anything
         reason = " ".join(str(error).split())[:160]
         raise ModelError(
             f"the network does not run on a tile {received} of this data ({reason}); check"
@@ -282,7 +282,7 @@ def check_fit(model: nn.Module, example: Tensor, scale: int) -> None:
 
 
 def check_trains(model: nn.Module, example: Tensor) -> None:
-    """Refuse a stranger's network that cannot be trained; a copy of it runs once in training mode.
+    """Refuse a third-party network that cannot be trained; a copy of it runs once in training mode.
 
     Args:
         model: a network that :func:`fit` has passed.
@@ -299,7 +299,7 @@ def check_trains(model: nn.Module, example: Tensor) -> None:
     trained = clone(model).train().requires_grad_()
     try:
         output = trained(torch.cat([example, example.flip(-1)]))
-    except Exception as error:  # a stranger's code may raise anything
+    except Exception as error:  # a third-party code may raise anything
         raise ModelError(f"the network does not run in training mode ({brief(error)})") from error
     if not isinstance(output, Tensor) or output.shape[1:] != expected:
         shape = [1, *output.shape[1:]] if isinstance(output, Tensor) else type(output).__name__

@@ -44,7 +44,7 @@ def is_own(model: nn.Module) -> bool:
     """Whether a registered builder made ``model``.
 
     Only then are its ``name``, ``config``, ``scale`` and ``bands`` what this module says: in a
-    stranger's network they may mean anything.
+    third-party network they may mean anything.
     """
     rooms = {builder.__module__ for builder in _builders.values()}
     return type(model).__module__ in rooms and getattr(model, "name", None) in _builders

@@ -62,5 +62,5 @@ def _compared(row: dict[str, Any], seed: int) -> Trial | None:
 
 def experiment(name: str, seeds: Iterable[int]) -> Experiment:
     """Return a table of the paper with the trials of its rows."""
-    maker = _part if name == "dacn:1" else _compared
-    return tabulate(name, TITLES[name], maker, NOTES, seeds)
+    builder = _part if name == "dacn:1" else _compared
+    return tabulate(name, TITLES[name], builder, NOTES, seeds)

@@ -85,15 +85,15 @@ def experiment(name: str, seeds: Iterable[int]) -> Experiment:
 def tabulate(
     name: str,
     title: str,
-    maker: Callable[[dict[str, Any], int], Trial | None],
+    builder: Callable[[dict[str, Any], int], Trial | None],
     notes: tuple[str, ...],
     seeds: Iterable[int],
 ) -> Experiment:
-    """Build the rows of a published table; ``maker`` answers None for networks we do not have."""
+    """Build the rows of a published table; ``builder`` answers None for networks we do not have."""
     made = []
     seeds = tuple(seeds)
     for row in rows(name):
-        trials = tuple(trial for seed in seeds if (trial := maker(row, seed)) is not None)
+        trials = tuple(trial for seed in seeds if (trial := builder(row, seed)) is not None)
         if trials and trials[0].network == BICUBIC:
             trials = trials[:1]
         made.append(Row(row["label"], row["cube"], row["scale"], trials, figures(row)))

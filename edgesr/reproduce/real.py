@@ -126,7 +126,7 @@ class _Family:
         return Trial(self.dacn_scene, "dacn", config, training, self.seed)
 
 
-Maker = Callable[[_Family], Trial]
+VariantBuilder = Callable[[_Family], Trial]
 
 
 def experiments(cubes: Sequence[str], seeds: Iterable[int]) -> list[Experiment]:
@@ -136,18 +136,18 @@ def experiments(cubes: Sequence[str], seeds: Iterable[int]) -> list[Experiment]:
     def table(
         name: str,
         title: str,
-        makers: dict[str, Maker],
+        makers: dict[str, VariantBuilder],
         baseline: str = "",
         cubes: Sequence[str] = cubes,
     ) -> Experiment:
         rows = tuple(
-            Row(label, cube, SCALE, _distinct(maker(_Family(cube, seed)) for seed in seeds))
+            Row(label, cube, SCALE, _distinct(builder(_Family(cube, seed)) for seed in seeds))
             for cube in cubes
-            for label, maker in makers.items()
+            for label, builder in makers.items()
         )
         return Experiment(name, title, rows, baseline=baseline)
 
-    original: dict[str, Maker] = {ORIGINAL: lambda f: f.lkca()}
+    original: dict[str, VariantBuilder] = {ORIGINAL: lambda f: f.lkca()}
     surgeries, tuned = dict(original), {**original, TRAINED_ON: lambda f: f.tuned(_again(f))}
     for groups in GROUPS:
         for method in ("grouped", "lowrank"):
@@ -236,17 +236,17 @@ def _again(family: _Family) -> Trial:
     return Trial(family.scene, "lkca_net", seed=family.seed, source=family.lkca())
 
 
-def _bound(method: str, groups: int) -> Maker:
+def _bound(method: str, groups: int) -> VariantBuilder:
     return lambda family: family.closed(method, groups)
 
 
-def _then(maker: Maker, step: Callable[[_Family, Trial], Trial]) -> Maker:
-    return lambda family: step(family, maker(family))
+def _then(builder: VariantBuilder, step: Callable[[_Family, Trial], Trial]) -> VariantBuilder:
+    return lambda family: step(family, builder(family))
 
 
-def _deep(blocks: int) -> Maker:
+def _deep(blocks: int) -> VariantBuilder:
     return lambda family: family.lkca(blocks)
 
 
-def _kd(**changes: Any) -> Maker:
+def _kd(**changes: Any) -> VariantBuilder:
     return lambda family: family.kd(**changes)

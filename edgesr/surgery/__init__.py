@@ -16,7 +16,7 @@ A pass returns a new model and the :data:`Change` that it made; ``apply_changes`
 changes on a fresh network, without the weights.
 """
 
-import edgesr.surgery.plain  # noqa: F401  registers its shape; foreign.plain fills it
+import edgesr.surgery.plain  # noqa: F401  registers its shape; loading.functional_convs fills it
 from edgesr.surgery.backbone import find_layers
 from edgesr.surgery.blocks import distance_to, find_blocks, rank_blocks, remove
 from edgesr.surgery.calibrate import Moments, all_moments, moments, reconstruction_error

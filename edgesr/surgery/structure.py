@@ -23,7 +23,7 @@ from edgesr.errors import ModelError, brief
 Change = dict[str, Any]
 Shape = Callable[[Mapping[str, Any], list[nn.Module]], list[nn.Module]]
 _shapes: dict[str, Shape] = {}
-_RECORD = "edgesr_surgery"  # an attribute that no stranger's class has
+_RECORD = "edgesr_surgery"  # an attribute that no third-party class has
 _MISFIT = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 _CONVOLUTIONS = nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d
 

@@ -207,8 +207,8 @@ def fill_tucker(
     best, moments = _plain(shared.weight, ranks), shared.moments
     if moments is not None:
         second = moments.regularised(centred=has_own_bias(old))
-        rivals = [best, _aware(shared, ranks)]
-        best = min(rivals, key=lambda factors: _energy(shared.weight - factors.dense(), second))
+        baselines = [best, _aware(shared, ranks)]
+        best = min(baselines, key=lambda factors: _energy(shared.weight - factors.dense(), second))
     assign(new.reduce.weight, best.reduce)
     assign(new.core.weight, best.core)
     assign(new.expand.weight, best.expand)

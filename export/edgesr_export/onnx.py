@@ -155,7 +155,7 @@ def _copy(module: nn.Module) -> nn.Module:
     """A copy to trace: what a network keeps of a call would else be the tracer's own tensors."""
     try:
         return copy.deepcopy(module)
-    except Exception:  # whatever a stranger's module holds that cannot be copied
+    except Exception:  # whatever a third-party module holds that cannot be copied
         return module
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from edgesr_export.buffers import Buffers
 from edgesr_export.errors import ExportError, one_line
-from edgesr_export.int8.silence import silence_telemetry
+from edgesr_export.int8.telemetry import silence_telemetry
 
 HINTS = {"float32": ("f32", "FP32"), "bfloat16": ("bf16", "BF16")}
 """Name of the hint and of the CPU's ability; OpenVINO keeps in float32 what it cannot halve."""

@@ -40,7 +40,7 @@ _ALL, _SIZE, _BATCH = ("batch", "height", "width"), ("height", "width"), ("batch
 
 
 @dataclass(frozen=True)
-class Rung:
+class ExportStrategy:
     """One way of writing a file.
 
     Attributes:
@@ -62,19 +62,19 @@ class Rung:
         return image[:, :, : height - 3, : width - 5] if self.odd else image
 
 
-LADDER = (
-    Rung(EXPORTED, _ALL),
-    Rung(EXPORTED, _ALL, odd=True),
-    Rung(RECORDED, _ALL, odd=True),
-    Rung(RECORDED, _ALL),
-    Rung(RECORDED, _SIZE, odd=True),
-    Rung(RECORDED, _SIZE),
-    Rung(EXPORTED, _BATCH),
-    Rung(EXPORTED, ()),
-    Rung(RECORDED, _BATCH),
-    Rung(RECORDED, ()),
+STRATEGIES = (
+    ExportStrategy(EXPORTED, _ALL),
+    ExportStrategy(EXPORTED, _ALL, odd=True),
+    ExportStrategy(RECORDED, _ALL, odd=True),
+    ExportStrategy(RECORDED, _ALL),
+    ExportStrategy(RECORDED, _SIZE, odd=True),
+    ExportStrategy(RECORDED, _SIZE),
+    ExportStrategy(EXPORTED, _BATCH),
+    ExportStrategy(EXPORTED, ()),
+    ExportStrategy(RECORDED, _BATCH),
+    ExportStrategy(RECORDED, ()),
 )
-FIXED = (Rung(EXPORTED, ()), Rung(RECORDED, ()))
+FIXED = (ExportStrategy(EXPORTED, ()), ExportStrategy(RECORDED, ()))
 """For a file that is only timed, at one size."""
 
 
@@ -86,7 +86,7 @@ class Tracing:
         how: "torch.export" or "recorded".
         free: names of the axes that are free.
         odd: traced at an odd size.
-        why: why no rung above it served; empty on the first.
+        why: why no strategy above it served; empty on the first.
         differs: largest absolute difference to the network by the name of each image that the
             file is wrong for; only a recorded one is ever taken so.
     """
@@ -98,20 +98,20 @@ class Tracing:
     differs: dict[str, float] = field(default_factory=dict)
 
     @property
-    def rungs(self) -> tuple[Rung, ...]:
-        """The rung of the file, for a relative of its network, and those below."""
-        own = Rung(self.how, self.free, self.odd)
-        return LADDER[LADDER.index(own) :] if own in LADDER else (own,)
+    def strategies(self) -> tuple[ExportStrategy, ...]:
+        """The strategy of the file, for a relative of its network, and those below."""
+        own = ExportStrategy(self.how, self.free, self.odd)
+        return STRATEGIES[STRATEGIES.index(own) :] if own in STRATEGIES else (own,)
 
 
-def climb(
+def export_with_fallbacks(
     module: nn.Module,
     path: Path | str,
     real: Sequence[torch.Tensor],
     tile: torch.Tensor,
     adversarial: Mapping[str, torch.Tensor] | None = None,
     *,
-    rungs: Sequence[Rung] = LADDER,
+    strategies: Sequence[ExportStrategy] = STRATEGIES,
     **options: Any,
 ) -> tuple[Tracing, Agreement]:
     """Write ``module`` in the first way that gives a right file.
@@ -123,7 +123,7 @@ def climb(
             file has to be right on each that the module itself takes.
         tile: real image [1, C, h, w] of the one size that the file has where no size can be free.
         adversarial: images by name that are no data; a recorded file may be wrong for them.
-        rungs: what to try, in order.
+        strategies: what to try, in order.
         options: ``opset`` and ``rewrite`` of :func:`edgesr_export.onnx.export_onnx`.
 
     Returns:
@@ -136,24 +136,26 @@ def climb(
     fallback: tuple[bytes, Tracing, Agreement] | None = None
     was_written = True
     with tempfile.TemporaryDirectory() as folder:
-        for rung in rungs:
-            if rung.odd and rung.how == EXPORTED and not was_written:
+        for strategy in strategies:
+            if strategy.odd and strategy.how == EXPORTED and not was_written:
                 continue  # what stopped it has nothing to do with the size
             file, was_written = Path(folder) / "model.onnx", False
             try:
-                example = rung.example(real[0], tile)
-                export_onnx(module, example, file, dynamic=rung.free, how=rung.how, **options)
+                example = strategy.example(real[0], tile)
+                export_onnx(
+                    module, example, file, dynamic=strategy.free, how=strategy.how, **options
+                )
                 was_written = True
                 agreement, differs = _judged(file, module, real, adversarial or {})
             except ExportError as error:
                 failures.append(str(error).replace(str(file), "the file").removesuffix(HINT))
                 continue
             why = failures[0] if failures else ""
-            found = Tracing(rung.how, rung.free, rung.odd, why, differs)
+            found = Tracing(strategy.how, strategy.free, strategy.odd, why, differs)
             if not differs:
                 return _kept(file.read_bytes(), found, agreement, Path(path))
             failures.append(f"it differs from the network on {', '.join(differs)}")
-            if rung.how == RECORDED and fallback is None:
+            if strategy.how == RECORDED and fallback is None:
                 fallback = file.read_bytes(), found, agreement
     if fallback is not None:
         return _kept(*fallback, Path(path))
@@ -162,7 +164,7 @@ def climb(
 
 
 def tracing(path: Path | str) -> Tracing:
-    """How :func:`climb` wrote the file; of one that was written otherwise, what its input tells."""
+    """How :func:`export_with_fallbacks` wrote the file; of another file, what its input tells."""
     entries = {
         entry.key: entry.value for entry in onnx.load(path, load_external_data=False).metadata_props
     }

@@ -93,7 +93,7 @@ def takes(module: nn.Module, image: torch.Tensor) -> bool:
     with evaluating(module), torch.no_grad():
         try:
             return bool(torch.isfinite(module(image)).all())
-        except Exception:  # whatever a stranger's network raises
+        except Exception:  # whatever a third-party network raises
             return False
 
 

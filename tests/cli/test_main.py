@@ -78,7 +78,7 @@ def test_help_imports_nothing_heavy():
     modules = finished.stderr.split()
     loaded = {name.split(".")[0] for name in modules}
     assert "edgesr" in loaded
-    assert [name for name in modules if name.startswith("export")] == ["export"]
+    assert [name for name in modules if name.startswith("edgesr_export")] == ["edgesr_export"]
     heavy = "torch numpy scipy h5py rasterio onnx onnxruntime safetensors tensorly rich matplotlib"
     assert not loaded & {*heavy.split(), "jsonschema", "tomli_w", "psutil"}
 

@@ -28,7 +28,7 @@ def recipe(materials, workplace) -> AnalyzeRecipe:
     )
 
 
-def test_sites_and_spectra_of_a_stranger_s_network(recipe):
+def test_sites_and_spectra_of_a_third_party_network(recipe):
     """A dense [128, 72] upsampler; numbers from its weights alone."""
     analysis = analyze(recipe)
     (site,) = analysis.sites

@@ -19,13 +19,13 @@ from safetensors.torch import load_file
 from torch import nn
 
 from edgesr.compress import compress
-from edgesr.compress.candidates import plan
+from edgesr.compress.candidates import enumerate_candidates
 from edgesr.cube import Cube, make_scene, read_cube
 from edgesr.deploy.stage import verification_inputs
 from edgesr.errors import ModelError, OptionError
 from edgesr.evaluation.evaluate import evaluate
 from edgesr.loading.weights import load_custom, load_network, save_network
-from edgesr.loading.workload import Job, open_job
+from edgesr.loading.workload import Workload, open_workload
 from edgesr.models import create_model
 from edgesr.recipe.recipes import CompressRecipe
 from edgesr.report import validate
@@ -99,9 +99,9 @@ def test_the_report_agrees_with_the_files(run, materials, workplace, small_recip
     assert report["student"]["upsampler_params"] < report["teacher"]["upsampler_params"]
 
     student = load_network(out / "student.safetensors", FACTORY).model
-    job = open_job(small_recipe)
-    assert evaluate(student, job.scene) == report["student"]["metrics"]
-    assert evaluate(job.model, job.scene) == report["teacher"]["metrics"]
+    workload = open_workload(small_recipe)
+    assert evaluate(student, workload.scene) == report["student"]["metrics"]
+    assert evaluate(workload.model, workload.scene) == report["teacher"]["metrics"]
     mpsnr = recomputed_mpsnr(out, materials.cube, report)
     assert report["student"]["metrics"]["mpsnr"] == pytest.approx(mpsnr, abs=1e-3)
 
@@ -145,10 +145,12 @@ def test_the_table_holds_both_families_and_the_budget_decides(run):
 
 def test_the_drop_is_measured_on_validation_never_on_test(run, workplace, small_recipe):
     report = run(rank=8, epochs=0)
-    job = open_job(small_recipe)
+    workload = open_workload(small_recipe)
     student = load_network(workplace / "out" / "student.safetensors", FACTORY).model
     for split, agrees in (("validation", True), ("test", False)):
-        before, after = (evaluate(model, job.scene, split) for model in (job.model, student))
+        before, after = (
+            evaluate(model, workload.scene, split) for model in (workload.model, student)
+        )
         drop = before["mpsnr"] - after["mpsnr"]
         found = report["candidates"][0]["validation"]["mpsnr_drop"]
         assert (found == pytest.approx(drop, abs=1e-9)) == agrees
@@ -183,9 +185,11 @@ def test_what_a_recipe_measures(workplace, small_recipe, options, name, settings
     0.052 (8): 90 % of the sum at rank 39, 50 % at 8, 99 % at 66, and 90 % of the energy at 16.
     """
     recipe = replace(small_recipe, **options)
-    job = open_job(recipe)
-    sites = find_sites(job.model, job.example())
-    candidates = plan(recipe, sites, {sites[0].name: spectrum(job.model, sites[0])})
+    workload = open_workload(recipe)
+    sites = find_sites(workload.model, workload.example())
+    candidates = enumerate_candidates(
+        recipe, sites, {sites[0].name: spectrum(workload.model, sites[0])}
+    )
     assert {c.setting for c in candidates} == settings
     if name is not None:
         assert {c.method for c in candidates} == {name}
@@ -202,10 +206,10 @@ def test_what_a_recipe_measures(workplace, small_recipe, options, name, settings
 )
 def test_what_no_surgery_can_do(workplace, small_recipe, options, reason):
     recipe = replace(small_recipe, **options)
-    job = open_job(recipe)
-    sites = find_sites(job.model, job.example())
+    workload = open_workload(recipe)
+    sites = find_sites(workload.model, workload.example())
     with pytest.raises(OptionError, match=reason):
-        plan(recipe, sites, {sites[0].name: spectrum(job.model, sites[0])})
+        enumerate_candidates(recipe, sites, {sites[0].name: spectrum(workload.model, sites[0])})
 
 
 def test_the_reason_says_what_the_choice_loses_or_gains(run):
@@ -218,11 +222,11 @@ def test_the_reason_says_what_the_choice_loses_or_gains(run):
 def test_a_large_test_window_is_verified_by_its_corner(materials):
     """Attention over all of it would not fit into the memory of the runtime."""
     large = Cube(np.tile(np.load(materials.cube), (4, 4, 1)), "large")
-    job = Job(make_scene(large, patch=16), nn.Identity(), {}, "", "")
-    assert job.scene.test[0].height == 96
-    assert job.scene.test[0].width == 288
-    real, *others = verification_inputs(job)
-    whole, _ = job.scene.pair(job.scene.test[0])
+    workload = Workload(make_scene(large, patch=16), nn.Identity(), {}, "", "")
+    assert workload.scene.test[0].height == 96
+    assert workload.scene.test[0].width == 288
+    real, *others = verification_inputs(workload)
+    whole, _ = workload.scene.pair(workload.scene.test[0])
     assert torch.equal(real[0], whole[:, :32, :32])
     assert max(max(tensor.shape[2:]) for tensor in others) <= 17
 
@@ -262,10 +266,10 @@ def test_weight_space_is_the_truncated_singular_value_decomposition(run, workpla
 
 def test_a_deeper_teacher_guides(run, workplace, materials):
     """Guided by a network of opposite detail, the student becomes another one."""
-    guide = load_network(materials.bilinear, FACTORY).model
+    teacher = load_network(materials.bilinear, FACTORY).model
     with torch.no_grad():
-        guide.upsampler.weight *= -1
-    save_network(guide, workplace / "guide.safetensors", data=header(materials.bilinear)["data"])
+        teacher.upsampler.weight *= -1
+    save_network(teacher, workplace / "guide.safetensors", data=header(materials.bilinear)["data"])
     options = {"rank": 16, "alpha": 10.0, "learning_rate": 1e-3, "epochs": 3}
     own = run("own", **options)
     guided = run("guided", teacher="guide.safetensors", **options)
@@ -280,7 +284,7 @@ def test_a_teacher_for_other_bands_is_refused(run, workplace, materials):
     assert not (workplace / "out").exists()
 
 
-def test_a_stranger_s_network_needs_no_header(run, small_recipe, workplace):
+def test_a_third_party_network_needs_no_header(run, small_recipe, workplace):
     """A plain state dict, and a network that does not say that it doubles the image."""
     network = load_custom("small_networks:doubling")
     torch.save({"state_dict": network.state_dict()}, workplace / "plain.pt")
@@ -342,6 +346,8 @@ def test_two_stages_of_parallel_layers_share_their_factors(wide, small_recipe):
 
 def test_the_network_of_the_file_stands_in_the_report(workplace, small_recipe, materials):
     """``--model`` has a default; what the weights file says of itself counts."""
-    job = open_job(replace(small_recipe, weights=str(materials.lkca_net), model="lkca_net"))
-    assert job.network == "lkca_net"
-    assert open_job(small_recipe).network == FACTORY
+    workload = open_workload(
+        replace(small_recipe, weights=str(materials.lkca_net), model="lkca_net")
+    )
+    assert workload.network == "lkca_net"
+    assert open_workload(small_recipe).network == FACTORY

@@ -24,7 +24,7 @@ from edgesr.loading.weights import load_network
 from edgesr.report import validate
 from edgesr.report.console import render
 
-STRANGERS = '''
+THIRD_PARTY = '''
 import torch
 from small_networks import Bilinear
 
@@ -59,13 +59,13 @@ bright, table, leaving = Bright, Table, Numpy
 
 @pytest.fixture
 def run(workplace, small_recipe, monkeypatch) -> Callable[..., dict[str, Any]]:
-    """Compress a stranger's network into the folder ``run``."""
-    (workplace / "strange_networks.py").write_text(STRANGERS)
+    """Compress a third-party network into the folder ``run``."""
+    (workplace / "third_party_networks.py").write_text(THIRD_PARTY)
     monkeypatch.syspath_prepend(str(workplace))
 
     def start(name: str, **options: Any) -> dict[str, Any]:
         chosen = {"rank": 8, "epochs": 0, **options}
-        recipe = replace(small_recipe, model=f"strange_networks:{name}", **chosen)
+        recipe = replace(small_recipe, model=f"third_party_networks:{name}", **chosen)
         report = compress(recipe, Path("run"))
         validate(report)
         assert json.loads(Path("run/report.json").read_text()) == report
@@ -75,7 +75,7 @@ def run(workplace, small_recipe, monkeypatch) -> Callable[..., dict[str, Any]]:
 
 
 def student(name: str) -> torch.nn.Module:
-    return load_network(Path("run/student.safetensors"), f"strange_networks:{name}").model
+    return load_network(Path("run/student.safetensors"), f"third_party_networks:{name}").model
 
 
 def difference(network: torch.nn.Module, image: torch.Tensor) -> float:

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from edgesr.cube import Scene
-from edgesr.deploy import Limits, Maker, calibration_tiles, on_validation
-from edgesr.loading.workload import open_job
+from edgesr.deploy import Limits, VariantBuilder, calibration_tiles, on_validation
+from edgesr.loading.workload import open_workload
 
 
 @dataclass(frozen=True)
@@ -32,15 +32,20 @@ class Subject:
 
 @pytest.fixture
 def subject(workplace, small_recipe, plain_exporter) -> Subject:
-    job = open_job(small_recipe)
-    tile = job.example(8)
-    return Subject(job.model, job.scene, plain_exporter(job.model, tile, Path("source.onnx")), tile)
+    workload = open_workload(small_recipe)
+    tile = workload.example(8)
+    return Subject(
+        workload.model,
+        workload.scene,
+        plain_exporter(workload.model, tile, Path("source.onnx")),
+        tile,
+    )
 
 
 @pytest.fixture
-def maker(subject) -> Callable[..., Maker]:
-    def make(psnr: float = 0.05, sam: float = 0.05) -> Maker:
-        return Maker(
+def builder(subject) -> Callable[..., VariantBuilder]:
+    def make(psnr: float = 0.05, sam: float = 0.05) -> VariantBuilder:
+        return VariantBuilder(
             Path(),
             calibration_tiles(subject.scene),
             on_validation(subject.scene),

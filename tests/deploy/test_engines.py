@@ -11,8 +11,8 @@ from edgesr_export.model_file import file_hash
 from edgesr.deploy import build_engines
 
 
-def test_without_tensorrt_the_way_out_is_named(subject, maker, monkeypatch):
-    made, _ = maker().make_all(subject.source, ["tensorrt"], ["fp32"])
+def test_without_tensorrt_the_way_out_is_named(subject, builder, monkeypatch):
+    made, _ = builder().make_all(subject.source, ["tensorrt"], ["fp32"])
     monkeypatch.setattr("edgesr_export.tensorrt.available", list)
     engines, absent = build_engines(Path(), made, None)
     assert engines == []
@@ -20,9 +20,9 @@ def test_without_tensorrt_the_way_out_is_named(subject, maker, monkeypatch):
     assert build_engines(Path(), [], None) == ([], [])
 
 
-def test_an_engine_has_the_precision_of_its_model(subject, maker):
+def test_an_engine_has_the_precision_of_its_model(subject, builder):
     pytest.importorskip("tensorrt_rtx", reason="the extra tensorrt is not installed")
-    made, _ = maker().make_all(subject.source, ["cpu", "tensorrt"], ["fp16"])
+    made, _ = builder().make_all(subject.source, ["cpu", "tensorrt"], ["fp16"])
     engines, absent = build_engines(Path(), made, "8.9")
     assert absent == []
     (engine,) = engines

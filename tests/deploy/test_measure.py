@@ -7,19 +7,19 @@ from pathlib import Path
 import pytest
 
 from edgesr.deploy import measure_models, ratios
-from edgesr.deploy.baselines import PLAIN, REWRITTEN, export_rivals, open_rivals
+from edgesr.deploy.baselines import PLAIN, REWRITTEN, export_baselines, open_baselines
 from edgesr.deploy.engines import Engine
 from edgesr.deploy.measure import ONNX_RUNTIME, TENSORRT
 from edgesr.evaluation.evaluate import evaluate
 
 
 @pytest.fixture
-def table(subject, maker):
-    made, _ = maker().make_all(subject.source, ["cpu", "tensorrt"], ["fp32"])
+def table(subject, builder):
+    made, _ = builder().make_all(subject.source, ["cpu", "tensorrt"], ["fp32"])
     engine = Engine("engine", "models/tensorrt-fp32.onnx", "fp32", "", "8.6", 1, 0.0, {})
     calls = []
 
-    class Rival:
+    class Baseline:
         name = "uncompressed"
 
         @staticmethod
@@ -35,7 +35,7 @@ def table(subject, maker):
         [subject.tile],
         subject.tile.numpy(),
         1,
-        [Rival],
+        [Baseline],
         repeats=3,
     )
     return rows, timings, calls
@@ -70,10 +70,10 @@ def test_ratios_are_quotients():
 
 
 def test_rivals_are_the_network_itself(subject, plain_export, tmp_path):
-    files = export_rivals({"teacher": subject.network}, subject.tile, tmp_path)
+    files = export_baselines({"teacher": subject.network}, subject.tile, tmp_path)
     assert list(files) == [f"teacher {PLAIN}", f"teacher {REWRITTEN}"]
-    rivals = open_rivals(files, 1, subject.tile.shape)
-    for rival in rivals:
-        answer = rival.network(subject.tile.numpy())
-        tolerance = 1e-5 if "bf16" not in rival.name else 3e-2
+    baselines = open_baselines(files, 1, subject.tile.shape)
+    for baseline in baselines:
+        answer = baseline.network(subject.tile.numpy())
+        tolerance = 1e-5 if "bf16" not in baseline.name else 3e-2
         assert abs(answer - subject.answer()).max() < tolerance

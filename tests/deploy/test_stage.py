@@ -10,7 +10,7 @@ import pytest
 from edgesr.compress import compress
 from edgesr.deploy import Limits, Model
 from edgesr.deploy import stage as deployment
-from edgesr.deploy.stage import Made, int8_limits
+from edgesr.deploy.stage import Artifacts, int8_limits
 from edgesr.recipe.recipes import CompressRecipe
 from edgesr.stored import typed
 
@@ -57,9 +57,9 @@ def tuned(tmp_path, monkeypatch):
     (tmp_path / "cpu-int8.onnx").write_text("plain")
 
     def run(layers: int, quality: tuple[float, float]):
-        maker = FakeMaker(tmp_path, layers, {"plain": (30.0, 2.0), "tuned": quality})
-        found = deployment._tuned(maker, [model(5, 3)], Path("plain"), Path("tuned"))
-        return found[0], (tmp_path / "cpu-int8.onnx").read_text(), maker.asked
+        builder = FakeMaker(tmp_path, layers, {"plain": (30.0, 2.0), "tuned": quality})
+        found = deployment._tuned(builder, [model(5, 3)], Path("plain"), Path("tuned"))
+        return found[0], (tmp_path / "cpu-int8.onnx").read_text(), builder.asked
 
     return run
 
@@ -91,8 +91,8 @@ def test_limits_are_the_recipe_s_budget():
 
 
 def test_what_was_made_survives_json():
-    made = Made([model(2, 1)], [], [])
-    assert typed(Made, made.to_dict()) == made
+    made = Artifacts([model(2, 1)], [], [])
+    assert typed(Artifacts, made.to_dict()) == made
     assert replace(made, models=[]) != made
 
 

@@ -16,8 +16,8 @@ def names(made):
     return [(model.target, model.precision) for model in made]
 
 
-def test_every_target_and_precision_is_made_and_agrees(subject, maker):
-    made, absent = maker().make_all(subject.source, ["cpu", "tensorrt"], ["fp32", "fp16"])
+def test_every_target_and_precision_is_made_and_agrees(subject, builder):
+    made, absent = builder().make_all(subject.source, ["cpu", "tensorrt"], ["fp32", "fp16"])
     assert absent == []
     assert names(made) == [
         ("cpu", "fp32"),
@@ -37,9 +37,9 @@ def test_every_target_and_precision_is_made_and_agrees(subject, maker):
         assert (onnx.TensorProto.FLOAT16 in kinds) == (model.precision == "fp16")
 
 
-def test_int8_is_counted_layer_by_layer(subject, maker):
+def test_int8_is_counted_layer_by_layer(subject, builder):
     pytest.importorskip("nncf", reason="the extra int8 is not installed")
-    model = maker(psnr=5, sam=5).make(subject.source, "tensorrt", "int8")
+    model = builder(psnr=5, sam=5).make(subject.source, "tensorrt", "int8")
     assert model.counts["int8"] > 0
     assert sum(model.counts.values()) == len(model.layers)
     assert all(layer["reason"] for layer in model.layers)
@@ -48,14 +48,14 @@ def test_int8_is_counted_layer_by_layer(subject, maker):
         model.validation["before"]["mpsnr"] - model.validation["after"]["mpsnr"]
     )
     run = session(model.path)
-    measured = maker().evaluate(run)
+    measured = builder().evaluate(run)
     assert measured["mpsnr"] == pytest.approx(model.validation["after"]["mpsnr"], abs=1e-3)
     assert "QuantizeLinear" in {node.op_type for node in onnx.load(model.path).graph.node}
 
 
-def test_limits_that_nothing_holds_leave_no_file(subject, maker):
+def test_limits_that_nothing_holds_leave_no_file(subject, builder):
     pytest.importorskip("nncf", reason="the extra int8 is not installed")
-    made, absent = maker(psnr=0, sam=0).make_all(subject.source, ["tensorrt"], ["int8"])
+    made, absent = builder(psnr=0, sam=0).make_all(subject.source, ["tensorrt"], ["int8"])
     if made:  # rounding may have been in the network's favour
         assert made[0].validation["drop"]["mpsnr"] <= 0
     else:
@@ -68,17 +68,17 @@ def test_limits_that_nothing_holds_leave_no_file(subject, maker):
     [("openvino", "fp32", "openvino", "openvino"), ("tensorrt", "int8", "nncf", "int8")],
 )
 def test_what_is_not_installed_is_absent_with_advice(
-    subject, maker, monkeypatch, target, precision, package, extra
+    subject, builder, monkeypatch, target, precision, package, extra
 ):
     monkeypatch.setattr(models, "find_spec", lambda name: None)
-    made, absent = maker().make_all(subject.source, [target], [precision])
+    made, absent = builder().make_all(subject.source, [target], [precision])
     assert made == []
     assert absent[0].what == f"{precision} for {target}"
     assert package in absent[0].why
     assert f"edgesr[{extra}]" in absent[0].why
 
 
-def test_a_link_beyond_its_tolerance_fails(subject, maker, monkeypatch):
+def test_a_link_beyond_its_tolerance_fails(subject, builder, monkeypatch):
     monkeypatch.setattr("edgesr_export.chain.HALF_TOLERANCE", 0.0)
     with pytest.raises(ExportError, match="float16"):
-        maker().make(subject.source, "cpu", "fp16")
+        builder().make(subject.source, "cpu", "fp16")

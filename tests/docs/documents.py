@@ -1,4 +1,4 @@
-"""Read the documentation as a stranger does: what is to be run, where links go, what is named."""
+"""Read the documentation as a newcomer does: what is to be run, where links go, what is named."""
 
 from __future__ import annotations
 

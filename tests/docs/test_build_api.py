@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import re
+from pathlib import Path
 
 import pytest
 from documents import REPOSITORY
@@ -20,9 +21,8 @@ SPECIFICATION.loader.exec_module(build_api)
 def docstrings():
     """Every docstring of the library, with where it is."""
     for name in build_api.modules():
-        path = REPOSITORY.joinpath(*name.split("."))
-        path = path.with_suffix(".py") if path.with_suffix(".py").exists() else path / "__init__.py"
-        for node in ast.walk(ast.parse(path.read_text())):
+        source = importlib.util.find_spec(name).origin
+        for node in ast.walk(ast.parse(Path(source).read_text())):
             documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
             if documented and (text := ast.get_docstring(node)):
                 yield f"{name}.{getattr(node, 'name', '')}", text
@@ -65,7 +65,7 @@ def test_no_product_becomes_emphasis():
 
 def test_pages_are_written(tmp_path):
     build_api.build(tmp_path, ["edgesr.evaluation.tiling", "edgesr.evaluation.evaluate"])
-    page = (tmp_path / "edgesr" / "evaluate.html").read_text()
+    page = (tmp_path / "edgesr" / "evaluation" / "evaluate.html").read_text()
     shown = page.partition('<section id="super_resolve">')[2].partition("</section>")[0]
     assert "[1, B, h*scale, w*scale]" in shown
     assert '<h6 id="arguments">Arguments:</h6>' in shown

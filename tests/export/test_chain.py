@@ -131,7 +131,7 @@ def test_int8_takes_the_quantiser_between_the_rewrites(naive, tmp_path):
 
 @pytest.mark.parametrize("target", ["cpu", "tensorrt", "openvino"])
 def test_the_quantiser_is_asked_for_the_target_itself(naive, tmp_path, target):
-    """Each has its own flavour; the rewrites of the target come after, for they rename layers."""
+    """Each has its own scheme; the rewrites of the target come after, for they rename layers."""
     pytest.importorskip("openvino" if target == "openvino" else "numpy")
     seen = []
 

@@ -1,4 +1,4 @@
-"""Each rung of the ladder, by a network that needs it; ONNX Runtime itself judges the files."""
+"""Each strategy of the ladder, by a network that needs it; ONNX Runtime itself judges the files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from edgesr_export.errors import ExportError
 from edgesr_export.onnx import EXPORTED, RECORDED, export_onnx
 from edgesr_export.sizes import fit, input_shape
-from edgesr_export.tracing import FIXED, LADDER, climb, tracing, usable
+from edgesr_export.tracing import FIXED, STRATEGIES, export_with_fallbacks, tracing, usable
 from torch import nn
 
 BANDS = 3
@@ -115,7 +115,7 @@ def adversarial():
 def climbed(images, adversarial, tmp_path):
     def up(network):
         path = tmp_path / "model.onnx"
-        found, agreement = climb(
+        found, agreement = export_with_fallbacks(
             network.eval(), path, images, images[1][..., :24, :24], adversarial
         )
         assert not list(tmp_path.glob("*.part*"))
@@ -137,7 +137,7 @@ def test_a_plain_network_takes_the_first_rung(climbed, images):
     assert (found.how, found.free, found.why) == (EXPORTED, ("batch", "height", "width"), "")
     assert input_shape(path) == (None, BANDS, None, None)
     assert tracing(path) == found
-    assert found.rungs == LADDER
+    assert found.strategies == STRATEGIES
     assert len(agreement.inputs) == 6
     for image in (*images, torch.rand(3, BANDS, 5, 9)):
         assert difference(path, network, image) < 1e-5
@@ -183,8 +183,8 @@ def test_window_attention_keeps_a_free_size(climbed, images):
     assert (1, BANDS, 13, 17) not in agreement.inputs  # nor does the network itself take it
     for image in (images[0], images[1], torch.rand(1, BANDS, 8, 20)):
         assert difference(path, network, image) < 1e-5
-    again = export_onnx(network, found.rungs[0].example(images[0], images[0]), path.parent / "b",
-                        dynamic=found.free, how=found.how)  # fmt: skip
+    example = found.strategies[0].example(images[0], images[0])
+    again = export_onnx(network, example, path.parent / "b", dynamic=found.free, how=found.how)
     assert difference(again, network, torch.rand(1, BANDS, 8, 20)) < 1e-5
 
 
@@ -230,9 +230,9 @@ def test_nothing_is_printed(climbed, capfd):
 
 def test_a_file_for_one_size_skips_the_rest(images, tmp_path):
     path, tile = tmp_path / "model.onnx", images[0]
-    found, _ = climb(DataDependent(), path, [tile], tile, rungs=FIXED)
+    found, _ = export_with_fallbacks(DataDependent(), path, [tile], tile, strategies=FIXED)
     assert (found.how, input_shape(path)) == (RECORDED, (1, BANDS, 16, 16))
-    assert tracing(path).rungs == (FIXED[1],)
+    assert tracing(path).strategies == (FIXED[1],)
 
 
 def test_of_a_file_written_otherwise_the_input_tells(images, tmp_path):

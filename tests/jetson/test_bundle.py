@@ -180,10 +180,9 @@ def test_making_a_bundle_needs_numpy_alone(tmp_path):
         "print(*sorted({m.split('.')[0] for m in sys.modules} - set(sys.stdlib_module_names)))"
     )
     root = bundle_module.__file__.rsplit("/", 2)[0]
-    copied = tmp_path / "jetson"
-    shutil.copytree(f"{root}/jetson", copied)
+    shutil.copytree(f"{root}/edgesr_jetson", tmp_path / "edgesr_jetson")
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     found = {name for name in done.stdout.split() if not name.startswith("_")}
-    assert found <= {"jetson", "numpy"}
+    assert found <= {"edgesr_jetson", "numpy"}

@@ -96,7 +96,7 @@ def test_it_imports_python_numpy_and_onnxruntime_alone(bundle, tmp_path):
                    capture_output=True, timeout=120)  # fmt: skip
     modules = [line.partition(" ")[::2] for line in report.read_text().splitlines()]
     tops = {name.split(".")[0] for name, _ in modules}
-    assert not tops & {"edgesr", "export", "jetson", "torch", "onnx", "scipy"}
+    assert not tops & {"edgesr", "edgesr_export", "edgesr_jetson", "torch", "onnx", "scipy"}
     assert {"board", "numpy", "onnxruntime"} <= tops
     board = [file for name, file in modules if name.startswith("board.")]
     assert all(file.startswith(str(folder)) for file in board)

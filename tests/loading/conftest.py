@@ -1,4 +1,4 @@
-"""Lets the tests of this folder, and the command line, import the strangers' networks."""
+"""Lets the tests of this folder, and the command line, import the third-party networks."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def _one_thread() -> None:
 
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a cube of the strangers' bands, in which the commands run."""
-    from strangers import BANDS
+    """A folder with a cube of their bands, in which the commands run."""
+    from third_party import BANDS
 
     monkeypatch.chdir(tmp_path)
     random = np.random.default_rng(0)

@@ -1,9 +1,9 @@
-"""Every kind of stranger's network shows the upsamplers that its author wrote."""
+"""Every kind of third-party network shows the upsamplers that its author wrote."""
 
 from __future__ import annotations
 
 import pytest
-import strangers
+import third_party
 import torch
 
 from edgesr.loading.functional_convs import make_plain
@@ -11,7 +11,7 @@ from edgesr.loading.infer_signature import find_call
 from edgesr.loading.signature import adapt
 from edgesr.surgery import find_sites, lowrank
 
-IMAGE = torch.rand(1, strangers.BANDS, 16, 16, generator=torch.Generator().manual_seed(2))
+IMAGE = torch.rand(1, third_party.BANDS, 16, 16, generator=torch.Generator().manual_seed(2))
 
 # kind -> (layer, kind of site, scale) in the order in which they run
 EXPECTED = {
@@ -46,16 +46,16 @@ EXPECTED = {
 
 
 def test_every_stranger_is_here():
-    assert EXPECTED.keys() == strangers.STRANGERS.keys()
+    assert EXPECTED.keys() == third_party.THIRD_PARTY.keys()
 
 
 @pytest.mark.parametrize("kind", EXPECTED)
 @torch.no_grad()
 def test_sites_of_every_kind(kind):
     torch.manual_seed(0)
-    model = strangers.STRANGERS[kind]().eval()
-    expected = strangers.as_author(kind, model, IMAGE)
-    model = adapt(model, find_call(model, IMAGE, strangers.SCALE[kind])[0])
+    model = third_party.THIRD_PARTY[kind]().eval()
+    expected = third_party.as_author(kind, model, IMAGE)
+    model = adapt(model, find_call(model, IMAGE, third_party.SCALE[kind])[0])
     model, _ = make_plain(model, IMAGE)
     sites = find_sites(model, IMAGE)
     assert [(site.name, site.kind, site.scale) for site in sites] == EXPECTED[kind]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-import strangers
+import third_party
 import torch
 import torch.nn.functional as F
 from edgesr_export.onnx import export_onnx
@@ -81,8 +81,8 @@ FACTORIES = {
         Kernels,
         ["kernels.0_conv", "kernels.1_conv", "store.weight_conv", "depth_conv", "enlarge_conv"],
     ),
-    "functional": (strangers.functional, ["w1_conv", "w2_conv"]),
-    "custom_conv": (strangers.custom_conv, ["head", "up"]),
+    "functional": (third_party.functional, ["w1_conv", "w2_conv"]),
+    "custom_conv": (third_party.custom_conv, ["head", "up"]),
 }
 
 
@@ -110,15 +110,15 @@ def test_the_network_stays_the_same_and_shows_its_site(kind):
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-@pytest.mark.parametrize("name", sorted(strangers.STRANGERS))
+@pytest.mark.parametrize("name", sorted(third_party.THIRD_PARTY))
 def test_networks_of_layers_alone_are_left_alone(name):
     class Called(nn.Module):
         def __init__(self):
             super().__init__()
-            self.network = strangers.STRANGERS[name]()
+            self.network = third_party.THIRD_PARTY[name]()
 
         def forward(self, x):
-            return strangers.as_author(name, self.network, x)
+            return third_party.as_author(name, self.network, x)
 
     model = seeded(Called)
     plain, changes = make_plain(model, IMAGE[:1])
@@ -149,7 +149,7 @@ def test_hoisted_layers_train_and_copy(kind):
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @torch.no_grad()
 def test_hoisted_layers_export(tmp_path):
-    model = seeded(strangers.functional)
+    model = seeded(third_party.functional)
     plain, _ = make_plain(model, IMAGE[:1])
     path = export_onnx(plain, IMAGE, tmp_path / "plain.onnx")
     odd = IMAGE[:1, :, :9]
@@ -160,7 +160,7 @@ def test_hoisted_layers_export(tmp_path):
 
 
 def test_placeholders_take_no_memory_and_move_with_the_network():
-    plain, _ = make_plain(seeded(strangers.functional), IMAGE[:1])
+    plain, _ = make_plain(seeded(third_party.functional), IMAGE[:1])
     assert plain.w2.shape == (16 * BANDS, 12, 3, 3)
     assert plain.w2.untyped_storage().nbytes() == 4
     assert plain.double()(IMAGE.double()).dtype == torch.float64
@@ -258,7 +258,7 @@ def test_one_change_that_does_not_hold_spoils_no_other():
 
 @torch.no_grad()
 def test_frozen_parameters_stay_frozen():
-    model = seeded(strangers.functional)
+    model = seeded(third_party.functional)
     model.w1.requires_grad_(False)
     plain, _ = make_plain(model, IMAGE[:1])
     assert {name for name, p in plain.named_parameters() if not p.requires_grad} == {

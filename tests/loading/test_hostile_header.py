@@ -251,7 +251,7 @@ class Case:
         self.header, self.tensors = header_of(path), load_file(path)
 
     def places(self) -> list[tuple[Any, ...]]:
-        """Every node of the header; of a network of ours, where it differs from a stranger's."""
+        """Every node of the header; of a network of ours, where it differs from a third-party."""
         found = [path for path in places(self.header) if path[:2] != ("training", "epochs")]
         return found if self.factory else [p for p in found if p[0] in ("config", "surgery")]
 
@@ -405,7 +405,7 @@ def test_weights_that_are_not_finite_are_named(stranger: Path, value: float) -> 
 def test_names_full_of_code_are_only_names(
     tmp_path: Path, canary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stranger's modules and parameters may have any name; the loader only repeats it."""
+    """A third-party modules and parameters may have any name; the loader only repeats it."""
     run = f"exec(bytes({list(f'open({str(canary)!r}, chr(119))'.encode())}))"  # has no dots
     names = [run, f"' + str({run}) + '", f'" + str({run}) + "', f'"""; {run} #', f"\\'; {run} #"]
     (tmp_path / "named_networks.py").write_text(

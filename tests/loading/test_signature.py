@@ -1,4 +1,4 @@
-"""Every stranger's network answers ``model(x)`` as its own author would get it."""
+"""Every third-party network answers ``model(x)`` as its own author would get it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strangers import BANDS, MULTIPLE, SCALE, STRANGERS, as_author
+from third_party import BANDS, MULTIPLE, SCALE, THIRD_PARTY, as_author
 from torch import nn
 
 from edgesr.errors import ModelError
@@ -18,13 +18,13 @@ from edgesr.loading.signature import Call, adapt, call_of
 from edgesr.surgery.structure import clone
 
 PLAIN = {
-    *STRANGERS.keys() - MULTIPLE.keys(),
+    *THIRD_PARTY.keys() - MULTIPLE.keys(),
 } - {"lapsrn", "conv3d", "dict_output", "scale_argument", "sspsr", "msdformer"}
 
 
 def built(name: str) -> nn.Module:
     torch.manual_seed(0)
-    return STRANGERS[name]().eval()
+    return THIRD_PARTY[name]().eval()
 
 
 def image(*shape: int) -> torch.Tensor:
@@ -34,7 +34,7 @@ def image(*shape: int) -> torch.Tensor:
 EXAMPLE = image(1, BANDS, 16, 16)
 
 
-@pytest.mark.parametrize("name", STRANGERS)
+@pytest.mark.parametrize("name", THIRD_PARTY)
 @torch.no_grad()
 def test_adapted_it_gives_what_its_author_gets(name):
     theirs, model = built(name), built(name)
@@ -70,7 +70,7 @@ def test_who_is_called_plainly_is_left_alone(name):
     assert call_of(model) is None
 
 
-@pytest.mark.parametrize("name", STRANGERS)
+@pytest.mark.parametrize("name", THIRD_PARTY)
 def test_gradients_reach_the_weights(name):
     model = built(name).train()
     call, scale = find_call(model, EXAMPLE)
@@ -81,7 +81,7 @@ def test_gradients_reach_the_weights(name):
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
 
 
-@pytest.mark.parametrize("name", sorted(STRANGERS.keys() - PLAIN))
+@pytest.mark.parametrize("name", sorted(THIRD_PARTY.keys() - PLAIN))
 def test_a_call_travels_as_json(name):
     call, _ = find_call(built(name), EXAMPLE)
     assert Call.from_dict(json.loads(json.dumps(call.to_dict()))) == call

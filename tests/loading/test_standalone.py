@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-import strangers
+import third_party
 import torch
 from safetensors.torch import load_file
 from torch import nn
@@ -71,14 +71,14 @@ for folder in sys.argv[1:]:
 
 @pytest.fixture
 def opened(tmp_path, monkeypatch):
-    """A stranger's network, ready for surgery, by factory."""
+    """A third-party network, ready for surgery, by factory."""
     (tmp_path / "own_nets.py").write_text(PARALLEL)
     monkeypatch.syspath_prepend(str(tmp_path))
 
     def build(factory):
         torch.manual_seed(0)
         model = load_custom(factory)
-        fit(model, IMAGE, strangers.SCALE.get(factory.partition(":")[2], 2))
+        fit(model, IMAGE, third_party.SCALE.get(factory.partition(":")[2], 2))
         return make_plain(model, IMAGE)[0]
 
     yield build
@@ -126,12 +126,12 @@ def compressed(model):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_loads_without_edgesr(kind, opened, tmp_path):
-    check(compressed(opened(f"strangers:{kind}")), f"strangers:{kind}", tmp_path)
+    check(compressed(opened(f"third_party:{kind}")), f"third_party:{kind}", tmp_path)
 
 
 @torch.no_grad()
 def test_a_fresh_process_that_has_no_edgesr(opened, tmp_path):
-    factories = ["strangers:functional", "strangers:msdformer", "own_nets:Pair"]
+    factories = ["third_party:functional", "third_party:msdformer", "own_nets:Pair"]
     folders = [tmp_path / str(i) for i in range(len(factories))]
     for factory, folder in zip(factories, folders, strict=True):
         write(compressed(opened(factory)), folder)
@@ -164,27 +164,27 @@ def test_shared_factors_and_layers_with_two_names(opened, tmp_path):
 
 
 def test_the_state_dict_of_a_grouped_student_fits_the_users_class(opened, tmp_path):
-    model = opened("strangers:hand_shuffle")
+    model = opened("third_party:hand_shuffle")
     [site] = find_sites(model, IMAGE)
     student, _ = grouped(model, site, 2)
-    text = check(student, "strangers:hand_shuffle", tmp_path)
+    text = check(student, "third_party:hand_shuffle", tmp_path)
     assert "The state dict also fits a class that builds the layers in load() itself" in text
-    own = strangers.hand_shuffle()
+    own = third_party.hand_shuffle()
     own.up = nn.Conv2d(12, 24, 3, padding=1, groups=2)
     own.load_state_dict(load_file(tmp_path / "student.safetensors"))
     torch.testing.assert_close(own(IMAGE), student(IMAGE))
 
 
 def test_without_changes_the_class_fits_as_it_is(opened, tmp_path):
-    model = opened("strangers:edsr")
-    text = check(model, "strangers:edsr", tmp_path)
+    model = opened("third_party:edsr")
+    text = check(model, "third_party:edsr", tmp_path)
     assert "also fits the class as it is" in text
-    strangers.edsr().load_state_dict(load_file(tmp_path / "student.safetensors"))
+    third_party.edsr().load_state_dict(load_file(tmp_path / "student.safetensors"))
 
 
 @pytest.mark.parametrize("kind", ["functional", "conv3d", "fourier"])
 def test_the_file_imports_all_that_it_names_and_no_more(kind, opened, tmp_path):
-    model = opened(f"strangers:{kind}")
+    model = opened(f"third_party:{kind}")
     write_loader(model, tmp_path / "student.py")
     tree = ast.parse((tmp_path / "student.py").read_text())
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
@@ -212,11 +212,11 @@ def test_a_network_of_edgesr_is_made_by_edgesr(tmp_path):
 
 def test_a_network_of_one_layer(opened, tmp_path, monkeypatch):
     layer = lambda: nn.ConvTranspose2d(6, 6, 4, stride=2, padding=1)  # noqa: E731
-    monkeypatch.setattr(strangers, "layer", layer, raising=False)
-    model = opened("strangers:layer")
+    monkeypatch.setattr(third_party, "layer", layer, raising=False)
+    model = opened("third_party:layer")
     [site] = find_sites(model, IMAGE)
     student, _ = lowrank(model, site, 2)
-    check(student, "strangers:layer", tmp_path)
+    check(student, "third_party:layer", tmp_path)
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Every stranger's network through ``edgesr compress`` with a search, and its files in use."""
+"""Every third-party network through ``edgesr compress`` with a search, and its files in use."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 import torch
 from edgesr_export.runtime import session
-from strangers import BANDS, SCALE, STRANGERS
+from third_party import BANDS, SCALE, THIRD_PARTY
 from torch import Tensor
 
 from edgesr.cli.main import main
 from edgesr.cube import read_cube
 from edgesr.evaluation.cost import count
 from edgesr.loading.weights import load_network
-from edgesr.loading.workload import Job, open_job
+from edgesr.loading.workload import Workload, open_workload
 from edgesr.recipe.recipes import CompressRecipe
 from edgesr.report import validate
 
@@ -32,7 +32,7 @@ QUICK = ("functional", "unet", "msdformer")
 NOTHING_TO_GAIN = ("deconv3d",)  # one channel in, one out: its upsampler has rank 1
 NO_ONNX = ("fourier",)  # complex weights
 KINDS = [
-    name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in STRANGERS
+    name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in THIRD_PARTY
 ]
 
 BRIEF = [
@@ -57,17 +57,17 @@ def run(*arguments: object) -> int:
     return main([*map(str, arguments)])
 
 
-def opened(name: str) -> Job:
+def opened(name: str) -> Workload:
     """The network with random weights in ``w.pt``, as a run opens it."""
     torch.manual_seed(0)
-    torch.save(STRANGERS[name]().state_dict(), "w.pt")
-    return open_job(
-        CompressRecipe(data="cube.npy", model=f"strangers:{name}", weights="w.pt", threads=1)
+    torch.save(THIRD_PARTY[name]().state_dict(), "w.pt")
+    return open_workload(
+        CompressRecipe(data="cube.npy", model=f"third_party:{name}", weights="w.pt", threads=1)
     )
 
 
 def compressed(name: str, *options: object) -> int:
-    network = ("--data", "cube.npy", "--model", f"strangers:{name}", "--weights", "w.pt")
+    network = ("--data", "cube.npy", "--model", f"third_party:{name}", "--weights", "w.pt")
     return run("compress", *network, *BRIEF, *options, "--output", "run")
 
 
@@ -86,12 +86,12 @@ def loaded_elsewhere(tiles: list[Tensor]) -> list[Tensor]:
 
 
 @torch.no_grad()
-def check_files(name: str, job: Job, report: dict[str, Any]) -> None:
+def check_files(name: str, workload: Workload, report: dict[str, Any]) -> None:
     """The student is the same network from all of its files, also at odd sizes."""
-    student = load_network(Path("run/student.safetensors"), f"strangers:{name}").model
-    cost = count(student, tuple(job.example().shape))
+    student = load_network(Path("run/student.safetensors"), f"third_party:{name}").model
+    cost = count(student, tuple(workload.example().shape))
     assert (cost.params, cost.macs) == (report["student"]["params"], report["student"]["macs"])
-    real = job.example(24)
+    real = workload.example(24)
     tiles = [real[..., :16, :16].contiguous(), real[..., :13, :11].contiguous()]
     expected = [student(tile) for tile in tiles]
     for tile, answer, loaded in zip(tiles, expected, loaded_elsewhere(tiles), strict=True):
@@ -109,8 +109,8 @@ def check_files(name: str, job: Job, report: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_from_the_command_line_to_files_in_use(name, workplace, monkeypatch, capsys):
-    job = opened(name)
-    limit = 0.7 * count(job.model, tuple(job.example().shape)).macs
+    workload = opened(name)
+    limit = 0.7 * count(workload.model, tuple(workload.example().shape)).macs
     search = ("--max-macs", limit, "--trials", 3, "--max-psnr-drop", 5)
     if name in NOTHING_TO_GAIN:
         assert compressed(name, *search) == 2
@@ -126,9 +126,9 @@ def test_from_the_command_line_to_files_in_use(name, workplace, monkeypatch, cap
     report = json.loads(Path("run/report.json").read_text())
     validate(report)
     assert report["student"]["macs"] <= limit
-    check_files(name, job, report)
+    check_files(name, workload, report)
 
-    student = ("--model", f"strangers:{name}", "--weights", "run/student.safetensors")
+    student = ("--model", f"third_party:{name}", "--weights", "run/student.safetensors")
     assert run("evaluate", "--data", "cube.npy", *student, "--threads", 1) == 0
     assert run("upscale", "cube.npy", "sr.npy", *student) == 0
     assert read_cube("sr.npy").shape == (72 * SCALE[name], 72 * SCALE[name], BANDS)
@@ -137,9 +137,9 @@ def test_from_the_command_line_to_files_in_use(name, workplace, monkeypatch, cap
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", STRANGERS)
+@pytest.mark.parametrize("name", THIRD_PARTY)
 def test_the_upsampler_alone(name, workplace):
-    job = opened(name)
+    workload = opened(name)
     code = compressed(name)
     if name in NOTHING_TO_GAIN:
         assert code == 2
@@ -148,4 +148,4 @@ def test_the_upsampler_alone(name, workplace):
     report = json.loads(Path("run/report.json").read_text())
     validate(report)
     assert report["student"]["upsampler_params"] < report["teacher"]["upsampler_params"]
-    check_files(name, job, report)
+    check_files(name, workload, report)

@@ -15,8 +15,8 @@ from edgesr.loading.weights import load_custom, save_network
 from edgesr.loading.workload import (
     check_fit,
     load_weights,
-    open_job,
     open_scene,
+    open_workload,
     prepare_torch,
     scene_example,
     shipped_weights,
@@ -41,26 +41,26 @@ def stored(materials) -> dict:
 
 
 def test_a_job_is_a_network_with_the_scene_it_was_trained_on(recipe, materials):
-    job = open_job(recipe)
-    assert job.scene.cube.shape == (72, 72, 12)
-    assert job.scene.scale == 4
-    assert not job.model.training
-    assert (job.weights, job.network) == ("lkca_net.safetensors", "lkca_net")
-    assert job.metadata["data"]["normalisation"] == job.scene.normalisation.to_dict()
-    example = job.example(8)
+    workload = open_workload(recipe)
+    assert workload.scene.cube.shape == (72, 72, 12)
+    assert workload.scene.scale == 4
+    assert not workload.model.training
+    assert (workload.weights, workload.network) == ("lkca_net.safetensors", "lkca_net")
+    assert workload.metadata["data"]["normalisation"] == workload.scene.normalisation.to_dict()
+    example = workload.example(8)
     assert example.shape == (1, 12, 8, 8)
     assert float(example.min()) >= 0
     assert float(example.max()) <= 1
 
 
 def test_the_example_is_the_first_training_patch_and_repeats_it(recipe):
-    job = open_job(recipe)
-    lr, _ = job.scene.pair(job.scene.train[0])
+    workload = open_workload(recipe)
+    lr, _ = workload.scene.pair(workload.scene.train[0])
     assert lr.shape == (12, 4, 4)
-    large = scene_example(job.scene, 10)
+    large = scene_example(workload.scene, 10)
     for row, column in ((0, 0), (4, 4), (4, 0)):
         assert torch.equal(large[0, :, row : row + 4, column : column + 4], lr)
-    assert torch.equal(scene_example(job.scene, 3)[0], lr[:, :3, :3])
+    assert torch.equal(scene_example(workload.scene, 3)[0], lr[:, :3, :3])
 
 
 def test_the_weights_choose_bands_normalisation_degradation_and_scale(recipe, stored):
@@ -130,13 +130,15 @@ def test_weights_are_shipped_for_the_embedded_cube_alone():
 
 def test_without_weights_the_way_to_some_is_told(recipe):
     with pytest.raises(ModelError, match=r"edgesr train --model dacn --data .*made\.npy --output"):
-        open_job(replace(recipe, weights=None, model="dacn"))
+        open_workload(replace(recipe, weights=None, model="dacn"))
 
 
 def test_a_factory_s_network_needs_no_weights(recipe, workplace):
-    job = open_job(replace(recipe, weights=None, model="small_networks:bilinear", bands="0-7"))
-    assert job.weights == "as the factory made it"
-    assert job.network == "small_networks:bilinear"
+    workload = open_workload(
+        replace(recipe, weights=None, model="small_networks:bilinear", bands="0-7")
+    )
+    assert workload.weights == "as the factory made it"
+    assert workload.network == "small_networks:bilinear"
 
 
 def test_weights_belong_to_the_network_that_is_named(materials, workplace):

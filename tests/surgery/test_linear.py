@@ -88,11 +88,11 @@ def test_no_other_form_of_the_rank_is_better_on_the_data(
     best = output_error(aware, model, x)
     scale = float(model.fc(x.permute(0, 2, 3, 1)).detach().square().mean())
     assert best <= output_error(plain, model, x) * (1 + 1e-5) + 1e-11 * scale
-    rival, _ = lowrank(model, site, rank)
+    baseline, _ = lowrank(model, site, rank)
     with torch.no_grad():  # a random basis of the inputs, and the best that can follow it
-        rival.fc.reduce.weight.normal_()
+        baseline.fc.reduce.weight.normal_()
         vectors = x.permute(0, 2, 3, 1).reshape(-1, inputs)
-        design = rival.fc.reduce(vectors)
+        design = baseline.fc.reduce(vectors)
         if bias:
             design = torch.cat([design, torch.ones(len(design), 1)], 1)
         wanted = model.fc(vectors).double().numpy()

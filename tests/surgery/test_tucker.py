@@ -134,8 +134,8 @@ def test_data_aware_is_never_worse_than_the_weights_alone(inner, outer, kind, gr
     aware, _ = tucker(model, site, (inner, outer), moments(model, site, [x]))
     plain, _ = tucker(model, site, (inner, outer))
     scale = float(model[0](x).detach().square().mean())
-    best, rival = squared_error(aware, model, x), squared_error(plain, model, x)
-    assert best <= rival * (1 + 1e-5) + 1e-11 * scale
+    best, baseline = squared_error(aware, model, x), squared_error(plain, model, x)
+    assert best <= baseline * (1 + 1e-5) + 1e-11 * scale
     assert all(parameter.isfinite().all() for parameter in aware.parameters())
 
 

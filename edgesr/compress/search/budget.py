@@ -49,11 +49,11 @@ class Budget:
         return excess if self.sam_drop is None else max(excess, drop["sam_drop"] - self.sam_drop)
 
     def holds(self, trial: Trial) -> bool:
-        """Whether a trial that was healed keeps to every limit."""
+        """Whether a trial that was finetuned keeps to every limit."""
         return (
-            trial.healed is not None
+            trial.finetuned is not None
             and self.cost(trial.costs()) <= 1
-            and self.quality(trial.healed) <= 0
+            and self.quality(trial.finetuned) <= 0
         )
 
     def objective(self, trial: Trial) -> float:
@@ -72,8 +72,8 @@ def choose(trials: Sequence[Trial], budget: Budget) -> Trial:
     Raises:
         OptionError: no trial keeps to the limits on cost.
     """
-    healed = [trial for trial in trials if trial.healed is not None]
-    affordable = [trial for trial in healed if budget.cost(trial.costs()) <= 1]
+    finetuned = [trial for trial in trials if trial.finetuned is not None]
+    affordable = [trial for trial in finetuned if budget.cost(trial.costs()) <= 1]
     if not affordable:
         cheapest = min(trials, key=lambda trial: budget.cost(trial.costs()))
         costs = cheapest.costs()
@@ -100,14 +100,14 @@ def front(trials: Sequence[Trial]) -> list[Trial]:
     def figures(trial: Trial) -> tuple[float, float, float]:
         return trial.latency_ms or 0.0, trial.macs, trial.drop["psnr_drop"]
 
-    healed = [trial for trial in trials if trial.healed is not None]
+    finetuned = [trial for trial in trials if trial.finetuned is not None]
     kept = [
         trial
-        for trial in healed
+        for trial in finetuned
         if not any(
             all(a <= b for a, b in zip(figures(other), figures(trial), strict=True))
             and figures(other) != figures(trial)
-            for other in healed
+            for other in finetuned
         )
     ]
     return sorted(kept, key=lambda trial: trial.macs)

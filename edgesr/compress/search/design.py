@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from edgesr.compress.candidates import Surgeon, shuffled_patches
-from edgesr.progress import stage
+from edgesr.compress.candidates import CalibratedModel, shuffled_patches
+from edgesr.progress import timed_stage
 from edgesr.recipe.recipes import CompressRecipe
 from edgesr.run_folder import RunFolder
 from edgesr.surgery import (
@@ -84,32 +84,34 @@ class Backbone:
         return list(dict.fromkeys(designs))
 
 
-def survey(recipe: CompressRecipe, folder: RunFolder, surgeon: Surgeon) -> Backbone:
+def survey(recipe: CompressRecipe, folder: RunFolder, calibrated: CalibratedModel) -> Backbone:
     """Find what else can be made smaller, and gather what that needs of the training data."""
-    job = surgeon.job
-    patches = list(shuffled_patches(job, recipe.seed))
-    with stage("survey the backbone"):
-        layers = find_layers(job.model, job.example())
-        moments = all_moments(job.model, layers, patches, LAYER_WINDOWS) if layers else {}
-        shared = {site.name: decompose(job.model, site, moments[site.name]) for site in layers}
+    workload = calibrated.workload
+    patches = list(shuffled_patches(workload, recipe.seed))
+    with timed_stage("survey the backbone"):
+        layers = find_layers(workload.model, workload.example())
+        moments = all_moments(workload.model, layers, patches, LAYER_WINDOWS) if layers else {}
+        shared = {site.name: decompose(workload.model, site, moments[site.name]) for site in layers}
 
         def known(ranking: list[tuple[str, float]]) -> bool:
-            return {path for path, _ in ranking} <= {path for path, _ in job.model.named_modules()}
+            return {path for path, _ in ranking} <= {
+                path for path, _ in workload.model.named_modules()
+            }
 
         def ranked() -> list[tuple[str, float]]:
-            blocks = find_blocks(job.model, job.example())
-            effect = distance_to(job.model, torch.stack(patches[:RANKING_TILES]))
-            return rank_blocks(job.model, blocks, effect)
+            blocks = find_blocks(workload.model, workload.example())
+            effect = distance_to(workload.model, torch.stack(patches[:RANKING_TILES]))
+            return rank_blocks(workload.model, blocks, effect)
 
         ranking = folder.remember("blocks", ranked, list[tuple[str, float]], known)
     return Backbone(layers, shared, ranking)
 
 
 def build(
-    surgeon: Surgeon, candidates: Sequence[Candidate], backbone: Backbone, design: Design
+    calibrated: CalibratedModel, candidates: Sequence[Candidate], backbone: Backbone, design: Design
 ) -> nn.Module:
     """The network of a design, in closed form."""
-    student = surgeon.operate(candidates[design.upsampler])
+    student = calibrated.operate(candidates[design.upsampler])
     gone = [path for path, _ in backbone.ranking[: design.removed]]
     if gone:
         student, _ = remove(student, gone)

@@ -46,7 +46,7 @@ def _trial_entry(trial: Trial) -> dict[str, Any]:
         "macs": trial.macs,
         "latency_ms": trial.latency_ms,
         "before_training": _drop(trial.start),
-        "validation": trial.healed and _drop(trial.healed),
+        "validation": trial.finetuned and _drop(trial.finetuned),
         "changes": trial.changes,
     }
 

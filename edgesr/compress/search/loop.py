@@ -14,7 +14,7 @@ import torch
 from edgesr_export.runner import open_runner, unavailable
 from torch import nn
 
-from edgesr.compress.candidates import REPEATS, Surgeon, lost
+from edgesr.compress.candidates import REPEATS, CalibratedModel, quality_drop
 from edgesr.compress.search.budget import Budget, choose, front
 from edgesr.compress.search.design import Design, build, label, survey
 from edgesr.compress.search.sampler import propose
@@ -26,14 +26,14 @@ from edgesr.errors import OptionError
 from edgesr.evaluation.cost import count
 from edgesr.evaluation.evaluate import evaluate
 from edgesr.evaluation.latency import measure
-from edgesr.loading.workload import Job
-from edgesr.progress import stage
+from edgesr.loading.workload import Workload
+from edgesr.progress import timed_stage
 from edgesr.recipe.recipes import CompressRecipe
 from edgesr.run_folder import RunFolder
 from edgesr.surgery import Candidate, changes_of
 
 UPSAMPLERS = 6  # the smallest candidates that a search chooses among
-HOPELESS = 1.25  # share of the latency limit beyond which a design is not healed
+HOPELESS = 1.25  # share of the latency limit beyond which a design is not finetuned
 
 
 @dataclass(frozen=True)
@@ -67,27 +67,27 @@ class _Bench:
         self,
         recipe: CompressRecipe,
         folder: RunFolder,
-        surgeon: Surgeon,
+        calibrated: CalibratedModel,
         pool: Sequence[Candidate],
-        guide: nn.Module,
+        teacher: nn.Module,
     ) -> None:
-        self.recipe, self.folder, self.surgeon, self.pool = recipe, folder, surgeon, pool
-        self.guide = guide
+        self.recipe, self.folder, self.calibrated, self.pool = recipe, folder, calibrated, pool
+        self.teacher = teacher
         self.budget = budget_of(recipe)
         self.runtime = recipe.runtime if folder.state(f"{TEACHER}.onnx").is_file() else "torch"
-        self.backbone = survey(recipe, folder, surgeon)
-        self.tile = surgeon.job.example(recipe.latency_tile)
+        self.backbone = survey(recipe, folder, calibrated)
+        self.tile = calibrated.workload.example(recipe.latency_tile)
         self.threads = recipe.threads or torch.get_num_threads()
-        self.before = evaluate(surgeon.job.model, surgeon.job.scene, "validation")
+        self.before = evaluate(calibrated.workload.model, calibrated.workload.scene, "validation")
 
     def build(self, design: Design) -> nn.Module:
-        return build(self.surgeon, self.pool, self.backbone, design)
+        return build(self.calibrated, self.pool, self.backbone, design)
 
     def attempt(self, number: int, design: Design) -> Trial:
         """Build a design and measure it; heal it unless a limit on cost rules it out."""
         student = self.build(design)
         changes = changes_of(student)
-        cost = count(student, tuple(self.surgeon.job.example().shape))
+        cost = count(student, tuple(self.calibrated.workload.example().shape))
         trial = Trial(
             number,
             design,
@@ -108,16 +108,16 @@ class _Bench:
         if config.epochs:
             student = train(
                 student,
-                [self.surgeon.job.scene],
+                [self.calibrated.workload.scene],
                 config,
-                teacher=self.guide,
-                sites=self.surgeon.sites,
+                teacher=self.teacher,
+                sites=self.calibrated.sites,
                 progress=sys.stderr.isatty(),
             ).model
-        return replace(trial, healed=self.drop(student))
+        return replace(trial, finetuned=self.drop(student))
 
     def drop(self, student: nn.Module) -> dict[str, float]:
-        return lost(self.before, student, self.surgeon.job)
+        return quality_drop(self.before, student, self.calibrated.workload)
 
     def runner(self, trial: Trial, student: nn.Module | None = None) -> Any:
         """The design on the chosen runtime; latency does not depend on the weights."""
@@ -147,21 +147,21 @@ def budget_of(recipe: CompressRecipe) -> Budget:
 def search(
     recipe: CompressRecipe,
     folder: RunFolder,
-    surgeon: Surgeon,
+    calibrated: CalibratedModel,
     candidates: Sequence[Candidate],
     alone: Candidate,
-    guide: nn.Module,
+    teacher: nn.Module,
 ) -> tuple[Search, nn.Module]:
     """Try designs of the whole network within the recipe's budget.
 
     Args:
         recipe: the limits, the runtime, the number of trials and the seed.
         folder: keeps the trials, so that an interrupted search goes on as if it had not been.
-        surgeon: the original network.
+        calibrated: the original network.
         candidates: measured surgeries on the upsampler.
         alone: the one that is taken where the upsampler is all that is made smaller; the first
             trial is this.
-        guide: network to distil from.
+        teacher: network to distil from.
 
     Returns:
         The search, and the chosen network in closed form.
@@ -171,7 +171,7 @@ def search(
         ExportError: the runtime cannot run here.
     """
     pool = _pool(recipe, candidates, alone)
-    bench = _Bench(recipe, folder, surgeon, pool, guide)
+    bench = _Bench(recipe, folder, calibrated, pool, teacher)
     lengths = bench.backbone.lengths(len(pool))
     firsts = bench.backbone.first_designs(pool.index(alone))
     trials: list[Trial] = []
@@ -200,13 +200,15 @@ def missing(runtime: str) -> str:
     return reason and f"--runtime {runtime} cannot run here: {reason}"
 
 
-def require_quality(found: Search, recipe: CompressRecipe, student: nn.Module, job: Job) -> None:
+def require_quality(
+    found: Search, recipe: CompressRecipe, student: nn.Module, workload: Workload
+) -> None:
     """Refuse a chosen design that does not reach the quality even when it is trained to the end.
 
     Raises:
         OptionError: its loss on validation exceeds a limit.
     """
-    drop = lost(evaluate(job.model, job.scene, "validation"), student, job)
+    drop = quality_drop(evaluate(workload.model, workload.scene, "validation"), student, workload)
     if budget_of(recipe).quality(drop) > 0:
         raise OptionError(
             f"no design of {len(found.trials)} keeps to every limit: {found.chosen.label} comes"
@@ -246,7 +248,9 @@ def _remembered(bench: _Bench, number: int, design: Design) -> Trial:
 def _say(trial: Trial, total: int, seconds: float) -> None:
     latency = "" if trial.latency_ms is None else f", {trial.latency_ms:.1f} ms"
     quality = (
-        f"{-trial.drop['psnr_drop']:+.3f} dB" if trial.healed else "beyond the budget, not trained"
+        f"{-trial.drop['psnr_drop']:+.3f} dB"
+        if trial.finetuned
+        else "beyond the budget, not trained"
     )
     print(
         f"trial {trial.number} ({trial.number + 1}/{total}): {trial.label}:"
@@ -257,13 +261,15 @@ def _say(trial: Trial, total: int, seconds: float) -> None:
 
 
 def _timed_again(bench: _Bench, trials: Sequence[Trial]) -> list[Trial]:
-    """Latencies of all healed trials in turn: those of the search itself lie minutes apart."""
-    healed = {trial.number for trial in trials if trial.healed is not None}
+    """Latencies of all finetuned trials in turn: those of the search itself lie minutes apart."""
+    finetuned = {trial.number for trial in trials if trial.finetuned is not None}
 
     def compute() -> dict[str, float]:
-        with stage("time the trials in turn"):
+        with timed_stage("time the trials in turn"):
             runners = {
-                str(trial.number): bench.runner(trial) for trial in trials if trial.number in healed
+                str(trial.number): bench.runner(trial)
+                for trial in trials
+                if trial.number in finetuned
             }
             return bench.time(runners) if runners else {}
 
@@ -271,9 +277,9 @@ def _timed_again(bench: _Bench, trials: Sequence[Trial]) -> list[Trial]:
         "trial-times",
         compute,
         dict[str, float],
-        lambda found: set(found) == {str(number) for number in healed},
+        lambda found: set(found) == {str(number) for number in finetuned},
     )
     return [
-        replace(trial, latency_ms=again[str(trial.number)]) if trial.number in healed else trial
+        replace(trial, latency_ms=again[str(trial.number)]) if trial.number in finetuned else trial
         for trial in trials
     ]

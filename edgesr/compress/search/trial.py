@@ -22,7 +22,7 @@ class Trial:
         macs: of one LR tile of 16 x 16.
         start: "psnr_drop" [dB] and "sam_drop" [degrees] on validation before any training.
         latency_ms: median on the chosen runtime; None where the design was beyond a limit before.
-        healed: like ``start``, after a short distillation; None where the design was beyond a
+        finetuned: like ``start``, after a short distillation; None where the design was beyond a
             limit on cost and was not trained.
     """
 
@@ -35,12 +35,12 @@ class Trial:
     macs: int
     start: dict[str, float] = field(default_factory=dict)
     latency_ms: float | None = None
-    healed: dict[str, float] | None = None
+    finetuned: dict[str, float] | None = None
 
     @property
     def drop(self) -> dict[str, float]:
-        """The best that is known of its quality: healed, else as it started."""
-        return self.healed or self.start
+        """The best that is known of its quality: finetuned, else as it started."""
+        return self.finetuned or self.start
 
     def costs(self) -> dict[str, float]:
         """The figures that a budget may bound, by name; what was not measured is left out."""

@@ -1,4 +1,4 @@
-"""From a float32 ONNX file to one of explicit int8 Q/DQ pairs, one flavour per target.
+"""From a float32 ONNX file to one of explicit int8 Q/DQ pairs, one scheme per target.
 
 ::
 
@@ -8,14 +8,14 @@
 NNCF finds ranges, weights and corrected biases on calibration tiles
 (:mod:`edgesr_export.int8.calibrate`); the pairs are placed by ourselves
 (:mod:`edgesr_export.int8.place`), because the two targets want others than NNCF leaves
-(:mod:`edgesr_export.int8.flavour`). What stays float is decided layer by layer: by what it costs on
+(:mod:`edgesr_export.int8.scheme`). What stays float is decided layer by layer: by what it costs on
 validation data (:mod:`edgesr_export.int8.control`) and, on a CPU, by what it saves
-(:mod:`edgesr_export.int8.speed`). Needs the extra ``int8``; NNCF sends nothing (:mod:`.silence`).
+(:mod:`edgesr_export.int8.speed`). Needs the extra ``int8``; NNCF sends nothing (:mod:`.telemetry`).
 """
 
-from edgesr_export.int8.flavour import TARGETS
 from edgesr_export.int8.quantise import quantize
 from edgesr_export.int8.result import LayerPrecision, QuantisationResult, recorded_layers
+from edgesr_export.int8.scheme import TARGETS
 from edgesr_export.int8.speed import GroupSpeed
 
 __all__ = [

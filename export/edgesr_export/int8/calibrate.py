@@ -15,9 +15,9 @@ import onnx
 from onnx import numpy_helper
 
 from edgesr_export.errors import ExportError, one_line
-from edgesr_export.int8.flavour import Flavour, Range
 from edgesr_export.int8.layers import Layer
-from edgesr_export.int8.silence import load_nncf, quiet
+from edgesr_export.int8.scheme import QuantScheme, Range
+from edgesr_export.int8.telemetry import load_nncf, quiet
 
 PASSED_ON = ("Concat", "Identity", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose")
 """Operators that change no value, behind which NNCF may have left the pair of a layer."""
@@ -83,7 +83,7 @@ def checked_tiles(tiles: Iterable[np.ndarray], model: onnx.ModelProto) -> list[n
 
 
 def calibrate(
-    model: onnx.ModelProto, layers: Collection[Layer], tiles: list[np.ndarray], flavour: Flavour
+    model: onnx.ModelProto, layers: Collection[Layer], tiles: list[np.ndarray], scheme: QuantScheme
 ) -> Calibration:
     """Quantise every layer of ``layers`` by NNCF and read what it found.
 
@@ -91,7 +91,7 @@ def calibrate(
         model: of :func:`edgesr_export.int8.layers.prepare`.
         layers: which to quantise; those that NNCF leaves in float have no weights in the result.
         tiles: of :func:`checked_tiles`.
-        flavour: of the target.
+        scheme: of the target.
 
     Raises:
         ExportError: NNCF is not installed, or fails.
@@ -108,25 +108,25 @@ def calibrate(
             found = nncf.quantize(
                 copy,
                 nncf.Dataset(tiles, lambda tile: {feed: tile}),
-                preset=preset.PERFORMANCE if flavour.symmetric else preset.MIXED,
+                preset=preset.PERFORMANCE if scheme.symmetric else preset.MIXED,
                 subset_size=len(tiles),
                 # not validated: NNCF takes out nodes that do nothing before it looks for them
                 ignored_scope=nncf.IgnoredScope(names=others, validate=False),
-                advanced_parameters=_parameters(nncf, flavour),
+                advanced_parameters=_parameters(nncf, scheme),
             )
     except Exception as error:  # NNCF raises many kinds; the caller needs one
         raise ExportError(f"NNCF cannot quantise the network: {one_line(error)}") from error
     return _read(model, found, names)
 
 
-def _parameters(nncf: Any, flavour: Flavour) -> Any:
+def _parameters(nncf: Any, scheme: QuantScheme) -> Any:
     """One scale per activation tensor: no target has more.
 
     By default NNCF gives the first layer 7 bits, because CPUs without VNNI overflow at 8; GPUs do
     not.
     """
     advanced = nncf.quantization.advanced_parameters
-    fix = advanced.OverflowFix.DISABLE if not flavour.timed else advanced.OverflowFix.FIRST_LAYER
+    fix = advanced.OverflowFix.DISABLE if not scheme.timed else advanced.OverflowFix.FIRST_LAYER
     return nncf.AdvancedQuantizationParameters(
         overflow_fix=fix,
         activations_quantization_params=advanced.QuantizationParameters(per_channel=False),

@@ -9,7 +9,7 @@ import onnx
 import onnxruntime
 
 from edgesr_export.errors import ExportError
-from edgesr_export.int8.flavour import Range
+from edgesr_export.int8.scheme import Range
 
 
 def observe(

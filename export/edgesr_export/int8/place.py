@@ -23,7 +23,7 @@ import onnx
 from onnx import numpy_helper
 
 from edgesr_export.int8.calibrate import Calibration
-from edgesr_export.int8.flavour import Flavour
+from edgesr_export.int8.scheme import QuantScheme
 
 
 def outlet(model: onnx.ModelProto, name: str) -> str:
@@ -40,13 +40,13 @@ def outlet(model: onnx.ModelProto, name: str) -> str:
 
 
 def place(
-    model: onnx.ModelProto, calibration: Calibration, chosen: Collection[str], flavour: Flavour
+    model: onnx.ModelProto, calibration: Calibration, chosen: Collection[str], scheme: QuantScheme
 ) -> onnx.ModelProto:
     """A copy of ``model`` with the layers named in ``chosen`` quantised."""
     placed = onnx.ModelProto()
     placed.CopyFrom(model)
-    placing = _Placing(placed, calibration, flavour)
-    outlets = {outlet(model, name) for name in chosen} if flavour.outputs else set()
+    placing = _Placing(placed, calibration, scheme)
+    outlets = {outlet(model, name) for name in chosen} if scheme.outputs else set()
     outlets -= {value.name for value in model.graph.output}  # nothing reads those
     nodes = list(placed.graph.node)
     for node in nodes:
@@ -65,12 +65,14 @@ def place(
 class _Placing:
     """The growing list of nodes."""
 
-    def __init__(self, model: onnx.ModelProto, calibration: Calibration, flavour: Flavour) -> None:
+    def __init__(
+        self, model: onnx.ModelProto, calibration: Calibration, scheme: QuantScheme
+    ) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.replaced: dict[str, str] = {}
         self._graph = model.graph
         self._calibration = calibration
-        self._flavour = flavour
+        self._scheme = scheme
         self._pairs: dict[str, str] = {}
 
     def append(self, node: onnx.NodeProto) -> None:
@@ -84,7 +86,7 @@ class _Placing:
     def pair(self, tensor: str) -> str:
         """Output of the pair of a tensor, which is made at the first call."""
         if tensor not in self._pairs:
-            scale, zero = self._flavour.affine(self._calibration.ranges[tensor])
+            scale, zero = self._scheme.affine(self._calibration.ranges[tensor])
             entries = [self._store(scale, f"{tensor}.scale"), self._store(zero, f"{tensor}.zero")]
             self._operator("QuantizeLinear", [tensor, *entries], f"{tensor}.int8")
             back = f"{tensor}.float"

@@ -13,15 +13,15 @@ import onnx
 from edgesr_export.errors import ExportError
 from edgesr_export.int8.calibrate import Calibration, calibrate, checked_tiles
 from edgesr_export.int8.control import Decision, Drop, Evaluate, Limits, checked_metrics, control
-from edgesr_export.int8.flavour import find_flavour
 from edgesr_export.int8.layers import Layer, find_layers, prepare
 from edgesr_export.int8.observe import observe
 from edgesr_export.int8.place import outlet
-from edgesr_export.int8.prove import prove
 from edgesr_export.int8.result import LayerPrecision, QuantisationResult, remember
-from edgesr_export.int8.silence import load_nncf
+from edgesr_export.int8.scheme import find_scheme
 from edgesr_export.int8.speed import GroupSpeed, faster_groups, rounds
+from edgesr_export.int8.telemetry import load_nncf
 from edgesr_export.int8.trial import Bench
+from edgesr_export.int8.validate_qdq import validate_qdq
 from edgesr_export.model_file import load_model, write_model
 from edgesr_export.runtime import Session
 
@@ -74,7 +74,7 @@ def quantize(
         ExportError: NNCF is not installed, no or unusable tiles, an unknown target or layer, a
             negative limit, metrics that are not finite, or a file that cannot be read or written.
     """
-    flavour, limits, path = find_flavour(target), Limits(max_psnr_drop, max_sam_drop), Path(path)
+    scheme, limits, path = find_scheme(target), Limits(max_psnr_drop, max_sam_drop), Path(path)
     if repeats < 1:
         raise ExportError(f"speed needs at least 1 timed round, got {repeats}")
     if not path.parent.is_dir():
@@ -82,37 +82,37 @@ def quantize(
     load_nncf()
     model = prepare(load_model(source))
     layers = find_layers(model)
-    reasons = {layer.name: layer.fixed or flavour.unfit(layer) for layer in layers}
+    reasons = {layer.name: layer.fixed or scheme.unfit(layer) for layer in layers}
     reasons |= dict.fromkeys(_known(keep, layers, source), "asked for")
     images = checked_tiles(tiles, model)
     before = checked_metrics(evaluate, Session(source, threads))
     candidates = [layer for layer in layers if not reasons[layer.name]]
-    calibration = calibrate(model, candidates, images, flavour)
+    calibration = calibrate(model, candidates, images, scheme)
     for layer in candidates:
         if layer.name not in calibration.weights:
             reasons[layer.name] = "NNCF leaves it in float: a gate, or an input without a range"
     candidates = [layer for layer in candidates if not reasons[layer.name]]
-    if flavour.outputs:
+    if scheme.outputs:
         calibration = _with_outputs(model, calibration, candidates, images)
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(model, calibration, flavour, Path(folder), threads)
+        bench = Bench(model, calibration, scheme, Path(folder), threads)
         image = _speed_image(model, images[0], speed_image)
         groups: list[GroupSpeed] = []
-        if flavour.timed:
+        if scheme.timed:
             groups = faster_groups(bench, candidates, image, repeats)
             reasons |= _slow(groups)
             candidates = [layer for layer in candidates if not reasons[layer.name]]
         judge = _Judge(bench, evaluate, before, candidates)
         decision = control(candidates, judge.drop, limits)
         chosen = {candidates[index].name for index in decision.chosen}
-        times = _compare(bench, chosen, image, 2 * repeats) if flavour.timed and chosen else {}
+        times = _compare(bench, chosen, image, 2 * repeats) if scheme.timed and chosen else {}
         if times and times["int8"] >= times["float"]:
             reasons |= dict.fromkeys(chosen, "what the limits allow makes the network no faster")
             chosen = set()
         verdicts = _verdicts(layers, candidates, chosen, reasons, decision)
         if chosen:
             quantised = bench.quantised(chosen)
-            prove(quantised, chosen, flavour)
+            validate_qdq(quantised, chosen, scheme)
             remember(quantised, target, verdicts)
             write_model(quantised, path)
     after = judge.metrics[decision.chosen] if chosen else before

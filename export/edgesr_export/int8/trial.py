@@ -10,8 +10,8 @@ import numpy as np
 import onnx
 
 from edgesr_export.int8.calibrate import Calibration
-from edgesr_export.int8.flavour import Flavour
 from edgesr_export.int8.place import place
+from edgesr_export.int8.scheme import QuantScheme
 from edgesr_export.model_file import write_model
 from edgesr_export.rewrite import rewrite
 from edgesr_export.runtime import Session
@@ -26,20 +26,20 @@ class Bench:
     Attributes:
         model: the network in float32, before the rewrites of the target.
         calibration: of all layers that can be quantised.
-        flavour: of the target.
+        scheme: of the target.
         folder: for files that live as long as one trial.
         threads: of the sessions.
     """
 
     model: onnx.ModelProto
     calibration: Calibration
-    flavour: Flavour
+    scheme: QuantScheme
     folder: Path
     threads: int = 1
 
     def quantised(self, chosen: Collection[str]) -> onnx.ModelProto:
         """The network with the layers named in ``chosen`` in int8; all others in float32."""
-        return place(self.model, self.calibration, chosen, self.flavour)
+        return place(self.model, self.calibration, chosen, self.scheme)
 
     def session(self, chosen: Collection[str]) -> Network:
         """The same after the rewrites of the target, loaded for its metrics: float is float32."""
@@ -51,10 +51,10 @@ class Bench:
 
     def _load(self, chosen: Collection[str], precision: str) -> Network:
         path = self.folder / "trial.onnx"
-        model, _ = rewrite(self.quantised(chosen), self.flavour.name)
+        model, _ = rewrite(self.quantised(chosen), self.scheme.name)
         write_model(model, path)
         try:
-            if self.flavour.name != "openvino":
+            if self.scheme.name != "openvino":
                 return Session(path, self.threads)
             from edgesr_export.openvino import abilities, openvino_session
 

@@ -17,10 +17,10 @@ from onnxscript.rewriter import RewriteRuleSet
 
 from edgesr_export.errors import ExportError, one_line
 from edgesr_export.opset import split
-from edgesr_export.opset.aside import ASIDE, bring_back, drop_defaults, set_aside
 from edgesr_export.opset.gelu import GeluByErf
 from edgesr_export.opset.groupnorm import GroupNormByInstanceNorm
 from edgesr_export.opset.layernorm import LayerNormByMeans
+from edgesr_export.opset.passthrough import ASIDE, bring_back, drop_defaults, set_aside
 from edgesr_export.opset.rule import SpelledOut, keep_too
 
 LOWEST, HIGHEST = 16, 23

@@ -31,7 +31,7 @@ from edgesr_export.tensorrt.progress import Interrupt, line_on_stderr, make_moni
 from edgesr_export.tensorrt.refusal import parser_error
 from edgesr_export.tensorrt.requested import Precision, check_expected, name_nodes, requested
 from edgesr_export.tensorrt.sidecar import SideFile, sha256, side_path
-from edgesr_export.tensorrt.weak import constrain
+from edgesr_export.tensorrt.weakly_typed import constrain
 from edgesr_export.unsupported import refuse_antialias
 
 

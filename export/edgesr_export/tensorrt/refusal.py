@@ -12,8 +12,8 @@ from edgesr_export.unsupported import UnsupportedOperatorError
 
 WAYS_OUT = {
     "Resize": "enlarge by a whole factor, which edgesr export rewrites as a convolution",
-    "QuantizeLinear": "quantise to int8 with zero point 0, the flavour of the target tensorrt",
-    "DequantizeLinear": "quantise to int8 with zero point 0, the flavour of the target tensorrt",
+    "QuantizeLinear": "quantise to int8 with zero point 0, the scheme of the target tensorrt",
+    "DequantizeLinear": "quantise to int8 with zero point 0, the scheme of the target tensorrt",
     "LayerNormalization": "edgesr export --opset 16 spells it out",
     "GroupNormalization": "edgesr export --opset 17 spells it out",
     "Gelu": "edgesr export --opset 17 spells it out",

@@ -16,5 +16,5 @@ def trial(number: int, macs: int, loss: float | None, latency: float | None = 10
         macs=macs,
         start={"psnr_drop": 1.0, "sam_drop": 1.0},
         latency_ms=latency,
-        healed=drop,
+        finetuned=drop,
     )

@@ -36,7 +36,7 @@ def test_both_losses_count_where_both_are_limited():
 @given(trials, st.integers(100, 999), LOSSES)
 def test_within_a_limit_on_cost_the_least_loss_is_taken(found, most, loss):
     budget = Budget({"macs": most}, loss)
-    affordable = [t for t in found if t.healed and t.macs <= most]
+    affordable = [t for t in found if t.finetuned and t.macs <= most]
     if not affordable:
         with pytest.raises(OptionError, match="--max-macs"):
             choose(found, budget)
@@ -54,16 +54,16 @@ def test_within_a_limit_on_cost_the_least_loss_is_taken(found, most, loss):
 
 @given(trials, LOSSES)
 def test_without_a_limit_on_cost_a_fast_one_is_taken(found, loss):
-    healed = [t for t in found if t.healed]
-    if not healed:
+    finetuned = [t for t in found if t.finetuned]
+    if not finetuned:
         return
     taken = choose(found, Budget({}, loss))
-    fitting = [t for t in healed if t.drop["psnr_drop"] <= loss]
+    fitting = [t for t in finetuned if t.drop["psnr_drop"] <= loss]
     if fitting:
         assert taken in fitting
         assert taken.latency_ms <= 1.1 * min(t.latency_ms for t in fitting)
     else:
-        assert taken.drop["psnr_drop"] == min(t.drop["psnr_drop"] for t in healed)
+        assert taken.drop["psnr_drop"] == min(t.drop["psnr_drop"] for t in finetuned)
 
 
 def test_the_refusal_names_what_came_closest():
@@ -76,13 +76,13 @@ def test_front_holds_exactly_what_nothing_beats(found):
     def figures(t: Trial) -> tuple[float, ...]:
         return t.latency_ms, t.macs, t.drop["psnr_drop"]
 
-    healed = [t for t in found if t.healed]
+    finetuned = [t for t in found if t.finetuned]
     kept = front(found)
-    for one in healed:
+    for one in finetuned:
         beaten = any(
             figures(other) != figures(one)
             and all(a <= b for a, b in zip(figures(other), figures(one), strict=True))
-            for other in healed
+            for other in finetuned
         )
         assert (one in kept) != beaten
     assert [t.macs for t in kept] == sorted(t.macs for t in kept)

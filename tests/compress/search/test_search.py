@@ -16,13 +16,13 @@ import torch
 from edgesr_export.runtime import session
 
 from edgesr.compress import compress
-from edgesr.compress.candidates import calibrate, plan
+from edgesr.compress.candidates import calibrate, enumerate_candidates
 from edgesr.compress.search import Search, Trial, loop, require_quality, search
 from edgesr.errors import OptionError
 from edgesr.evaluation.cost import count
 from edgesr.evaluation.evaluate import evaluate
 from edgesr.loading.weights import load_network, save_network
-from edgesr.loading.workload import open_job
+from edgesr.loading.workload import open_workload
 from edgesr.models import create_model
 from edgesr.recipe.recipes import CompressRecipe
 from edgesr.report import validate
@@ -93,10 +93,10 @@ def test_what_the_search_says_is_so(run, recipe):
     assert trials[0]["removed"] == 0
     assert [c["pass"] for c in trials[0]["changes"]] == ["lowrank"]
 
-    job = open_job(recipe)
+    workload = open_workload(recipe)
     for trial in trials:
         built = apply_changes(create_model("lkca_net", **NETWORK), trial["changes"])
-        cost = count(built, tuple(job.example().shape))
+        cost = count(built, tuple(workload.example().shape))
         assert (cost.params, cost.macs) == (trial["params"], trial["macs"])
         within = trial["macs"] <= recipe.max_macs
         assert within == (trial["validation"] is not None)
@@ -106,11 +106,11 @@ def test_what_the_search_says_is_so(run, recipe):
     trained = [t for t in trials if t["validation"]]
     assert chosen["validation"]["mpsnr_drop"] == min(t["validation"]["mpsnr_drop"] for t in trained)
     student = load_network(Path("out/student.safetensors")).model
-    assert count(student, tuple(job.example().shape)).macs == report["student"]["macs"]
+    assert count(student, tuple(workload.example().shape)).macs == report["student"]["macs"]
     assert report["student"]["macs"] == chosen["macs"] <= recipe.max_macs
     assert changes_of(student) == chosen["changes"]
-    for name, network in (("student", student), ("teacher", job.model)):
-        measured = evaluate(network, job.scene)
+    for name, network in (("student", student), ("teacher", workload.model)):
+        measured = evaluate(network, workload.scene)
         assert report[name]["metrics"]["mpsnr"] == pytest.approx(measured["mpsnr"], abs=1e-4)
     tile = torch.rand(1, 12, 9, 7)
     with torch.no_grad():
@@ -125,21 +125,23 @@ def test_what_the_search_says_is_so(run, recipe):
 @pytest.fixture
 def searching(recipe, workplace) -> Callable[..., Search]:
     """Search alone, timed in PyTorch: nothing is exported."""
-    job = open_job(recipe)
-    sites = require_sites(job.model, job.example())
-    spectra = {site.name: spectrum(job.model, site) for site in sites}
-    candidates = plan(recipe, sites, spectra)
-    surgeon = calibrate(recipe, job, sites, spectra)
-    before = evaluate(job.model, job.scene, "validation")
+    workload = open_workload(recipe)
+    sites = require_sites(workload.model, workload.example())
+    spectra = {site.name: spectrum(workload.model, site) for site in sites}
+    candidates = enumerate_candidates(recipe, sites, spectra)
+    calibrated = calibrate(recipe, workload, sites, spectra)
+    before = evaluate(workload.model, workload.scene, "validation")
     for candidate in candidates:
-        after = evaluate(surgeon.operate(candidate), job.scene, "validation")
+        after = evaluate(calibrated.operate(candidate), workload.scene, "validation")
         candidate.psnr_drop = before["mpsnr"] - after["mpsnr"]
 
     def start(output: str, resume: bool = False) -> Search:
         folder = RunFolder(Path(output), overwrite=False, resume=resume)
         folder.create(recipe)
         try:
-            found, _ = search(recipe, folder, surgeon, candidates, candidates[-1], job.model)
+            found, _ = search(
+                recipe, folder, calibrated, candidates, candidates[-1], workload.model
+            )
         finally:
             folder.release()
         return found
@@ -181,12 +183,12 @@ def test_a_budget_that_nothing_meets_leaves_no_folder(run, options, reason):
 
 
 def test_a_student_that_misses_the_quality_is_refused(recipe):
-    job = open_job(recipe)
+    workload = open_workload(recipe)
     trial = made_trials.trial(0, 500, 0.0)
     found = Search([trial], trial, Candidate("lowrank", 8, {}, 0, 0), [], "torch")
-    require_quality(found, recipe, job.model, job)
-    broken = copy.deepcopy(job.model)
+    require_quality(found, recipe, workload.model, workload)
+    broken = copy.deepcopy(workload.model)
     with torch.no_grad():
         broken.upsampler.bias.add_(1)
     with pytest.raises(OptionError, match=r"no design of 1 keeps to every limit: design 0 comes"):
-        require_quality(found, recipe, broken, job)
+        require_quality(found, recipe, broken, workload)

@@ -5,9 +5,9 @@ import onnx
 import pytest
 from edgesr_export.errors import ExportError
 from edgesr_export.int8.calibrate import calibrate, checked_tiles
-from edgesr_export.int8.flavour import CPU, TENSORRT
 from edgesr_export.int8.layers import find_layers, prepare
 from edgesr_export.int8.observe import observe
+from edgesr_export.int8.scheme import CPU, TENSORRT
 from onnx import numpy_helper
 
 
@@ -36,11 +36,11 @@ def test_unusable_tiles_are_refused(network, tiles, message):
 
 
 @pytest.mark.usefixtures("nncf")
-@pytest.mark.parametrize("flavour", [CPU, TENSORRT], ids=lambda flavour: flavour.name)
-def test_what_nncf_found_is_read_back(network, tiles, flavour):
+@pytest.mark.parametrize("scheme", [CPU, TENSORRT], ids=lambda scheme: scheme.name)
+def test_what_nncf_found_is_read_back(network, tiles, scheme):
     model = prepare(onnx.load(network))
     layers = [layer for layer in find_layers(model) if not layer.fixed]
-    found = calibrate(model, layers, tiles, flavour)
+    found = calibrate(model, layers, tiles, scheme)
     nodes = {node.name: node for node in model.graph.node}
     weights = {w.name: numpy_helper.to_array(w) for w in model.graph.initializer}
     assert set(found.weights) == {layer.name for layer in layers}

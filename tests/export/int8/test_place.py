@@ -10,9 +10,9 @@ import onnxruntime
 import pytest
 import torch
 from edgesr_export.int8.calibrate import Calibration, Weight
-from edgesr_export.int8.flavour import CPU, TENSORRT, Range
 from edgesr_export.int8.place import outlet, place
-from edgesr_export.int8.prove import prove
+from edgesr_export.int8.scheme import CPU, TENSORRT, Range
+from edgesr_export.int8.validate_qdq import validate_qdq
 from onnx.reference import ReferenceEvaluator
 
 BODY = """
@@ -38,8 +38,8 @@ def parts(parse):
     return model, Calibration(ranges, weights, biases), kernels
 
 
-def fake(values, span, flavour):
-    scale, zero = flavour.affine(span)
+def fake(values, span, scheme):
+    scale, zero = scheme.affine(span)
     levels = np.iinfo(zero.dtype)
     steps = np.clip(np.round(values / scale) + zero.astype(int), levels.min, levels.max)
     return ((steps - zero.astype(int)) * scale).astype(np.float32)
@@ -51,17 +51,17 @@ def conv(x, weight, bias):
     return result.numpy()
 
 
-@pytest.mark.parametrize("flavour", [CPU, TENSORRT], ids=lambda flavour: flavour.name)
-def test_the_graph_computes_with_rounded_values(parts, flavour):
+@pytest.mark.parametrize("scheme", [CPU, TENSORRT], ids=lambda scheme: scheme.name)
+def test_the_graph_computes_with_rounded_values(parts, scheme):
     model, found, _ = parts
-    placed = place(model, found, {"a", "c"}, flavour)
-    prove(placed, {"a", "c"}, flavour)
+    placed = place(model, found, {"a", "c"}, scheme)
+    validate_qdq(placed, {"a", "c"}, scheme)
     x = np.random.default_rng(1).uniform(-1, 1, (2, 4, 5, 3)).astype(np.float32)
     spans = found.ranges
-    r = np.maximum(conv(fake(x, spans["x"], flavour), found.weights["a"], found.biases["a"]), 0)
-    rounded = fake(r, spans["r"], flavour)
+    r = np.maximum(conv(fake(x, spans["x"], scheme), found.weights["a"], found.biases["a"]), 0)
+    rounded = fake(r, spans["r"], scheme)
     c = conv(rounded, found.weights["c"], found.biases["c"])
-    expected = fake(c, spans["c"], flavour) + rounded if flavour is CPU else c + r
+    expected = fake(c, spans["c"], scheme) + rounded if scheme is CPU else c + r
     actual = ReferenceEvaluator(placed).run(None, {"x": x})[0]
     steps = 0.1  # one level of the widest range, where float sums round the other way
     assert np.mean(np.abs(actual - expected)) < 1e-3
@@ -71,7 +71,7 @@ def test_the_graph_computes_with_rounded_values(parts, flavour):
 def test_a_layer_that_is_not_chosen_keeps_its_weights_and_bias(parts):
     model, found, _ = parts
     placed = place(model, found, {"c"}, TENSORRT)
-    prove(placed, {"c"}, TENSORRT)
+    validate_qdq(placed, {"c"}, TENSORRT)
     names = {tensor.name for tensor in placed.graph.initializer}
     assert {"k1", "b1"} <= names
     assert "k2" not in names

@@ -1,4 +1,4 @@
-"""TensorRT's own builder is the truth for its flavour; it needs no GPU for it."""
+"""TensorRT's own builder is the truth for its scheme; it needs no GPU for it."""
 
 from __future__ import annotations
 

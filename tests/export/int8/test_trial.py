@@ -6,10 +6,10 @@ import onnx
 import pytest
 from edgesr_export.int8 import trial
 from edgesr_export.int8.calibrate import calibrate
-from edgesr_export.int8.flavour import TARGETS
 from edgesr_export.int8.layers import find_layers, prepare
 from edgesr_export.int8.observe import observe
 from edgesr_export.int8.place import outlet
+from edgesr_export.int8.scheme import TARGETS
 from edgesr_export.int8.trial import Bench
 
 pytestmark = pytest.mark.usefixtures("nncf")

@@ -1,6 +1,7 @@
 """Small convolutional networks as people outside write them; they know nothing of this project.
 
-Every network maps BANDS bands in [0, 1] to as many, enlarged; see ``strangers.SCALE`` by how much.
+Every network maps BANDS bands in [0, 1] to as many, enlarged; see ``third_party.SCALE`` by how
+much.
 """
 
 from __future__ import annotations

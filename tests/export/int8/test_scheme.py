@@ -3,27 +3,27 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from edgesr_export.errors import ExportError
-from edgesr_export.int8.flavour import CPU, OPENVINO, TENSORRT, Range, find_flavour
 from edgesr_export.int8.layers import Layer
+from edgesr_export.int8.scheme import CPU, OPENVINO, TENSORRT, Range, find_scheme
 from hypothesis import given
 from hypothesis import strategies as st
 
 EDGES = st.floats(0, 1e6, allow_subnormal=False, width=32)
 
 
-@pytest.mark.parametrize("flavour", [CPU, OPENVINO, TENSORRT], ids=lambda flavour: flavour.name)
+@pytest.mark.parametrize("scheme", [CPU, OPENVINO, TENSORRT], ids=lambda scheme: scheme.name)
 @given(low=EDGES, high=EDGES)
-def test_levels_span_the_range_and_hold_zero(flavour, low, high):
-    scale, zero = flavour.affine(Range(-low, high))
+def test_levels_span_the_range_and_hold_zero(scheme, low, high):
+    scale, zero = scheme.affine(Range(-low, high))
     levels = np.iinfo(zero.dtype)
-    assert zero.dtype == flavour.element
+    assert zero.dtype == scheme.element
     assert scale.dtype == np.float32
     assert scale > 0
     reach = [(edge - float(zero)) * float(scale) for edge in (levels.min, levels.max)]
     slack = float(scale) * 0.5001  # the zero point is rounded
     assert reach[0] - slack <= -low
     assert reach[1] + slack >= high
-    if flavour is TENSORRT:
+    if scheme is TENSORRT:
         assert zero == 0
 
 
@@ -50,4 +50,4 @@ def test_groups_of_odd_width_stay_float_in_tensorrt(shape, groups, fits):
 
 def test_an_unknown_target_is_refused():
     with pytest.raises(ExportError, match="one of cpu, openvino, tensorrt, got 'tpu'"):
-        find_flavour("tpu")
+        find_scheme("tpu")

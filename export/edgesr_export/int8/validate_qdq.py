@@ -9,13 +9,13 @@ import onnx
 from onnx import TensorProto, numpy_helper
 
 from edgesr_export.errors import ExportError
-from edgesr_export.int8.flavour import Flavour
 from edgesr_export.int8.layers import find_layers
+from edgesr_export.int8.scheme import QuantScheme
 
 PAIR = ("QuantizeLinear", "DequantizeLinear")
 
 
-def prove(model: onnx.ModelProto, chosen: Collection[str], flavour: Flavour) -> None:
+def validate_qdq(model: onnx.ModelProto, chosen: Collection[str], scheme: QuantScheme) -> None:
     """Check every pair of a graph.
 
     Raises:
@@ -28,7 +28,7 @@ def prove(model: onnx.ModelProto, chosen: Collection[str], flavour: Flavour) -> 
     outputs = {name: node for node in graph.node for name in node.output}
     for node in graph.node:
         if node.op_type in PAIR:
-            problem = _problem(node, stored, flavour)
+            problem = _problem(node, stored, scheme)
             if problem:
                 raise ExportError(f"the pair {node.name} {problem}; do not use the file")
     for layer in find_layers(model):
@@ -48,7 +48,7 @@ def prove(model: onnx.ModelProto, chosen: Collection[str], flavour: Flavour) -> 
         raise ExportError(f"the quantised graph is not valid ONNX: {error}") from error
 
 
-def _problem(node: onnx.NodeProto, stored: dict[str, TensorProto], flavour: Flavour) -> str:
+def _problem(node: onnx.NodeProto, stored: dict[str, TensorProto], scheme: QuantScheme) -> str:
     if len(node.input) < 3 or not {*node.input[1:]} <= stored.keys():
         return "has no stored scale and zero point"
     scale, zero = (numpy_helper.to_array(stored[name]) for name in node.input[1:])
@@ -56,14 +56,14 @@ def _problem(node: onnx.NodeProto, stored: dict[str, TensorProto], flavour: Flav
         return "has a scale that is not positive"
     values = stored.get(node.input[0])
     if values is None:
-        if zero.dtype != flavour.element or zero.ndim or scale.ndim:
-            return f"is not one of {np.dtype(flavour.element)} with one scale"
+        if zero.dtype != scheme.element or zero.ndim or scale.ndim:
+            return f"is not one of {np.dtype(scheme.element)} with one scale"
     else:
         axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
         if values.data_type != TensorProto.INT8 or zero.dtype != np.int8:
             return "holds weights that are not int8"
         if scale.shape != (values.dims[axis],) or zero.any():
             return "holds weights without a scale per channel and zero point 0"
-    if flavour.symmetric and zero.any():
+    if scheme.symmetric and zero.any():
         return "has a zero point other than 0"
     return ""

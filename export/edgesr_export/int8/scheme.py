@@ -24,7 +24,7 @@ class Range:
 
 
 @dataclass(frozen=True)
-class Flavour:
+class QuantScheme:
     """One target.
 
     Attributes:
@@ -65,20 +65,20 @@ class Flavour:
         return ""
 
 
-CPU = Flavour("cpu", np.uint8, symmetric=False, outputs=True, timed=True)
+CPU = QuantScheme("cpu", np.uint8, symmetric=False, outputs=True, timed=True)
 """uint8 activations: kernels of ONNX Runtime for int8 activations are slower than for uint8."""
 
-OPENVINO = Flavour("openvino", np.uint8, symmetric=False, outputs=False, timed=True)
+OPENVINO = QuantScheme("openvino", np.uint8, symmetric=False, outputs=False, timed=True)
 """Scales and zero points of any kind, which OpenVINO's transformations see through."""
 
-TENSORRT = Flavour("tensorrt", np.int8, symmetric=True, outputs=False, timed=False)
+TENSORRT = QuantScheme("tensorrt", np.int8, symmetric=True, outputs=False, timed=False)
 """int8 with zero point 0 alone: TensorRT takes uint8 for int8, with wrong ranges."""
 
-TARGETS = {flavour.name: flavour for flavour in (CPU, OPENVINO, TENSORRT)}
+TARGETS = {scheme.name: scheme for scheme in (CPU, OPENVINO, TENSORRT)}
 
 
-def find_flavour(target: str) -> Flavour:
-    """The flavour of a target.
+def find_scheme(target: str) -> QuantScheme:
+    """The scheme of a target.
 
     Raises:
         ExportError: an unknown target.

@@ -1,10 +1,10 @@
-"""Small attention and spectral networks as people outside write them; see ``strangers_conv``."""
+"""Small attention and spectral networks as people outside write them; see ``third_party_conv``."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from strangers_conv import BANDS, Upsampler, conv
+from third_party_conv import BANDS, Upsampler, conv
 from torch import nn
 
 

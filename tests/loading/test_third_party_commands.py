@@ -1,4 +1,4 @@
-"""Strangers' networks from the command line, on a small generated cube."""
+"""third-party networks from the command line, on a small generated cube."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from strangers import BANDS, SCALE, STRANGERS
+from third_party import BANDS, SCALE, THIRD_PARTY
 
 from edgesr.cli.main import main
 from edgesr.cube import read_cube
@@ -24,17 +24,26 @@ def run(*arguments: object) -> int:
 
 @pytest.mark.parametrize("name", ["edsr", "fourier", "scale_argument", "unet", "msdformer"])
 def test_analyze_needs_no_word_on_how_it_is_called(name, data, capsys):
-    torch.save(STRANGERS[name]().state_dict(), "w.pt")
-    options = ("--data", data, "--model", f"strangers:{name}", "--weights", "w.pt", "--threads", 1)
+    torch.save(THIRD_PARTY[name]().state_dict(), "w.pt")
+    options = (
+        "--data",
+        data,
+        "--model",
+        f"third_party:{name}",
+        "--weights",
+        "w.pt",
+        "--threads",
+        1,
+    )
     assert run("analyze", *options, "--output", "figures") == 0
     written = capsys.readouterr()
-    assert f"strangers:{name} x{SCALE[name]}: " in written.out
+    assert f"third_party:{name} x{SCALE[name]}: " in written.out
     assert ("the network is called as" in written.err) == (name not in ("edsr", "fourier"))
 
 
 @pytest.mark.parametrize("name", ["sspsr", "stateful", "swinir_unpadded"])
 def test_train_evaluate_and_upscale(name, data, capsys):
-    model = ("--model", f"strangers:{name}")
+    model = ("--model", f"third_party:{name}")
     brief = ("--epochs", 1, "--steps-per-epoch", 1, "--batch", 2, "--patch", 32, "--threads", 1)
     assert run("train", "--data", data, *model, *brief, "--output", "w.safetensors") == 0
     options = ("--weights", "w.safetensors", "--patch", 32, "--threads", 1)
@@ -46,7 +55,16 @@ def test_train_evaluate_and_upscale(name, data, capsys):
 
 
 def test_a_scale_that_the_network_has_not(data, capsys):
-    options = ("--data", data, "--model", "strangers:fsrcnn", "--threads", 1, "--output", "figures")
+    options = (
+        "--data",
+        data,
+        "--model",
+        "third_party:fsrcnn",
+        "--threads",
+        1,
+        "--output",
+        "figures",
+    )
     assert run("analyze", *options, "--scale", 4) == 2
     error = capsys.readouterr().err
     assert "turns [1, 6, 16, 16] into [1, 6, 32, 32], not [1, 6, 64, 64]" in error
@@ -54,7 +72,7 @@ def test_a_scale_that_the_network_has_not(data, capsys):
 
 
 def test_functional_convolutions_are_opened_as_layers(data, capsys):
-    options = ("--data", data, "--model", "strangers:functional", "--threads", 1)
+    options = ("--data", data, "--model", "third_party:functional", "--threads", 1)
     assert run("analyze", *options, "--output", "figures") == 0
     written = capsys.readouterr()
     assert "w2_conv" in written.out

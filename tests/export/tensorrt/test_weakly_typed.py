@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from edgesr_export.tensorrt.api import Api
-from edgesr_export.tensorrt.weak import constrain
+from edgesr_export.tensorrt.weakly_typed import constrain
 
 
 class Config(list):

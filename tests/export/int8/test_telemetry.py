@@ -12,12 +12,12 @@ pytestmark = pytest.mark.usefixtures("nncf")
 SCRIPT = """
 import sys
 import numpy as np
-import edgesr_export.int8.silence as silence
+import edgesr_export.int8.telemetry as silence
 network, tile, control = sys.argv[1:]
 if control == "control":
     silence.silence_telemetry = lambda: None
 from edgesr_export.int8.calibrate import calibrate, checked_tiles
-from edgesr_export.int8.flavour import TARGETS
+from edgesr_export.int8.scheme import TARGETS
 from edgesr_export.int8.layers import find_layers, prepare
 from edgesr_export.model_file import load_model
 

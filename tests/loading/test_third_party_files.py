@@ -1,4 +1,4 @@
-"""Weights of strangers' networks: from the files they come in, to ours and back."""
+"""Weights of third-party networks: from the files they come in, to ours and back."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import strangers
+import third_party
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from strangers import BANDS, SCALE, STRANGERS, as_author
+from third_party import BANDS, SCALE, THIRD_PARTY, as_author
 from torch import nn
 
 from edgesr.errors import ModelError
@@ -27,19 +27,19 @@ def image(*shape: int) -> torch.Tensor:
 
 def build(monkeypatch: pytest.MonkeyPatch, factory: Callable[[], nn.Module]) -> str:
     """The name by which a factory of this file can be called."""
-    monkeypatch.setattr(strangers, "made_here", factory, raising=False)
-    return "strangers:made_here"
+    monkeypatch.setattr(third_party, "made_here", factory, raising=False)
+    return "third_party:made_here"
 
 
-@pytest.mark.parametrize("name", STRANGERS)
+@pytest.mark.parametrize("name", THIRD_PARTY)
 @torch.no_grad()
 def test_from_the_author_s_checkpoint_through_our_file(name, tmp_path):
-    theirs = STRANGERS[name]().eval()
+    theirs = THIRD_PARTY[name]().eval()
     torch.save({"epoch": 7, "state_dict": theirs.state_dict()}, tmp_path / "theirs.pt")
-    model = load_custom(f"strangers:{name}", tmp_path / "theirs.pt")
+    model = load_custom(f"third_party:{name}", tmp_path / "theirs.pt")
     fit(model, image(1, BANDS, 16, 16), SCALE[name])
     save_network(model, tmp_path / "ours.safetensors")
-    loaded = load_network(tmp_path / "ours.safetensors", f"strangers:{name}").model
+    loaded = load_network(tmp_path / "ours.safetensors", f"third_party:{name}").model
     assert call_of(loaded) == call_of(model)
     x = image(2, BANDS, 13, 11)
     expected = as_author(name, theirs, x)
@@ -51,12 +51,15 @@ def test_from_the_author_s_checkpoint_through_our_file(name, tmp_path):
 
 
 def test_state_beside_tensors_travels_in_the_header(tmp_path):
-    model = load_custom("strangers:stateful")
+    model = load_custom("third_party:stateful")
     model.gains = [0.5, 2.0]
     save_network(model, tmp_path / "w.safetensors")
-    assert load_network(tmp_path / "w.safetensors", "strangers:stateful").model.gains == [0.5, 2.0]
+    assert load_network(tmp_path / "w.safetensors", "third_party:stateful").model.gains == [
+        0.5,
+        2.0,
+    ]
     save_file(load_file(tmp_path / "w.safetensors"), tmp_path / "bare.safetensors")
-    assert load_custom("strangers:stateful", tmp_path / "bare.safetensors").gains == [1.0, 1.0]
+    assert load_custom("third_party:stateful", tmp_path / "bare.safetensors").gains == [1.0, 1.0]
 
 
 def test_state_that_no_file_can_hold_is_refused_at_once(monkeypatch):
@@ -69,19 +72,19 @@ def test_state_that_no_file_can_hold_is_refused_at_once(monkeypatch):
 
 
 def test_complex_weights_are_stored_as_pairs_of_numbers(tmp_path):
-    model = load_custom("strangers:fourier")
+    model = load_custom("third_party:fourier")
     save_network(model, tmp_path / "w.safetensors", half=True)
     stored = load_file(tmp_path / "w.safetensors")
     assert stored["spectral"].shape == (8, 8, 2)
     assert stored["spectral"].dtype == torch.float16
-    loaded = load_network(tmp_path / "w.safetensors", "strangers:fourier").model
+    loaded = load_network(tmp_path / "w.safetensors", "third_party:fourier").model
     torch.testing.assert_close(loaded.spectral, model.spectral, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_networks_of_another_precision_become_single(dtype, monkeypatch, tmp_path):
-    factory = build(monkeypatch, lambda: strangers.rcan().to(dtype))
-    weights = strangers.rcan().to(dtype).state_dict()
+    factory = build(monkeypatch, lambda: third_party.rcan().to(dtype))
+    weights = third_party.rcan().to(dtype).state_dict()
     torch.save(weights, tmp_path / "w.pt")
     model = load_custom(factory, tmp_path / "w.pt")
     assert model.fuse is model.shared
@@ -96,9 +99,9 @@ def test_networks_of_another_precision_become_single(dtype, monkeypatch, tmp_pat
 )
 @torch.no_grad()
 def test_weight_normalisation_of_one_form_loads_into_the_other(file, network, tmp_path):
-    theirs = STRANGERS[file]().eval()
+    theirs = THIRD_PARTY[file]().eval()
     torch.save(theirs.state_dict(), tmp_path / "w.pt")
-    model = load_custom(f"strangers:{network}", tmp_path / "w.pt")
+    model = load_custom(f"third_party:{network}", tmp_path / "w.pt")
     x = image(1, BANDS, 9, 8)
     torch.testing.assert_close(model(x), theirs(x))
 
@@ -124,9 +127,9 @@ def prefixed(prefix: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
     ],
 )
 def test_checkpoints_as_trainers_leave_them(wrap, tmp_path):
-    state = STRANGERS["fsrcnn"]().state_dict()
+    state = THIRD_PARTY["fsrcnn"]().state_dict()
     torch.save(wrap(state), tmp_path / "w.pt")
-    model = load_custom("strangers:fsrcnn", tmp_path / "w.pt")
+    model = load_custom("third_party:fsrcnn", tmp_path / "w.pt")
     assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
 
 
@@ -144,9 +147,9 @@ def test_a_network_whose_own_keys_begin_like_a_wrapper_keeps_them(monkeypatch, t
 
 
 def test_a_whole_network_in_a_file_is_refused(tmp_path):
-    torch.save(STRANGERS["fsrcnn"](), tmp_path / "w.pt")
+    torch.save(THIRD_PARTY["fsrcnn"](), tmp_path / "w.pt")
     with pytest.raises(ModelError, match=r"save torch.save\(model.state_dict\(\), FILE\) instead"):
-        load_custom("strangers:fsrcnn", tmp_path / "w.pt")
+        load_custom("third_party:fsrcnn", tmp_path / "w.pt")
 
 
 def test_a_stranger_with_the_attributes_of_our_networks(monkeypatch, tmp_path):
@@ -189,7 +192,7 @@ def test_a_stranger_with_the_attributes_of_our_networks(monkeypatch, tmp_path):
 )
 def test_damaged_headers_are_refused(change, reason, tmp_path):
     path = tmp_path / "w.safetensors"
-    model = load_custom("strangers:lapsrn")
+    model = load_custom("third_party:lapsrn")
     fit(model, image(1, BANDS, 16, 16), 4)
     save_network(model, path)
     with safe_open(path, framework="pt") as file:
@@ -197,5 +200,5 @@ def test_damaged_headers_are_refused(change, reason, tmp_path):
     assert header["call"]["output"] == 1
     save_file(load_file(path), path, metadata={"edgesr": json.dumps({**header, **change})})
     with pytest.raises(ModelError, match=reason) as refusal:
-        load_network(Path(path), "strangers:lapsrn")
+        load_network(Path(path), "third_party:lapsrn")
     assert "\n" not in str(refusal.value)

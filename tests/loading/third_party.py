@@ -1,15 +1,15 @@
-"""Factories of networks that this project did not write, for ``--model strangers:NAME``."""
+"""Factories of networks that this project did not write, for ``--model third_party:NAME``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import strangers_attention as attention
-import strangers_conv as conv
-import strangers_own as own
+import third_party_attention as attention
+import third_party_conv as conv
+import third_party_own as own
 import torch.nn.functional as F
-from strangers_conv import BANDS as BANDS
-from strangers_conv import wdsr, wdsr_parametrized
+from third_party_conv import BANDS as BANDS
+from third_party_conv import wdsr, wdsr_parametrized
 from torch import Tensor, nn
 
 edsr = conv.EDSR
@@ -41,7 +41,7 @@ def swinir_unpadded() -> nn.Module:
     return attention.SwinIR("nearest+conv", pads=False)
 
 
-STRANGERS: dict[str, Callable[[], nn.Module]] = {
+THIRD_PARTY: dict[str, Callable[[], nn.Module]] = {
     "edsr": edsr,
     "rcan": rcan,
     "wdsr": wdsr,
@@ -79,7 +79,7 @@ _X4 = {
     "swinir_unpadded",
     "sspsr",
 }
-SCALE = {name: 4 if name in _X4 else 2 for name in STRANGERS}
+SCALE = {name: 4 if name in _X4 else 2 for name in THIRD_PARTY}
 
 MULTIPLE = {"unet": 8, "swinir_unpadded": 4}
 """To what height and width must be brought for the networks that do not do it themselves."""

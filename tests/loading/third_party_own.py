@@ -1,13 +1,13 @@
 """Small networks with ways of their own: hand-made layers, other calls, other state.
 
-See ``strangers_conv``.
+See ``third_party_conv``.
 """
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from strangers_conv import BANDS, conv
+from third_party_conv import BANDS, conv
 from torch import nn
 
 

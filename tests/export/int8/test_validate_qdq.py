@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from edgesr_export.errors import ExportError
-from edgesr_export.int8.flavour import CPU, TENSORRT
-from edgesr_export.int8.prove import prove
+from edgesr_export.int8.scheme import CPU, TENSORRT
+from edgesr_export.int8.validate_qdq import validate_qdq
 
 BODY = """
     q = QuantizeLinear(x, s, z)
@@ -25,8 +25,8 @@ GOOD = {
 
 
 def test_a_good_graph_passes(parse):
-    prove(parse(BODY, GOOD), {"y"}, TENSORRT)
-    prove(parse(BODY, GOOD | {"z": np.uint8(3)}), {"y"}, CPU)
+    validate_qdq(parse(BODY, GOOD), {"y"}, TENSORRT)
+    validate_qdq(parse(BODY, GOOD | {"z": np.uint8(3)}), {"y"}, CPU)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_a_good_graph_passes(parse):
 )
 def test_each_fault_is_found(parse, fault, message):
     with pytest.raises(ExportError, match=message):
-        prove(parse(BODY, GOOD | fault), {"y"}, TENSORRT)
+        validate_qdq(parse(BODY, GOOD | fault), {"y"}, TENSORRT)
 
 
 def test_a_quantised_bias_is_found(parse):
@@ -51,15 +51,15 @@ def test_a_quantised_bias_is_found(parse):
                         "y = Conv(d, w, e)")  # fmt: skip
     int32 = {"b": np.zeros(4, np.int32), "bz": np.zeros(4, np.int32)}
     with pytest.raises(ExportError, match="weights that are not int8"):
-        prove(parse(body, GOOD | int32), {"y"}, TENSORRT)
+        validate_qdq(parse(body, GOOD | int32), {"y"}, TENSORRT)
     int8 = {"b": np.zeros(4, np.int8), "bz": np.zeros(4, np.int8)}
     with pytest.raises(ExportError, match="the bias of y is quantised"):
-        prove(parse(body, GOOD | int8), {"y"}, TENSORRT)
+        validate_qdq(parse(body, GOOD | int8), {"y"}, TENSORRT)
 
 
 def test_precision_that_was_not_decided_is_found(parse):
     with pytest.raises(ExportError, match="layer y is not in the precision"):
-        prove(parse(BODY, GOOD), set(), TENSORRT)
+        validate_qdq(parse(BODY, GOOD), set(), TENSORRT)
     with pytest.raises(ExportError, match="layer y is not in the precision"):
-        prove(parse("y = Conv(x, k, b)", GOOD | {"k": np.ones((4, 4, 1, 1), np.float32)}),
+        validate_qdq(parse("y = Conv(x, k, b)", GOOD | {"k": np.ones((4, 4, 1, 1), np.float32)}),
               {"y"}, TENSORRT)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Strangers' networks that cannot be used: one line, exit code 2, nothing written."""
+"""third-party networks that cannot be used: one line, exit code 2, nothing written."""
 
 from __future__ import annotations
 
