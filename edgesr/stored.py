@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Protocol, Union, get_args, get_origin, get_type_hints
 
 from edgesr.errors import DataError, EdgesrError, shown
 
@@ -78,6 +78,29 @@ def parse_json(content: str | bytes, *, finite: bool = True) -> Any:
         raise ValueError(f"it is not valid JSON: {error}") from error
     _check(value, finite)
     return value
+
+
+class Remember(Protocol):
+    """Keeps what a stage has found, so that an interrupted run goes on where it was."""
+
+    def __call__(
+        self,
+        name: str,
+        compute: Callable[[], Any],
+        kind: Any = ...,
+        holds: Callable[[Any], bool] = ...,
+    ) -> Any:
+        """What was kept as ``name``, as ``kind`` and if it ``holds``; else what is computed."""
+
+
+def at_once(
+    name: str,
+    compute: Callable[[], Any],
+    kind: Any = Any,
+    holds: Callable[[Any], bool] = lambda _: True,
+) -> Any:
+    """Keep nothing: for a stage that is called by itself."""
+    return typed(kind, compute())
 
 
 def typed(kind: Any, value: Any, place: str = "it") -> Any:

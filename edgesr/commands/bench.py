@@ -13,6 +13,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
+from edgesr.compress.students import PUBLISHED
 from edgesr.deploy import Engine, Model
 from edgesr.deploy import stage as deployment
 from edgesr.deploy.stage import Artifacts
@@ -126,7 +127,7 @@ def _baseline(
     settings = next((one.get("settings") for one in listed), None)
     if settings is None:
         raise OptionError(f"{REPORT} does not list the paper's network among its candidates")
-    candidate = Candidate("grouped", groups, settings, 0, 0)
+    candidate = Candidate(PUBLISHED, groups, settings, 0, 0)
     baseline, _ = candidate.perform(model, require_sites(model, example))
     return {deployment.PAPER: baseline.eval()}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,15 @@ from edgesr_export.runtime import session
 from edgesr_export.sizes import input_shape
 from torch import nn
 
-from edgesr.compress.candidates import calibrate, enumerate_candidates, measure_candidates
+from edgesr.compress.candidates import (
+    CalibratedModel,
+    calibrate,
+    enumerate_candidates,
+    measure_candidates,
+)
 from edgesr.compress.pictures import take_pictures
 from edgesr.compress.students import check_search, make_students
+from edgesr.compress.surgery_config import budget_of, surgery_options
 from edgesr.compress.training_config import student_config
 from edgesr.deploy import PLAIN, REWRITTEN
 from edgesr.deploy import stage as deployment
@@ -66,6 +73,7 @@ def run(
     """Do the whole job; see :func:`edgesr.compress.compress`."""
     if recipe.bundle and "tensorrt" not in recipe.targets:
         raise OptionError("--bundle packs models for TensorRT; name tensorrt among --targets")
+    options = surgery_options(recipe)
     check_search(recipe)
     inputs = [*files_read(recipe), *reads]
     folder = RunFolder(output, overwrite=overwrite, resume=resume, inputs=inputs)
@@ -78,7 +86,7 @@ def run(
         teacher = _open_teacher(recipe, workload)
     with folder.timed("spectrum"):
         spectra = {site.name: spectrum(workload.model, site) for site in sites}
-        candidates = enumerate_candidates(recipe, sites, spectra)
+        candidates = enumerate_candidates(options, sites, spectra)
     try:
         folder.create(recipe)
         if resume and folder.is_complete:
@@ -103,12 +111,14 @@ def _run(
     teacher: nn.Module,
 ) -> dict[str, Any]:
     with folder.timed("calibrate"), timed_stage("calibrate on training patches"):
-        calibrated = calibrate(recipe, workload, sites, spectra)
+        methods = dict.fromkeys(candidate.method for candidate in candidates)
+        seed = recipe.seed if recipe.init == "data" else None
+        calibrated = calibrate(workload, sites, spectra, methods, seed)
     with folder.timed("baselines"), timed_stage("measure teacher and bicubic"):
         bicubic = evaluate_bicubic(workload.scene)
         original = evaluate(workload.model, workload.scene)
     with folder.timed("candidates"):
-        candidates = measure_candidates(recipe, folder, calibrated, candidates)
+        candidates = _measured(recipe, folder, calibrated, candidates)
     students = make_students(recipe, folder, calibrated, candidates, teacher)
     student, training = students.student.model, students.student.training
     chosen = students.student.upsampler
@@ -197,7 +207,7 @@ def _run(
     if students.search is not None:
         from edgesr.compress.search import search_entry
 
-        report["search"] = search_entry(students.search, recipe)
+        report["search"] = search_entry(students.search, budget_of(recipe), recipe.seed)
         surgery = pass_entry(students.baselines[ALONE].upsampler)
         report["search"]["upsampler_alone"] = {**surgery, **baselines[ALONE]}
     validate(report)
@@ -209,6 +219,30 @@ def _run(
             tell("no bundle: no model for TensorRT came out, for the reasons given as 'absent'")
     folder.finish(report)
     return report
+
+
+def _measured(
+    recipe: CompressRecipe,
+    folder: RunFolder,
+    calibrated: CalibratedModel,
+    candidates: list[Candidate],
+) -> list[Candidate]:
+    """Measure the candidates; once a run."""
+
+    def compute() -> list[dict[str, Any]]:
+        tile = calibrated.workload.example(recipe.latency_tile)
+        threads = recipe.threads or torch.get_num_threads()
+        measured = measure_candidates(calibrated, candidates, tile, threads, folder.state(""))
+        return [asdict(candidate) for candidate in measured]
+
+    asked = [(one.method, one.setting, one.settings) for one in candidates]
+
+    def planned(found: list[Candidate]) -> bool:
+        complete = all(None not in vars(one).values() for one in found)
+        return complete and [(c.method, c.setting, c.settings) for c in found] == asked
+
+    found: list[Candidate] = folder.remember("candidates", compute, list[Candidate], planned)
+    return found
 
 
 def _open_teacher(recipe: CompressRecipe, workload: Workload) -> nn.Module:
@@ -240,7 +274,10 @@ def _export(
         data=workload.scene.describe(),
         training={"teacher": workload.weights, "best": training.best},
     )
-    write_loader(student, folder.draft / LOADER, STUDENT)
+    try:
+        write_loader(student, folder.draft / LOADER, STUDENT)
+    except ModelError as error:  # layers of another package's pass
+        tell(f"no {LOADER}: {error}")
     path = folder.draft / ONNX
     try:
         if not folder.state(f"{TEACHER}.onnx").is_file():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from edgesr.compress.candidates import CalibratedModel, select
+from edgesr.compress.surgery_config import budget_of, search_options, surgery_options
 from edgesr.compress.timing_files import file_name
 from edgesr.compress.training_config import student_config
 from edgesr.deploy.stage import ALONE, PAPER
@@ -21,6 +22,9 @@ from edgesr.surgery import Candidate
 
 if TYPE_CHECKING:
     from edgesr.compress.search import Search
+
+PUBLISHED = "grouped"
+"""The pass of the LKCA-Net paper, whose network students are compared with."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,8 @@ def make_students(
     Raises:
         OptionError: nothing keeps to the budget.
     """
-    alone = select(list(candidates), recipe)
+    options = surgery_options(recipe)
+    alone = select(candidates, options, recipe.max_psnr_drop, recipe.max_sam_drop)
 
     def distilled(candidate: Candidate) -> Student:
         closed, name = calibrated.operate(candidate), file_name(candidate)
@@ -111,10 +116,18 @@ def make_students(
         from edgesr.compress.search import require_quality, search
 
         with folder.timed("search"):
-            found, closed = search(recipe, folder, calibrated, candidates, alone, teacher)
+            found, closed = search(
+                search_options(recipe),
+                calibrated,
+                candidates,
+                alone,
+                teacher,
+                folder.state(""),
+                folder.remember,
+            )
             label = found.chosen.label
             training = _distil(recipe, folder, calibrated, closed, label, "search", teacher)
-            require_quality(found, recipe, training.model, calibrated.workload)
+            require_quality(found, budget_of(recipe), training.model, calibrated.workload)
         student, baselines[ALONE] = Student(found.upsampler, training), single
     baseline = next((c for c in candidates if _is_baseline(c, recipe)), None)
     if baseline is not None:
@@ -124,7 +137,7 @@ def make_students(
 
 
 def _is_baseline(candidate: Candidate, recipe: CompressRecipe) -> bool:
-    return (candidate.method, candidate.setting) == ("grouped", recipe.baseline_groups)
+    return (candidate.method, candidate.setting) == (PUBLISHED, recipe.baseline_groups)
 
 
 def _distil(

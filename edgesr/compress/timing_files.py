@@ -15,15 +15,12 @@ from edgesr_export.tracing import FIXED, export_with_fallbacks, tracing
 from edgesr_export.verify import compare
 from torch import Tensor, nn
 
-from edgesr.run_folder import RunFolder
-from edgesr.surgery import (
-    Candidate,
-)
+from edgesr.surgery import Candidate
 
 TEACHER = "teacher"
 
 
-def teacher_onnx(folder: RunFolder, tile: Tensor, teacher: nn.Module) -> Path | None:
+def teacher_onnx(folder: Path, tile: Tensor, teacher: nn.Module) -> Path | None:
     """The uncompressed network for one input size; None where there is no way to write it."""
     try:
         return static_onnx(folder, tile, TEACHER, teacher)
@@ -32,7 +29,7 @@ def teacher_onnx(folder: RunFolder, tile: Tensor, teacher: nn.Module) -> Path | 
 
 
 def static_onnx(
-    folder: RunFolder,
+    folder: Path,
     tile: Tensor,
     name: str,
     model: nn.Module,
@@ -46,7 +43,7 @@ def static_onnx(
     Raises:
         ExportError: the network cannot be exported, or not so that it is right.
     """
-    path, first = folder.state(f"{name}.onnx"), folder.state(f"{TEACHER}.onnx")
+    path, first = folder / f"{name}.onnx", folder / f"{TEACHER}.onnx"
     if relative is None or not refill(
         relative[0], _arrays(relative[1]), _arrays(model), path, groups
     ):

@@ -23,7 +23,7 @@ from torch.overrides import TorchFunctionMode
 
 from edgesr.surgery.hoist import FUNCTIONALS
 from edgesr.surgery.layers import assign
-from edgesr.surgery.plain import geometry_entry
+from edgesr.surgery.passes.plain import geometry_entry
 from edgesr.surgery.sites import evaluating, is_layer
 from edgesr.surgery.structure import Change, Geometry, apply_changes, clone
 

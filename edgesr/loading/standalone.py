@@ -24,7 +24,9 @@ from edgesr.loading.python_source import docs, is_name, literal, name
 from edgesr.loading.signature import BICUBIC, Call, call_of
 from edgesr.models import is_own
 from edgesr.surgery import hoist
-from edgesr.surgery.structure import FACTORISED, FactorisedTransposed, Skip, changes_of
+from edgesr.surgery.passes.lowrank import FactorisedTransposed
+from edgesr.surgery.passes.remove import Skip
+from edgesr.surgery.structure import Factorised, changes_of
 
 _DEFAULTS: Mapping[str, Any] = {
     "stride": 1,
@@ -228,7 +230,7 @@ def _expression(module: nn.Module, model: nn.Module) -> str:
     if isinstance(module, FactorisedTransposed) and module._shared:
         owner = next(path for path, m in model.named_modules() if m is module.factor)
         return f"SharedFactor({_at(owner)}, {_expression(module.expand, model)})"
-    if isinstance(module, FACTORISED):
+    if isinstance(module, Factorised):
         parts = ",\n".join(
             f"    {name(key)}={_expression(part, model)}" for key, part in module.named_children()
         )

@@ -140,9 +140,9 @@ class CompressRecipe(WeightsRecipe):
     method: str = option(
         "auto",
         "Surgery",
-        "family of the replacement: auto (the fastest), grouped (as published) or lowrank",
-        check=one_of("auto", "grouped", "lowrank"),
-        metavar="FAMILY",
+        "pass that replaces the upsampler: auto (the fastest of all that are registered), grouped"
+        " (as published), lowrank, or one of another package",
+        metavar="PASS",
     )
     groups: int | None = option(
         None, "Surgery", "take exactly this many groups (implies grouped)", check=SCALE
@@ -254,7 +254,13 @@ class CompressRecipe(WeightsRecipe):
     @property
     def is_forced(self) -> bool:
         """Whether one setting is asked for, so that no budget decides."""
-        return self.exact_target or self.groups is not None or self.rank is not None
+        return self.exact_target or bool(self.settings)
+
+    @property
+    def settings(self) -> dict[str, int]:
+        """The settings of passes that are asked for exactly, by their key."""
+        asked = {"groups": self.groups, "rank": self.rank}
+        return {key: value for key, value in asked.items() if value is not None}
 
     @property
     def cost_limits(self) -> dict[str, float]:

@@ -21,16 +21,8 @@ from edgesr.models import create_model
 from edgesr.reproduce.scenes import Scenes
 from edgesr.reproduce.store import Store
 from edgesr.reproduce.trial import BICUBIC, Surgery, Trial
-from edgesr.surgery import (
-    Moments,
-    Site,
-    all_moments,
-    find_sites,
-    grouped,
-    lowrank,
-    require_sites,
-    spectrum,
-)
+from edgesr.surgery import Moments, Site, all_moments, find_sites, require_sites, spectrum
+from edgesr.surgery.candidates import upsampler_pass
 
 WINDOWS = 20_000
 """Windows of the upsampler's input that a closed form sees."""
@@ -160,9 +152,9 @@ class Runner:
             )
             patches = (scene.pair(scene.train[index])[0] for index in order.tolist())
             self._moments = source.key, all_moments(model, sites, patches, WINDOWS)
-        method = lowrank if surgery.method == "lowrank" else grouped
+        found = upsampler_pass(surgery.method)
         for site in sites:
-            model, _ = method(model, site, surgery.setting, self._moments[1][site.name])
+            model, _ = found.apply(model, site, surgery.setting, self._moments[1][site.name])
         return model.eval()
 
     def trained(self, trial: Trial) -> nn.Module:

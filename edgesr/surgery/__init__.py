@@ -4,10 +4,11 @@
   through by ``walk`` and ``choose``
 - backbone: ``find_layers(model, example)`` gives its large convolutions and linear layers as sites
   for ``lowrank`` (``rank_for_error(factorise(model, site, moments), share)`` gives the rank) and
-  ``tucker``; ``shrink_all(model, sites, share, {site.name: decompose(model, site, moments)})``
-  takes the cheaper of both for each, ``shrink`` for one, and ``change_for`` tells without doing
+  ``tucker``; ``shrink_all(model, sites, share, decompose_all(model, sites, moments))`` takes the
+  cheapest of all passes for each, ``shrink`` for one, and ``change_for`` tells without doing
 - depth: ``find_blocks(model, example)``, ``rank_blocks(model, blocks, effect)`` with an effect such
   as ``distance_to(teacher, tiles)``, and ``remove(model, paths)``
+- :data:`PASSES`: the registry of all that can be made of a network (:mod:`edgesr.surgery.passes`)
 - every closed form takes ``Moments`` of the layer's real input, of all sites in one run from
   ``all_moments(model, sites, inputs, limit)``; ``reconstruction_error(model, student, site,
   moments)`` is the share of a layer's output that any replacement loses
@@ -16,20 +17,33 @@ A pass returns a new model and the :data:`Change` that it made; ``apply_changes`
 changes on a fresh network, without the weights.
 """
 
-import edgesr.surgery.plain  # noqa: F401  registers its shape; loading.functional_convs fills it
 from edgesr.surgery.backbone import find_layers
-from edgesr.surgery.blocks import distance_to, find_blocks, rank_blocks, remove
 from edgesr.surgery.calibrate import Moments, all_moments, moments, reconstruction_error
 from edgesr.surgery.candidates import Candidate, choose, walk
-from edgesr.surgery.grouped import admissible_groups, grouped, groups_for_rank
-from edgesr.surgery.lowrank import Factorisation, factorise, lowrank, rank_for_error
-from edgesr.surgery.shrink import Decomposition, change_for, decompose, shrink, shrink_all
+from edgesr.surgery.passes import PASSES
+from edgesr.surgery.passes.grouped import admissible_groups, grouped, groups_for_rank
+from edgesr.surgery.passes.lowrank import Factorisation, factorise, lowrank, rank_for_error
+from edgesr.surgery.passes.remove import distance_to, find_blocks, rank_blocks, remove
+from edgesr.surgery.passes.tucker import (
+    factorise_tucker,
+    tucker,
+    tucker_cost,
+    tucker_for_error,
+)
+from edgesr.surgery.shrink import (
+    Decomposition,
+    change_for,
+    decompose,
+    decompose_all,
+    shrink,
+    shrink_all,
+)
 from edgesr.surgery.sites import Site, find_sites, require_sites
 from edgesr.surgery.spectrum import Spectrum, spectrum
 from edgesr.surgery.structure import Change, apply_changes, changes_of
-from edgesr.surgery.tucker import factorise_tucker, tucker, tucker_cost, tucker_for_error
 
 __all__ = [
+    "PASSES",
     "Candidate",
     "Change",
     "Decomposition",
@@ -44,6 +58,7 @@ __all__ = [
     "changes_of",
     "choose",
     "decompose",
+    "decompose_all",
     "distance_to",
     "factorise",
     "factorise_tucker",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from edgesr.surgery.sites import Site, watched
-from edgesr.surgery.structure import FactorisedTransposed
+from edgesr.surgery.structure import Geometry
 
 LEAST_SHARE = 0.001
 """Share of the network's MACs below which a layer is not worth an operation. Deep networks have
@@ -48,7 +48,7 @@ def find_layers(
     return [
         site
         for site in sites
-        if not isinstance(watch.layers[site.name], nn.ConvTranspose2d | FactorisedTransposed)
+        if not Geometry.of(watch.layers[site.name]).transposed
         and not 1 < site.groups == site.in_channels
         and site.mac_share >= least_share
     ]

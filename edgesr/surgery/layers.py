@@ -23,13 +23,7 @@ from torch import Tensor, nn
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
-from edgesr.surgery.structure import (
-    FACTORISED,
-    FactorisedConv,
-    FactorisedTransposed,
-    Geometry,
-    TuckerConv,
-)
+from edgesr.surgery.structure import Factorised, Geometry
 
 COLUMNS_A_BLOCK = 4096
 """Windows that are held unfolded at once."""
@@ -43,17 +37,8 @@ def dense_weight(layer: nn.Module) -> Tensor:
     [C_in, C_out, *kernel] for a transposed one, groups as zero blocks. Weight norm and other
     parametrisations are evaluated.
     """
-    if isinstance(layer, FactorisedConv):
-        reduce, expand = dense_weight(layer.reduce), dense_weight(layer.expand)
-        return torch.tensordot(expand.flatten(1), reduce, 1)
-    if isinstance(layer, TuckerConv):
-        reduce, core, expand = map(dense_weight, (layer.reduce, layer.core, layer.expand))
-        return torch.einsum(
-            "or,rs...,si->oi...", expand.flatten(1), core, reduce.flatten(1)
-        ).contiguous()
-    if isinstance(layer, FactorisedTransposed):
-        reduce, expand = dense_weight(layer.factor), dense_weight(layer.expand)
-        return torch.tensordot(reduce.flatten(1).T, expand, 1)
+    if isinstance(layer, Factorised):
+        return layer.dense(dense_weight)
     weight = _acting_weight(layer).detach().to("cpu", torch.float64)
     geometry = Geometry.of(layer)
     if geometry.groups == 1:
@@ -77,7 +62,7 @@ def _acting_weight(layer: nn.Module) -> Tensor:
 
 def bias_of(layer: nn.Module) -> Tensor | None:
     """Bias [C_out] in float64 on the CPU, None without one."""
-    while isinstance(layer, FACTORISED):
+    while isinstance(layer, Factorised):
         layer = layer.expand
     bias = layer.bias
     return bias.detach().to("cpu", torch.float64) if isinstance(bias, Tensor) else None

@@ -1,31 +1,17 @@
-"""One threshold for every layer: the cheaper of low-rank and Tucker-2 that keeps it."""
+"""One threshold for every layer: of all passes on the backbone, the cheapest form that keeps it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import nn
 
 from edgesr.surgery.calibrate import Moments
-from edgesr.surgery.lowrank import (
-    Factorisation,
-    factorise,
-    fill_lowrank,
-    lowrank_cost,
-    rank_for_error,
-)
+from edgesr.surgery.passes import PASSES, BackbonePass, passes_of
 from edgesr.surgery.sites import Site
 from edgesr.surgery.structure import Change, apply_changes, clone
-from edgesr.surgery.tucker import (
-    TuckerFactorisation,
-    factorise_tucker,
-    fill_tucker,
-    has_tucker,
-    tucker_cost,
-    tucker_for_error,
-)
 
 STEP = 8
 """Inner channels are multiples of it, as vector units and tensor cores want them."""
@@ -34,18 +20,33 @@ WIDE = 64
 """Layers with fewer channels than this take any number of inner channels."""
 
 
-@dataclass(frozen=True)
-class Decomposition:
-    """All that is needed to shrink a site by any amount; ``tucker`` only where the site can."""
-
-    lowrank: Factorisation
-    tucker: TuckerFactorisation | None
+Decomposition = Mapping[str, Any]
+"""All that is needed to shrink a site by any amount: what each pass that has a form for the site
+has prepared, by the pass's name."""
 
 
 def decompose(model: nn.Module, site: Site, moments: Moments | None = None) -> Decomposition:
     """Decompose a site once, for :func:`shrink` with many thresholds."""
-    tucker = factorise_tucker(model, site, moments) if has_tucker(site) else None
-    return Decomposition(factorise(model, site, moments), tucker)
+    return decompose_all(model, [site], {site.name: moments} if moments else None)[site.name]
+
+
+def decompose_all(
+    model: nn.Module, sites: Sequence[Site], moments: Mapping[str, Moments] | None = None
+) -> dict[str, Decomposition]:
+    """Decompose sites once, for :func:`shrink_all` with many thresholds; by site name."""
+    forms = passes_of(BackbonePass)  # type: ignore[type-abstract]
+    return {
+        site.name: {
+            name: form.prepare(model, site, moments[site.name] if moments else None)
+            for name, form in forms.items()
+            if form.fits(site)
+        }
+        for site in sites
+    }
+
+
+def _form(name: str) -> BackbonePass[Any, Any]:
+    return cast(BackbonePass[Any, Any], PASSES[name])
 
 
 def shrink(
@@ -74,40 +75,30 @@ def shrink_all(
 ) -> tuple[nn.Module, list[Change]]:
     """A copy of ``model`` whose layers are smaller where that is possible, and what changed.
 
-    Each site takes, of low-rank and Tucker-2, the form of fewest MACs that loses at most the share
-    ``error``, in [0, 1), of the layer's output energy on the calibration data (see
-    :func:`edgesr.surgery.lowrank.rank_for_error`); it stays as it is where that is smaller neither
-    in MACs nor in parameters. Each layer is judged by itself, on the features of the original.
-    ``decompositions`` are by site name, from :func:`decompose`.
+    Each site takes, of the passes on the backbone, the form of fewest MACs that loses at most the
+    share ``error``, in [0, 1), of the layer's output energy on the calibration data (see
+    :func:`edgesr.surgery.rank_for_error`); it stays as it is where that is smaller neither in MACs
+    nor in parameters. Each layer is judged by itself, on the features of the original.
+    ``decompositions`` are by site name, from :func:`decompose_all`.
     """
     planned = [change_for(site, error, decompositions[site.name]) for site in sites]
     changes = [change for change in planned if change is not None]
     student = apply_changes(clone(model), changes)
     for change in changes:
-        found = decompositions[change["site"]]
-        if change["pass"] == "tucker" and found.tucker is not None:
-            fill_tucker(model, student, change, found.tucker)
-        else:
-            fill_lowrank(model, student, change, found.lowrank)
+        name = change["pass"]
+        _form(name).fill(model, student, change, decompositions[change["site"]][name])
     return student, changes
 
 
 def change_for(site: Site, error: float, decomposition: Decomposition) -> Change | None:
     """The change that :func:`shrink_all` would make to a site, without making it."""
     step = STEP if min(site.in_channels, site.out_channels) >= WIDE else 1
-    rank = min(-(-rank_for_error(decomposition.lowrank, error) // step) * step, site.max_rank)
-    options = [(lowrank_cost(site, rank), {"pass": "lowrank", "rank": rank})]
-    if decomposition.tucker is not None:
-        ranks = tucker_for_error(site, decomposition.tucker, error, step)
-        if ranks is not None:
-            setting = {"pass": "tucker", "rank_in": ranks[0], "rank_out": ranks[1]}
-            options.append((tucker_cost(site, ranks), setting))
-    smaller = [
-        (macs, params, setting)
-        for (params, macs), setting in options
-        if macs < site.macs and params < site.params
-    ]
-    if not smaller:
-        return None
-    _, _, setting = min(smaller, key=lambda option: option[:2])
-    return {"pass": setting["pass"], "site": site.name, "layers": list(site.layers), **setting}
+    options = []
+    for name, prepared in decomposition.items():
+        found = _form(name)
+        setting = found.for_error(site, prepared, error, step)
+        if setting is not None:
+            params, macs = found.cost(site, setting)
+            if macs < site.macs and params < site.params:
+                options.append((macs, params, found.change(site, setting)))
+    return min(options, key=lambda option: option[:2])[2] if options else None

@@ -25,7 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 from torch.utils.weak import WeakIdKeyDictionary
 
 from edgesr.errors import ModelError
-from edgesr.surgery.structure import FACTORISED, FactorisedTransposed, Geometry
+from edgesr.surgery.structure import Factorised, Geometry
 from edgesr.surgery.trace import Trace, magnification, moved, moves, regrouped
 
 _PLAIN = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear)
@@ -146,7 +146,7 @@ _CPU_ATTENTION: dict[Any, Callable[..., int]] = {
 
 def is_layer(module: nn.Module) -> bool:
     """Whether a module is a layer of PyTorch, or of edgesr, whose weights act as they stand."""
-    if isinstance(module, FACTORISED):
+    if isinstance(module, Factorised):
         return True
     return any(isinstance(module, k) and type(module).forward is k.forward for k in _PLAIN)
 
@@ -172,7 +172,7 @@ class Watch(TorchFunctionMode):
         inside = {
             child
             for module in model.modules()
-            if isinstance(module, FACTORISED)
+            if isinstance(module, Factorised)
             for child in module.modules()
             if child is not module
         }
@@ -329,10 +329,8 @@ class Watch(TorchFunctionMode):
 
 def _weights(layer: nn.Module) -> int:
     """Multiply-accumulates of a layer for each of its positions."""
-    if isinstance(layer, FactorisedTransposed):
-        return _weights(layer.factor) + _weights(layer.expand)
-    if isinstance(layer, FACTORISED):
-        return sum(_weights(factor) for factor in layer.children())
+    if isinstance(layer, Factorised):
+        return sum(_weights(factor) for factor in layer.factors())
     geometry = Geometry.of(layer)
     return (
         geometry.in_channels * geometry.out_channels * math.prod(geometry.kernel) // geometry.groups

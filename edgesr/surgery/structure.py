@@ -1,10 +1,9 @@
 """The shapes that surgery gives to a network: replacement layers, and where they go.
 
-A *change* is a JSON-able dictionary, ``{"pass": "grouped", "site": name, "layers": [paths],
-"groups": g}`` or ``{"pass": "lowrank", ..., "rank": R}``; :func:`shape` adds a pass.
-:func:`apply_changes` turns an original network into the structure that a list of changes describes,
-without their weights, so that a state dict saved after surgery loads into it. The passes fill the
-same structure with weights.
+A *change* is a JSON-able dictionary, ``{"pass": name, "site": name, "layers": [paths], ...}``; the
+rest is the pass's own, such as ``"rank": R``. :func:`apply_changes` turns an original network into
+the structure that a list of changes describes, without their weights, so that a state dict saved
+after surgery loads into it. The passes fill the same structure with weights.
 """
 
 from __future__ import annotations
@@ -19,25 +18,12 @@ from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
 from edgesr.errors import ModelError, brief
+from edgesr.surgery.registry import PASSES
 
 Change = dict[str, Any]
-Shape = Callable[[Mapping[str, Any], list[nn.Module]], list[nn.Module]]
-_shapes: dict[str, Shape] = {}
 _RECORD = "edgesr_surgery"  # an attribute that no third-party class has
 _MISFIT = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 _CONVOLUTIONS = nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d
-
-
-def shape(name: str) -> Callable[[Shape], Shape]:
-    """Register how pass ``name`` reshapes layers: from a change and the layers that it names to
-    as many zeroed replacements, which may be the layers themselves, altered in place.
-    """
-
-    def remember(function: Shape) -> Shape:
-        _shapes[name] = function
-        return function
-
-    return remember
 
 
 @dataclass(frozen=True)
@@ -61,7 +47,7 @@ class Geometry:
     @classmethod
     def of(cls, layer: nn.Module) -> Geometry:
         """Geometry of a convolution or linear layer, or of the one that factors stand for."""
-        if isinstance(layer, FACTORISED):
+        if isinstance(layer, Factorised):
             return layer.geometry
         if not isinstance(layer, _CONVOLUTIONS | nn.Linear):
             raise ModelError(
@@ -136,79 +122,36 @@ class Geometry:
         return layer
 
 
-class FactorisedConv(nn.Module):
-    """A convolution of rank R: ``reduce`` is k x k from C_in to R, ``expand`` 1 x 1 to C_out."""
+class Factorised(nn.Module):
+    """Several layers in the place of one, which they stand for: the base of what passes put there.
 
-    def __init__(self, geometry: Geometry, rank: int) -> None:
+    Its children are convolutions or linear layers; the last that runs is called ``expand`` and
+    holds the bias. Where :meth:`forward` is not overridden, they run in order.
+    """
+
+    expand: nn.Module
+
+    def __init__(self, geometry: Geometry) -> None:
         super().__init__()
         self.geometry = geometry
-        self.reduce = geometry.build(geometry.in_channels, rank, 1, bias=False)
-        self.expand = geometry.pointwise(rank, geometry.out_channels, bias=geometry.bias)
+
+    def factors(self) -> tuple[nn.Module, ...]:
+        """The layers that run, in order."""
+        return tuple(self.children())
+
+    def dense(self, weight: Callable[[nn.Module], Tensor]) -> Tensor:
+        """The weights of the one layer that acts alike, as
+        :func:`edgesr.surgery.layers.dense_weight` has them; ``weight`` gives those of a factor.
+        Needed to operate on the result once more.
+        """
+        raise ModelError(
+            f"a {type(self).__name__} cannot be operated on: its pass does not say how"
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """``x`` [N, C_in, *] -> [N, C_out, *]."""
-        return self.expand(self.reduce(x))
-
-
-class FactorisedLinear(FactorisedConv):
-    """A linear layer of rank R: ``reduce`` from C_in to R, ``expand`` to C_out, on [*, C_in]."""
-
-
-class TuckerConv(nn.Module):
-    """A convolution in Tucker-2 form.
-
-    ``reduce`` is 1 x 1 from C_in to R_in, ``core`` k x k to R_out with the stride, padding and
-    dilation, ``expand`` 1 x 1 to C_out. Without a bias ``reduce`` commutes with every padding
-    mode, so the border is as exact as the rest.
-    """
-
-    def __init__(self, geometry: Geometry, rank_in: int, rank_out: int) -> None:
-        super().__init__()
-        self.geometry = geometry
-        self.reduce = geometry.pointwise(geometry.in_channels, rank_in, bias=False)
-        self.core = geometry.build(rank_in, rank_out, 1, bias=False)
-        self.expand = geometry.pointwise(rank_out, geometry.out_channels, bias=geometry.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``x`` [N, C_in, *] -> [N, C_out, *]."""
-        return self.expand(self.core(self.reduce(x)))
-
-
-class FactorisedTransposed(nn.Module):
-    """A transposed convolution of rank R: ``reduce`` is 1 x 1 from C_in to R, ``expand`` k x k.
-
-    Layers that read the same input may share the factor: all but the first are given the first
-    one's ``reduce``. They refer to it without registering it, so that the state dict, the
-    parameter count and the optimiser hold it once. It runs once a layer in PyTorch; the ONNX
-    exporter's common-subexpression elimination merges the equal nodes into one.
-    """
-
-    def __init__(self, geometry: Geometry, rank: int, shared: nn.Module | None = None) -> None:
-        super().__init__()
-        self.geometry = geometry
-        if shared is None:
-            self.reduce = geometry.pointwise(geometry.in_channels, rank, bias=False)
-        self._shared = () if shared is None else (shared,)
-        self.expand = geometry.build(rank, geometry.out_channels, 1, bias=geometry.bias)
-
-    @property
-    def factor(self) -> nn.Module:
-        """The 1 x 1 convolution in use, own or shared."""
-        return self._shared[0] if self._shared else self.reduce
-
-    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """``x`` [N, C_in, h, w] -> [N, C_out, H, W]."""
-        return self.expand(self.factor(x), output_size)
-
-
-FACTORISED = (FactorisedConv, TuckerConv, FactorisedTransposed)
-
-
-class Skip(nn.Module):
-    """What is left of a removed block: passes its first argument on."""
-
-    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """``x`` [*] -> the same."""
+        for layer in self.children():
+            x = layer(x)
         return x
 
 
@@ -273,55 +216,14 @@ def apply_changes(model: nn.Module, changes: Iterable[Mapping[str, Any]]) -> nn.
 
 def _replacements(change: Mapping[str, Any], layers: list[nn.Module]) -> list[nn.Module]:
     name = change["pass"]
-    if name not in _shapes:
+    try:
+        found = PASSES[name]
+    except KeyError as error:
         raise ModelError(
-            f"surgery pass {name!r} is unknown: expected one of {', '.join(sorted(_shapes))} "
-            "(weights written by a newer version need that version)"
-        )
-    return _shapes[name](change, layers)
-
-
-@shape("grouped")
-def _grouped(change: Mapping[str, Any], layers: list[nn.Module]) -> list[nn.Module]:
-    groups = positive(change, "groups")
-    geometries = [Geometry.of(layer) for layer in layers]
-    for geometry in geometries:
-        if geometry.in_channels % groups or geometry.out_channels % groups:
-            raise ModelError(
-                f"{groups} groups do not divide the {geometry.in_channels} input and "
-                f"{geometry.out_channels} output channels of {change['site']!r}: "
-                "choose a common divisor"
-            )
-    return [g.build(g.in_channels, g.out_channels, groups, g.bias) for g in geometries]
-
-
-@shape("lowrank")
-def _lowrank(change: Mapping[str, Any], layers: list[nn.Module]) -> list[nn.Module]:
-    rank = positive(change, "rank")
-    geometries = [Geometry.of(layer) for layer in layers]
-    if not geometries[0].transposed:
-        kind = FactorisedConv if geometries[0].kernel else FactorisedLinear
-        return [kind(geometry, rank) for geometry in geometries]
-    first = FactorisedTransposed(geometries[0], rank)
-    return [first, *(FactorisedTransposed(g, rank, shared=first.reduce) for g in geometries[1:])]
-
-
-@shape("tucker")
-def _tucker(change: Mapping[str, Any], layers: list[nn.Module]) -> list[nn.Module]:
-    ranks = positive(change, "rank_in"), positive(change, "rank_out")
-    geometries = [Geometry.of(layer) for layer in layers]
-    for geometry in geometries:
-        if geometry.transposed or not geometry.kernel:
-            raise ModelError(
-                f"{change['site']!r} is no convolution that has a Tucker-2 form: "
-                "check that the weights and the network belong together"
-            )
-    return [TuckerConv(geometry, *ranks) for geometry in geometries]
-
-
-@shape("remove")
-def _remove(change: Mapping[str, Any], layers: list[nn.Module]) -> list[nn.Module]:
-    return [Skip() for _ in layers]
+            f"surgery pass {name!r} is unknown here, where there are {', '.join(PASSES)}: install"
+            f" the package that adds {name!r} (entry point of edgesr.passes), or update edgesr"
+        ) from error
+    return found.shape(change, layers)
 
 
 def positive(change: Mapping[str, Any], key: str) -> int:

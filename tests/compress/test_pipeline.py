@@ -20,6 +20,7 @@ from torch import nn
 
 from edgesr.compress import compress
 from edgesr.compress.candidates import enumerate_candidates
+from edgesr.compress.surgery_config import surgery_options
 from edgesr.cube import Cube, make_scene, read_cube
 from edgesr.deploy.stage import verification_inputs
 from edgesr.errors import ModelError, OptionError
@@ -188,7 +189,7 @@ def test_what_a_recipe_measures(workplace, small_recipe, options, name, settings
     workload = open_workload(recipe)
     sites = find_sites(workload.model, workload.example())
     candidates = enumerate_candidates(
-        recipe, sites, {sites[0].name: spectrum(workload.model, sites[0])}
+        surgery_options(recipe), sites, {sites[0].name: spectrum(workload.model, sites[0])}
     )
     assert {c.setting for c in candidates} == settings
     if name is not None:
@@ -208,8 +209,16 @@ def test_what_no_surgery_can_do(workplace, small_recipe, options, reason):
     recipe = replace(small_recipe, **options)
     workload = open_workload(recipe)
     sites = find_sites(workload.model, workload.example())
+    spectra = {sites[0].name: spectrum(workload.model, sites[0])}
     with pytest.raises(OptionError, match=reason):
-        enumerate_candidates(recipe, sites, {sites[0].name: spectrum(workload.model, sites[0])})
+        enumerate_candidates(surgery_options(recipe), sites, spectra)
+
+
+@pytest.mark.parametrize("method", ["magic", "tucker", "remove"])
+def test_a_method_that_is_no_pass_on_upsamplers_is_refused(method):
+    reason = f"^--method must be one of auto, grouped, lowrank, not '{method}'$"
+    with pytest.raises(OptionError, match=reason):
+        surgery_options(CompressRecipe(method=method))
 
 
 def test_the_reason_says_what_the_choice_loses_or_gains(run):

@@ -32,7 +32,7 @@ def test_every_module_is_in_it():
     names = build_api.modules()
     assert {
         "edgesr",
-        "edgesr.surgery.lowrank",
+        "edgesr.surgery.passes.lowrank",
         "edgesr_export.rewrite.bicubic",
         "edgesr_jetson.board.run",
     } <= {*names}

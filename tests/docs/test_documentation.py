@@ -41,7 +41,7 @@ from edgesr.cli.main import build_parser, main
 from edgesr.cube import protocols, read_cube, write_cube
 from edgesr.loading.weights import load_custom
 from edgesr.models import registry
-from edgesr.surgery import structure
+from edgesr.surgery import PASSES
 
 SMALL = "--patch 16 --threads 1"
 QUICK = f"{SMALL} --epochs 1 --steps-per-epoch 1 --batch 2"
@@ -207,7 +207,7 @@ def reader(
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     kept = [
         (collection, dict(collection))
-        for collection in (structure._shapes, registry._builders, protocols.PROTOCOLS)
+        for collection in (PASSES._things, registry._builders, protocols.PROTOCOLS)
     ]
 
     def make(document: Path, way: Way) -> Reader:
@@ -316,5 +316,5 @@ def test_every_page_is_in_the_index():
 
 def test_every_pass_and_rewrite_is_explained():
     text = read(REPOSITORY / "docs" / "passes.md")
-    for name in structure._shapes:
+    for name in PASSES:
         assert f"`{name}`" in text, f"docs/passes.md says nothing of the pass {name}"

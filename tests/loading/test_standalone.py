@@ -20,7 +20,7 @@ from edgesr.loading.weights import load_custom, load_network, save_network
 from edgesr.loading.workload import fit
 from edgesr.models import create_model
 from edgesr.surgery import find_layers, find_sites, grouped, lowrank, shrink
-from edgesr.surgery.blocks import find_blocks, remove
+from edgesr.surgery.passes.remove import find_blocks, remove
 
 HERE = Path(__file__).parent
 IMAGE = torch.rand(1, 6, 16, 16, generator=torch.Generator().manual_seed(5))

@@ -89,7 +89,6 @@ def test_unknown_keys_are_refused_and_the_known_listed(tmp_path):
         ({"rank_target": 1.1}, r"--rank-target must be a number in \(0, 1\], not 1.1"),
         ({"rank_target": float("nan")}, "--rank-target must be finite, not nan"),
         ({"max_psnr_drop": float("inf")}, "--max-psnr-drop must be finite, not inf"),
-        ({"method": "magic"}, "--method must be one of auto, grouped, lowrank, not 'magic'"),
         ({"groups": 1}, "--groups must be an integer of at least 2, not 1"),
         ({"seed": -1}, "--seed must be an integer from 0"),
         ({"seed": 2**63}, "--seed must be an integer from 0"),

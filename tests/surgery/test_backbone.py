@@ -9,7 +9,7 @@ from torch.nn.utils import parametrizations, weight_norm
 from edgesr.evaluation.cost import count
 from edgesr.models import create_model
 from edgesr.surgery.backbone import find_layers
-from edgesr.surgery.lowrank import lowrank, lowrank_cost
+from edgesr.surgery.passes.lowrank import lowrank, lowrank_cost
 from edgesr.surgery.sites import find_sites
 
 

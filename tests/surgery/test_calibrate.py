@@ -7,8 +7,8 @@ from torch import nn
 
 from edgesr.errors import DataError
 from edgesr.surgery.calibrate import Moments, all_moments, moments, reconstruction_error
-from edgesr.surgery.grouped import grouped
-from edgesr.surgery.lowrank import lowrank
+from edgesr.surgery.passes.grouped import grouped
+from edgesr.surgery.passes.lowrank import lowrank
 from edgesr.surgery.sites import find_sites
 
 

@@ -8,8 +8,7 @@ from torch import nn
 
 from edgesr.errors import OptionError
 from edgesr.surgery.calibrate import all_moments
-from edgesr.surgery.candidates import Candidate, choose, walk
-from edgesr.surgery.lowrank import factorise
+from edgesr.surgery.candidates import Candidate, choose, prepare, walk
 from edgesr.surgery.sites import find_sites
 from edgesr.surgery.structure import changes_of
 
@@ -70,9 +69,9 @@ def test_predicted_totals_are_those_of_the_operated_network(make, example):
     model = make("edsr")
     sites = find_sites(model, example)
     seen = all_moments(model, sites, [example])
-    shared = {site.name: factorise(model, site, seen[site.name]) for site in sites}
+    prepared = prepare(model, sites, ["lowrank", "grouped"], seen)
     for candidate in walk(sites, 24):
-        student, changes = candidate.perform(model, sites, seen, shared)
+        student, changes = candidate.perform(model, sites, prepared)
         after = find_sites(student, example)
         assert candidate.upsampler_params == sum(site.params for site in after)
         assert candidate.upsampler_macs == sum(site.macs for site in after)

@@ -16,7 +16,8 @@ from edgesr.surgery.layers import (
     to_windows,
     windows,
 )
-from edgesr.surgery.structure import FactorisedConv, FactorisedTransposed, Geometry
+from edgesr.surgery.passes.lowrank import FactorisedConv, FactorisedTransposed
+from edgesr.surgery.structure import Geometry
 
 CONVOLUTIONS = {
     "plain": lambda: nn.Conv2d(4, 6, 3, padding=1),

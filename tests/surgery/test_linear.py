@@ -14,8 +14,8 @@ from torch import nn
 from edgesr.errors import OptionError
 from edgesr.surgery.backbone import find_layers
 from edgesr.surgery.calibrate import moments
-from edgesr.surgery.lowrank import factorise, lowrank, rank_for_error
-from edgesr.surgery.structure import FactorisedLinear, apply_changes, changes_of
+from edgesr.surgery.passes.lowrank import FactorisedLinear, factorise, lowrank, rank_for_error
+from edgesr.surgery.structure import apply_changes, changes_of
 
 
 class Pixelwise(nn.Module):

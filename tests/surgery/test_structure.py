@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn.utils import weight_norm
 
 from edgesr.errors import ModelError
-from edgesr.surgery.grouped import admissible_groups, grouped
-from edgesr.surgery.lowrank import lowrank
+from edgesr.surgery.passes.grouped import admissible_groups, grouped
+from edgesr.surgery.passes.lowrank import lowrank
 from edgesr.surgery.sites import find_sites
 from edgesr.surgery.structure import apply_changes, changes_of, clone
 

@@ -4,6 +4,7 @@ from edgesr.compress.search.budget import Budget, choose, front
 from edgesr.compress.search.design import ERRORS, Backbone, Design, survey
 from edgesr.compress.search.entries import search_entry
 from edgesr.compress.search.loop import Search, missing, require_quality, search
+from edgesr.compress.search.options import SearchOptions
 from edgesr.compress.search.trial import Trial
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Budget",
     "Design",
     "Search",
+    "SearchOptions",
     "Trial",
     "choose",
     "front",

@@ -11,22 +11,22 @@ from torch import nn
 
 from edgesr.compress.candidates import CalibratedModel, shuffled_patches
 from edgesr.progress import timed_stage
-from edgesr.recipe.recipes import CompressRecipe
-from edgesr.run_folder import RunFolder
+from edgesr.stored import Remember
 from edgesr.surgery import (
+    PASSES,
     Candidate,
     Decomposition,
     Site,
     all_moments,
-    decompose,
+    decompose_all,
     distance_to,
-    find_blocks,
     find_layers,
-    rank_blocks,
-    remove,
     shrink_all,
 )
-from edgesr.surgery.blocks import lies_in
+from edgesr.surgery.passes import BackbonePass, BlockPass, passes_of
+from edgesr.surgery.passes.remove import lies_in
+
+"""Gives what a computation returned (as JSON) when it was interrupted, else computes it."""
 
 ERRORS = (0.0, 1e-3, 3e-3, 1e-2, 2e-2, 3e-2, 5e-2, 0.1, 0.15, 0.2)
 """Shares of its output's energy that a layer may lose when it is factorised."""
@@ -57,12 +57,14 @@ class Backbone:
     Attributes:
         layers: large convolutions and linear layers.
         decompositions: theirs, by name.
+        blocks: the pass that takes blocks out; None where there is none.
         ranking: removable blocks, the one with the least effect first, and the mean squared
             distance from the original's output once it and all before it are gone.
     """
 
     layers: Sequence[Site]
     decompositions: Mapping[str, Decomposition]
+    blocks: BlockPass | None
     ranking: Sequence[tuple[str, float]]
 
     def lengths(self, candidates: int) -> dict[str, int]:
@@ -84,14 +86,19 @@ class Backbone:
         return list(dict.fromkeys(designs))
 
 
-def survey(recipe: CompressRecipe, folder: RunFolder, calibrated: CalibratedModel) -> Backbone:
-    """Find what else can be made smaller, and gather what that needs of the training data."""
+def survey(calibrated: CalibratedModel, seed: int, remember: Remember) -> Backbone:
+    """Find what else can be made smaller, and gather what that needs of the training data.
+
+    Every registered pass on the backbone has its say for every layer; blocks go by the first pass
+    that takes blocks out.
+    """
     workload = calibrated.workload
-    patches = list(shuffled_patches(workload, recipe.seed))
+    patches = list(shuffled_patches(workload, seed))
+    passes = list(passes_of(BlockPass).values())  # type: ignore[type-abstract]
     with timed_stage("survey the backbone"):
         layers = find_layers(workload.model, workload.example())
         moments = all_moments(workload.model, layers, patches, LAYER_WINDOWS) if layers else {}
-        shared = {site.name: decompose(workload.model, site, moments[site.name]) for site in layers}
+        shared = decompose_all(workload.model, layers, moments)
 
         def known(ranking: list[tuple[str, float]]) -> bool:
             return {path for path, _ in ranking} <= {
@@ -99,12 +106,13 @@ def survey(recipe: CompressRecipe, folder: RunFolder, calibrated: CalibratedMode
             }
 
         def ranked() -> list[tuple[str, float]]:
-            blocks = find_blocks(workload.model, workload.example())
+            blocks = passes[0].find(workload.model, workload.example())
             effect = distance_to(workload.model, torch.stack(patches[:RANKING_TILES]))
-            return rank_blocks(workload.model, blocks, effect)
+            return passes[0].rank(workload.model, blocks, effect)
 
-        ranking = folder.remember("blocks", ranked, list[tuple[str, float]], known)
-    return Backbone(layers, shared, ranking)
+        kind = list[tuple[str, float]]
+        ranking = remember("blocks", ranked, kind, known) if passes else []
+    return Backbone(layers, shared, passes[0] if passes else None, ranking)
 
 
 def build(
@@ -113,8 +121,8 @@ def build(
     """The network of a design, in closed form."""
     student = calibrated.operate(candidates[design.upsampler])
     gone = [path for path, _ in backbone.ranking[: design.removed]]
-    if gone:
-        student, _ = remove(student, gone)
+    if gone and backbone.blocks is not None:
+        student, _ = backbone.blocks.apply(student, gone)
     if error := ERRORS[design.error]:
         left = [
             site
@@ -126,17 +134,20 @@ def build(
 
 
 def label(
-    candidates: Sequence[Candidate], design: Design, changes: Sequence[Mapping[str, Any]]
+    candidates: Sequence[Candidate],
+    backbone: Backbone,
+    design: Design,
+    changes: Sequence[Mapping[str, Any]],
 ) -> str:
     """A design in words: ``lowrank R=16, 8 blocks out, 3 layers factorised``."""
     upsamplers = set(candidates[design.upsampler].settings)
     factorised = sum(
-        change["pass"] not in ("remove", "plain") and change.get("site") not in upsamplers
+        isinstance(PASSES[change["pass"]], BackbonePass) and change.get("site") not in upsamplers
         for change in changes
     )
     parts = [candidates[design.upsampler].label]
-    if design.removed:
-        parts.append(f"{design.removed} block{'s' * (design.removed > 1)} out")
+    if design.removed and backbone.blocks is not None:
+        parts.append(backbone.blocks.label(design.removed))
     if factorised:
         parts.append(f"{factorised} layer{'s' * (factorised > 1)} factorised")
     return ", ".join(parts)

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
+from edgesr.compress.search.budget import Budget
 from edgesr.compress.search.design import ERRORS
-from edgesr.compress.search.loop import Search, budget_of
+from edgesr.compress.search.loop import Search
 from edgesr.compress.search.trial import Trial
-from edgesr.recipe.recipes import CompressRecipe
 
 
-def search_entry(found: Search, recipe: CompressRecipe) -> dict[str, Any]:
+def search_entry(found: Search, budget: Budget, seed: int) -> dict[str, Any]:
     """Return every trial of a search, its Pareto front, and why one was taken."""
     front = {trial.number for trial in found.front}
     return {
         "budget": {
-            **recipe.cost_limits,
-            "psnr_drop": recipe.max_psnr_drop,
-            "sam_drop": recipe.max_sam_drop,
+            **budget.costs,
+            "psnr_drop": budget.psnr_drop,
+            "sam_drop": budget.sam_drop,
         },
         "runtime": found.runtime,
-        "seed": recipe.seed,
-        "why": _why(found, recipe),
+        "seed": seed,
+        "why": _why(found, budget),
         "blocks": [{"path": path, "distance": distance} for path, distance in found.blocks],
         "trials": [
             {
                 **_trial_entry(trial),
-                "within": budget_of(recipe).holds(trial),
+                "within": budget.holds(trial),
                 "on_front": trial.number in front,
                 "chosen": trial.number == found.chosen.number,
             }
@@ -55,10 +55,10 @@ def _drop(figures: dict[str, float]) -> dict[str, float]:
     return {"mpsnr_drop": figures["psnr_drop"], "sam_drop": figures["sam_drop"]}
 
 
-def _why(found: Search, recipe: CompressRecipe) -> str:
+def _why(found: Search, budget: Budget) -> str:
     tried = f"of {len(found.trials)} designs"
-    if not budget_of(recipe).holds(found.chosen):
+    if not budget.holds(found.chosen):
         return f"closest to the quality asked for {tried} that keep to the limits on cost"
-    if recipe.cost_limits:
+    if budget.costs:
         return f"loses least {tried} within the limits"
     return f"the fastest {tried} within the limits on quality"

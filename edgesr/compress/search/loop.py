@@ -8,19 +8,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-import torch
 from edgesr_export.runner import open_runner, unavailable
 from torch import nn
 
 from edgesr.compress.candidates import REPEATS, CalibratedModel, quality_drop
 from edgesr.compress.search.budget import Budget, choose, front
 from edgesr.compress.search.design import Design, build, label, survey
+from edgesr.compress.search.options import SearchOptions
 from edgesr.compress.search.sampler import propose
 from edgesr.compress.search.trial import Trial
 from edgesr.compress.timing_files import TEACHER, for_target, static_onnx
-from edgesr.compress.training_config import student_config
 from edgesr.distill.trainer import train
 from edgesr.errors import OptionError
 from edgesr.evaluation.cost import count
@@ -28,8 +28,7 @@ from edgesr.evaluation.evaluate import evaluate
 from edgesr.evaluation.latency import measure
 from edgesr.loading.workload import Workload
 from edgesr.progress import timed_stage
-from edgesr.recipe.recipes import CompressRecipe
-from edgesr.run_folder import RunFolder
+from edgesr.stored import Remember, at_once
 from edgesr.surgery import Candidate, changes_of
 
 UPSAMPLERS = 6  # the smallest candidates that a search chooses among
@@ -65,19 +64,19 @@ class _Bench:
 
     def __init__(
         self,
-        recipe: CompressRecipe,
-        folder: RunFolder,
+        options: SearchOptions,
         calibrated: CalibratedModel,
         pool: Sequence[Candidate],
         teacher: nn.Module,
+        scratch: Path,
+        remember: Remember,
     ) -> None:
-        self.recipe, self.folder, self.calibrated, self.pool = recipe, folder, calibrated, pool
-        self.teacher = teacher
-        self.budget = budget_of(recipe)
-        self.runtime = recipe.runtime if folder.state(f"{TEACHER}.onnx").is_file() else "torch"
-        self.backbone = survey(recipe, folder, calibrated)
-        self.tile = calibrated.workload.example(recipe.latency_tile)
-        self.threads = recipe.threads or torch.get_num_threads()
+        self.options, self.calibrated, self.pool = options, calibrated, pool
+        self.teacher, self.scratch, self.remember = teacher, scratch, remember
+        self.budget = options.budget
+        self.runtime = options.runtime if (scratch / f"{TEACHER}.onnx").is_file() else "torch"
+        self.backbone = survey(calibrated, options.seed, remember)
+        self.tile = calibrated.workload.example(options.latency_tile)
         self.before = evaluate(calibrated.workload.model, calibrated.workload.scene, "validation")
 
     def build(self, design: Design) -> nn.Module:
@@ -91,7 +90,7 @@ class _Bench:
         trial = Trial(
             number,
             design,
-            label(self.pool, design, changes),
+            label(self.pool, self.backbone, design, changes),
             changes,
             cost.params,
             cost.upsampler_params,
@@ -104,12 +103,11 @@ class _Bench:
         trial = replace(trial, latency_ms=timing[""])
         if self.budget.cost(trial.costs()) > HOPELESS:
             return trial
-        config = student_config(self.recipe, trial=True)
-        if config.epochs:
+        if self.options.training.epochs:
             student = train(
                 student,
                 [self.calibrated.workload.scene],
-                config,
+                self.options.training,
                 teacher=self.teacher,
                 sites=self.calibrated.sites,
                 progress=sys.stderr.isatty(),
@@ -123,15 +121,15 @@ class _Bench:
         """The design on the chosen runtime; latency does not depend on the weights."""
         if self.runtime == "torch":
             return open_runner(
-                student or self.build(trial.design), self.runtime, threads=self.threads
+                student or self.build(trial.design), self.runtime, threads=self.options.threads
             )
         target = "openvino" if self.runtime.startswith("openvino") else "cpu"
-        path = self.folder.state(f"trial-{trial.number}.{target}.onnx")
+        path = self.scratch / f"trial-{trial.number}.{target}.onnx"
         if not path.exists():
             student = student or self.build(trial.design)
-            plain = static_onnx(self.folder, self.tile, f"trial-{trial.number}", student)
+            plain = static_onnx(self.scratch, self.tile, f"trial-{trial.number}", student)
             path = for_target(plain, student, self.tile, target)
-        return open_runner(path, self.runtime, threads=self.threads)
+        return open_runner(path, self.runtime, threads=self.options.threads)
 
     def time(self, runners: dict[Any, Any]) -> dict[Any, float]:
         image = self.tile.numpy()
@@ -139,29 +137,26 @@ class _Bench:
         return {name: timing.median_ms for name, timing in timings.items()}
 
 
-def budget_of(recipe: CompressRecipe) -> Budget:
-    """The limits that a recipe sets."""
-    return Budget(recipe.cost_limits, recipe.max_psnr_drop, recipe.max_sam_drop)
-
-
 def search(
-    recipe: CompressRecipe,
-    folder: RunFolder,
+    options: SearchOptions,
     calibrated: CalibratedModel,
     candidates: Sequence[Candidate],
     alone: Candidate,
     teacher: nn.Module,
+    scratch: Path,
+    remember: Remember = at_once,
 ) -> tuple[Search, nn.Module]:
-    """Try designs of the whole network within the recipe's budget.
+    """Try designs of the whole network within a budget.
 
     Args:
-        recipe: the limits, the runtime, the number of trials and the seed.
-        folder: keeps the trials, so that an interrupted search goes on as if it had not been.
+        options: the budget, the runtime, the number of trials and the seed.
         calibrated: the original network.
         candidates: measured surgeries on the upsampler.
         alone: the one that is taken where the upsampler is all that is made smaller; the first
             trial is this.
         teacher: network to distil from.
+        scratch: folder for ONNX files; with that of the uncompressed network, if it has one.
+        remember: keeps the trials, so that an interrupted search goes on as if it had not been.
 
     Returns:
         The search, and the chosen network in closed form.
@@ -170,20 +165,20 @@ def search(
         OptionError: nothing keeps to the limits on cost, or Optuna is not installed.
         ExportError: the runtime cannot run here.
     """
-    pool = _pool(recipe, candidates, alone)
-    bench = _Bench(recipe, folder, calibrated, pool, teacher)
+    pool = _pool(options, candidates, alone)
+    bench = _Bench(options, calibrated, pool, teacher, scratch, remember)
     lengths = bench.backbone.lengths(len(pool))
     firsts = bench.backbone.first_designs(pool.index(alone))
     trials: list[Trial] = []
-    for number in range(recipe.trials):
+    for number in range(options.trials):
         design: Design | None = firsts[number] if number < len(firsts) else None
-        design = design or propose(trials, lengths, bench.budget, recipe.seed)
+        design = design or propose(trials, lengths, bench.budget, options.seed)
         if design is None:
             break  # every design was tried
         started = time.perf_counter()
         trial = _remembered(bench, number, design)
         trials.append(trial)
-        _say(trial, recipe.trials, time.perf_counter() - started)
+        _say(trial, options.trials, time.perf_counter() - started)
     trials = _timed_again(bench, trials)
     chosen = choose(trials, bench.budget)
     found = Search(
@@ -200,16 +195,14 @@ def missing(runtime: str) -> str:
     return reason and f"--runtime {runtime} cannot run here: {reason}"
 
 
-def require_quality(
-    found: Search, recipe: CompressRecipe, student: nn.Module, workload: Workload
-) -> None:
+def require_quality(found: Search, budget: Budget, student: nn.Module, workload: Workload) -> None:
     """Refuse a chosen design that does not reach the quality even when it is trained to the end.
 
     Raises:
         OptionError: its loss on validation exceeds a limit.
     """
     drop = quality_drop(evaluate(workload.model, workload.scene, "validation"), student, workload)
-    if budget_of(recipe).quality(drop) > 0:
+    if budget.quality(drop) > 0:
         raise OptionError(
             f"no design of {len(found.trials)} keeps to every limit: {found.chosen.label} comes"
             f" closest and loses {drop['psnr_drop']:.3f} dB and {drop['sam_drop']:.3f} degrees on"
@@ -218,16 +211,15 @@ def require_quality(
 
 
 def _pool(
-    recipe: CompressRecipe, candidates: Sequence[Candidate], alone: Candidate
+    options: SearchOptions, candidates: Sequence[Candidate], alone: Candidate
 ) -> list[Candidate]:
     """The upsamplers that designs choose among: small ones within the limits, large to small."""
-    budget = budget_of(recipe)
     fitting = [
         c
         for c in candidates
         if c.psnr_drop is not None
-        and recipe.method in ("auto", c.method)
-        and budget.quality({"psnr_drop": c.psnr_drop, "sam_drop": c.sam_drop or 0.0}) <= 0
+        and options.method in ("auto", c.method)
+        and options.budget.quality({"psnr_drop": c.psnr_drop, "sam_drop": c.sam_drop or 0.0}) <= 0
     ]
     smallest = sorted(fitting, key=lambda c: c.upsampler_macs)[:UPSAMPLERS]
     if alone not in smallest:
@@ -236,7 +228,7 @@ def _pool(
 
 
 def _remembered(bench: _Bench, number: int, design: Design) -> Trial:
-    trial: Trial = bench.folder.remember(
+    trial: Trial = bench.remember(
         f"trial-{number}",
         lambda: bench.attempt(number, design).to_dict(),
         Trial,
@@ -273,7 +265,7 @@ def _timed_again(bench: _Bench, trials: Sequence[Trial]) -> list[Trial]:
             }
             return bench.time(runners) if runners else {}
 
-    again = bench.folder.remember(
+    again = bench.remember(
         "trial-times",
         compute,
         dict[str, float],

@@ -18,6 +18,7 @@ from edgesr_export.runtime import session
 from edgesr.compress import compress
 from edgesr.compress.candidates import calibrate, enumerate_candidates
 from edgesr.compress.search import Search, Trial, loop, require_quality, search
+from edgesr.compress.surgery_config import budget_of, search_options, surgery_options
 from edgesr.errors import OptionError
 from edgesr.evaluation.cost import count
 from edgesr.evaluation.evaluate import evaluate
@@ -128,8 +129,8 @@ def searching(recipe, workplace) -> Callable[..., Search]:
     workload = open_workload(recipe)
     sites = require_sites(workload.model, workload.example())
     spectra = {site.name: spectrum(workload.model, site) for site in sites}
-    candidates = enumerate_candidates(recipe, sites, spectra)
-    calibrated = calibrate(recipe, workload, sites, spectra)
+    candidates = enumerate_candidates(surgery_options(recipe), sites, spectra)
+    calibrated = calibrate(workload, sites, spectra, ["lowrank"], recipe.seed)
     before = evaluate(workload.model, workload.scene, "validation")
     for candidate in candidates:
         after = evaluate(calibrated.operate(candidate), workload.scene, "validation")
@@ -140,7 +141,13 @@ def searching(recipe, workplace) -> Callable[..., Search]:
         folder.create(recipe)
         try:
             found, _ = search(
-                recipe, folder, calibrated, candidates, candidates[-1], workload.model
+                search_options(recipe),
+                calibrated,
+                candidates,
+                candidates[-1],
+                workload.model,
+                folder.state(""),
+                folder.remember,
             )
         finally:
             folder.release()
@@ -186,9 +193,9 @@ def test_a_student_that_misses_the_quality_is_refused(recipe):
     workload = open_workload(recipe)
     trial = made_trials.trial(0, 500, 0.0)
     found = Search([trial], trial, Candidate("lowrank", 8, {}, 0, 0), [], "torch")
-    require_quality(found, recipe, workload.model, workload)
+    require_quality(found, budget_of(recipe), workload.model, workload)
     broken = copy.deepcopy(workload.model)
     with torch.no_grad():
         broken.upsampler.bias.add_(1)
     with pytest.raises(OptionError, match=r"no design of 1 keeps to every limit: design 0 comes"):
-        require_quality(found, recipe, broken, workload)
+        require_quality(found, budget_of(recipe), broken, workload)

@@ -21,7 +21,9 @@ import torch
 from torch import nn
 
 from edgesr.surgery.hoist import hoist
-from edgesr.surgery.structure import Geometry, shape
+from edgesr.surgery.passes._base import Pass
+from edgesr.surgery.registry import register
+from edgesr.surgery.structure import Geometry
 
 
 def geometry_entry(geometry: Geometry) -> dict[str, Any]:
@@ -31,21 +33,26 @@ def geometry_entry(geometry: Geometry) -> dict[str, Any]:
     return {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
 
 
-@shape("plain")
-def _plain(change: Mapping[str, Any], layers: list[nn.Module]) -> list[nn.Module]:
-    holder = layers[-1]
-    real = (p for p in holder.parameters() if p.is_floating_point())  # others may be complex
-    owned = next(real, torch.empty(0))
-    held: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in change["geometry"].items()
-    }
-    geometry = Geometry(**held, device=owned.device, dtype=owned.dtype)
-    layer = geometry.build(
-        geometry.in_channels, geometry.out_channels, geometry.groups, geometry.bias
-    )
-    if "child" not in change:
-        return [layer]
-    layer.train(holder.training)
-    hoist(layers[0], holder, change["weight"], change["bias"], change["child"], layer)
-    return layers
+@register
+class Plain(Pass):
+    """The pass of this file."""
+
+    name, title = "plain", "plain layer"
+
+    def shape(self, change: Mapping[str, Any], layers: list[nn.Module]) -> list[nn.Module]:
+        holder = layers[-1]
+        real = (p for p in holder.parameters() if p.is_floating_point())  # others may be complex
+        owned = next(real, torch.empty(0))
+        held: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in change["geometry"].items()
+        }
+        geometry = Geometry(**held, device=owned.device, dtype=owned.dtype)
+        layer = geometry.build(
+            geometry.in_channels, geometry.out_channels, geometry.groups, geometry.bias
+        )
+        if "child" not in change:
+            return [layer]
+        layer.train(holder.training)
+        hoist(layers[0], holder, change["weight"], change["bias"], change["child"], layer)
+        return layers

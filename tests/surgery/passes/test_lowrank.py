@@ -10,7 +10,7 @@ from torch import nn
 from edgesr.errors import OptionError
 from edgesr.surgery.calibrate import all_moments, moments
 from edgesr.surgery.layers import dense_weight
-from edgesr.surgery.lowrank import factorise, lowrank, lowrank_cost
+from edgesr.surgery.passes.lowrank import factorise, lowrank, lowrank_cost
 from edgesr.surgery.sites import find_sites
 from edgesr.surgery.spectrum import rank_matrix, spectrum
 from edgesr.surgery.structure import changes_of

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -17,15 +17,22 @@ import torch
 from torch import Tensor, nn
 
 from edgesr.errors import OptionError
+from edgesr.surgery.passes._base import BlockPass, Effect
+from edgesr.surgery.registry import register
 from edgesr.surgery.sites import evaluating, find_sites
-from edgesr.surgery.structure import FACTORISED, Change, Skip, apply_changes, clone, swap
-
-Effect = Callable[[nn.Module], float]
-"""What a change costs a network: the less the better."""
+from edgesr.surgery.structure import Change, Factorised, apply_changes, clone, swap
 
 _BATCH = 16
-_LAYERS = (nn.modules.conv._ConvNd, nn.Linear, *FACTORISED)
+_LAYERS = (nn.modules.conv._ConvNd, nn.Linear, Factorised)
 _MISFIT = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
+
+
+class Skip(nn.Module):
+    """What is left of a removed block: passes its first argument on."""
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """``x`` [*] -> the same."""
+        return x
 
 
 @torch.no_grad()
@@ -139,8 +146,33 @@ def remove(model: nn.Module, paths: Sequence[str]) -> tuple[nn.Module, Change]:
         for path in dict.fromkeys(paths)
         if not any(other != path and lies_in(path, other) for other in paths)
     ]
-    change: Change = {"pass": "remove", "site": "+".join(outermost), "layers": outermost}
+    change: Change = {"pass": Remove.name, "site": "+".join(outermost), "layers": outermost}
     return apply_changes(clone(model), [change]), change
+
+
+@register
+class Remove(BlockPass):
+    """The pass of this file."""
+
+    name, title, setting, order = "remove", "blocks out", "removed", 40
+
+    @classmethod
+    def label(cls, setting: int) -> str:
+        return f"{setting} block{'s' * (setting > 1)} out"
+
+    def shape(self, change: Mapping[str, Any], layers: list[nn.Module]) -> list[nn.Module]:
+        return [Skip() for _ in layers]
+
+    def find(self, model: nn.Module, example: Tensor) -> list[str]:
+        return find_blocks(model, example)
+
+    def rank(
+        self, model: nn.Module, blocks: Sequence[str], effect: Effect
+    ) -> list[tuple[str, float]]:
+        return rank_blocks(model, blocks, effect)
+
+    def apply(self, model: nn.Module, paths: Sequence[str]) -> tuple[nn.Module, Change]:
+        return remove(model, paths)
 
 
 @torch.no_grad()

@@ -22,10 +22,16 @@ from edgesr.surgery.backbone import find_layers
 from edgesr.surgery.calibrate import all_moments, moments, reconstruction_error
 from edgesr.surgery.layers import dense_weight
 from edgesr.surgery.least_squares import fit
-from edgesr.surgery.lowrank import lowrank, lowrank_cost, rank_for_error
+from edgesr.surgery.passes.lowrank import lowrank, lowrank_cost, rank_for_error
+from edgesr.surgery.passes.tucker import (
+    TuckerConv,
+    factorise_tucker,
+    tucker,
+    tucker_cost,
+    tucker_for_error,
+)
 from edgesr.surgery.shrink import change_for, decompose, shrink, shrink_all
-from edgesr.surgery.structure import TuckerConv, apply_changes, changes_of
-from edgesr.surgery.tucker import factorise_tucker, tucker, tucker_cost, tucker_for_error
+from edgesr.surgery.structure import apply_changes, changes_of
 
 
 def network(inputs=8, outputs=12, **options):
@@ -306,9 +312,9 @@ def test_shrinking_keeps_the_error_in_every_layer_and_takes_the_cheaper_form(err
         together = student.get_submodule(site.name).state_dict()
         assert all(torch.equal(together[name], value) for name, value in layer.items())
         change, decomposition = changed[site.name], found[site.name]
-        macs = [lowrank_cost(site, rank_for_error(decomposition.lowrank, error))[1]]
+        macs = [lowrank_cost(site, rank_for_error(decomposition["lowrank"], error))[1]]
         if site.kernel == (3, 3):
-            ranks = tucker_for_error(site, decomposition.tucker, error)
+            ranks = tucker_for_error(site, decomposition["tucker"], error)
             macs += [tucker_cost(site, ranks)[1]] if ranks else []
         if change["pass"] == "tucker":
             taken = tucker_cost(site, (change["rank_in"], change["rank_out"]))

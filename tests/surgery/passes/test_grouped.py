@@ -10,7 +10,7 @@ from torch import nn
 
 from edgesr.errors import OptionError
 from edgesr.surgery.calibrate import moments
-from edgesr.surgery.grouped import admissible_groups, grouped, grouped_cost, groups_for_rank
+from edgesr.surgery.passes.grouped import admissible_groups, grouped, grouped_cost, groups_for_rank
 from edgesr.surgery.sites import find_sites
 from edgesr.surgery.structure import changes_of
 

@@ -14,9 +14,9 @@ from edgesr.errors import OptionError
 from edgesr.loading.weights import load_network, save_network
 from edgesr.models import create_model
 from edgesr.surgery.backbone import find_layers
-from edgesr.surgery.blocks import distance_to, find_blocks, rank_blocks, remove
-from edgesr.surgery.lowrank import lowrank
-from edgesr.surgery.structure import Skip, apply_changes, changes_of
+from edgesr.surgery.passes.lowrank import lowrank
+from edgesr.surgery.passes.remove import Skip, distance_to, find_blocks, rank_blocks, remove
+from edgesr.surgery.structure import apply_changes, changes_of
 
 
 class Residual(nn.Module):

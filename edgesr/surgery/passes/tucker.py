@@ -18,21 +18,45 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from tensorly.decomposition import partial_tucker
 from torch import Tensor, nn
 
-from edgesr.errors import OptionError
+from edgesr.errors import ModelError, OptionError
 from edgesr.surgery.calibrate import Moments
 from edgesr.surgery.layers import assign, bias_of, dense_weight, has_own_bias
+from edgesr.surgery.passes._base import BackbonePass
+from edgesr.surgery.registry import register
 from edgesr.surgery.sites import Site
-from edgesr.surgery.structure import Change, TuckerConv, apply_changes, clone
+from edgesr.surgery.structure import Change, Factorised, Geometry, positive
 
 Ranks = tuple[int, int]
 """R_in and R_out: the inner channels before and behind the core."""
+
+
+class TuckerConv(Factorised):
+    """A convolution in Tucker-2 form.
+
+    ``reduce`` is 1 x 1 from C_in to R_in, ``core`` k x k to R_out with the stride, padding and
+    dilation, ``expand`` 1 x 1 to C_out. Without a bias ``reduce`` commutes with every padding
+    mode, so the border is as exact as the rest.
+    """
+
+    def __init__(self, geometry: Geometry, rank_in: int, rank_out: int) -> None:
+        super().__init__(geometry)
+        self.reduce = geometry.pointwise(geometry.in_channels, rank_in, bias=False)
+        self.core = geometry.build(rank_in, rank_out, 1, bias=False)
+        self.expand = geometry.pointwise(rank_out, geometry.out_channels, bias=geometry.bias)
+
+    def dense(self, weight: Callable[[nn.Module], Tensor]) -> Tensor:
+        reduce, core, expand = map(weight, (self.reduce, self.core, self.expand))
+        return torch.einsum(
+            "or,rs...,si->oi...", expand.flatten(1), core, reduce.flatten(1)
+        ).contiguous()
 
 
 @dataclass(frozen=True)
@@ -41,7 +65,7 @@ class TuckerFactorisation:
 
     ``basis`` [C_in, C_in] has orthonormal columns, best first; ``root`` and ``scores`` are L and Y
     of the module's text. ``lost`` [C_in, C_out] is the share of the output energy (as
-    :func:`edgesr.surgery.lowrank.rank_for_error` defines it) that each R_in and R_out, both from
+    :func:`edgesr.surgery.rank_for_error` defines it) that each R_in and R_out, both from
     1, would lose; without moments that of weight space.
     """
 
@@ -62,6 +86,14 @@ def has_tucker(site: Site) -> bool:
     )
 
 
+def _require_form(site: Site) -> None:
+    if not has_tucker(site):
+        raise OptionError(
+            f"{site.name!r} has no Tucker-2 form, which is for one convolution with a kernel above "
+            "1 x 1: use a low-rank pass instead"
+        )
+
+
 @torch.no_grad()
 def factorise_tucker(
     model: nn.Module, site: Site, moments: Moments | None = None
@@ -70,11 +102,7 @@ def factorise_tucker(
 
     Raises :class:`OptionError` for a site that is no convolution with a kernel above 1 x 1.
     """
-    if not has_tucker(site):
-        raise OptionError(
-            f"{site.name!r} has no Tucker-2 form, which is for one convolution with a kernel above "
-            "1 x 1: use a low-rank pass instead"
-        )
+    _require_form(site)
     layer = model.get_submodule(site.layers[0])
     weight = dense_weight(layer).flatten(2)  # [C_out, C_in, taps]
     second = torch.eye(weight[0].numel(), dtype=weight.dtype)
@@ -149,7 +177,6 @@ def _steps(channels: int, step: int) -> list[int]:
     return [*range(step, channels, step), channels]
 
 
-@torch.no_grad()
 def tucker(
     model: nn.Module,
     site: Site,
@@ -161,26 +188,61 @@ def tucker(
     """A copy of ``model`` whose site is in Tucker-2 form, and the change that was made.
 
     ``ranks`` are R_in, 1 .. C_in, and R_out, 1 .. C_out. ``moments`` and ``factorisation`` as for
-    :func:`edgesr.surgery.lowrank.lowrank`. Raises :class:`OptionError` for other ranks, and for a
-    site that is no convolution with a kernel above 1 x 1.
+    :func:`edgesr.surgery.lowrank`. Raises :class:`OptionError` for other ranks, and for a site
+    that is no convolution with a kernel above 1 x 1.
     """
-    shared = factorisation or factorise_tucker(model, site, moments)
-    for rank, channels in zip(ranks, (site.in_channels, site.out_channels), strict=True):
-        if not 1 <= rank <= channels:
-            raise OptionError(
-                f"Tucker ranks of {site.name!r} must lie in 1 .. {site.in_channels} and "
-                f"1 .. {site.out_channels}, got {ranks[0]} and {ranks[1]}"
-            )
-    change: Change = {
-        "pass": "tucker",
-        "site": site.name,
-        "layers": list(site.layers),
-        "rank_in": ranks[0],
-        "rank_out": ranks[1],
-    }
-    student = apply_changes(clone(model), [change])
-    fill_tucker(model, student, change, shared)
-    return student, change
+    return Tucker().apply(model, site, ranks, moments, prepared=factorisation)
+
+
+@register
+class Tucker(BackbonePass[Ranks, TuckerFactorisation]):
+    """The pass of this file."""
+
+    name, title, order = "tucker", "Tucker-2", 30
+
+    def shape(self, change: Mapping[str, Any], layers: list[nn.Module]) -> list[nn.Module]:
+        ranks = positive(change, "rank_in"), positive(change, "rank_out")
+        geometries = [Geometry.of(layer) for layer in layers]
+        for geometry in geometries:
+            if geometry.transposed or not geometry.kernel:
+                raise ModelError(
+                    f"{change['site']!r} is no convolution that has a Tucker-2 form: "
+                    "check that the weights and the network belong together"
+                )
+        return [TuckerConv(geometry, *ranks) for geometry in geometries]
+
+    def entry(self, setting: Ranks) -> dict[str, int]:
+        return {"rank_in": setting[0], "rank_out": setting[1]}
+
+    def fits(self, site: Site) -> bool:
+        return has_tucker(site)
+
+    def check(self, site: Site, setting: Ranks) -> None:
+        _require_form(site)
+        for rank, channels in zip(setting, (site.in_channels, site.out_channels), strict=True):
+            if not 1 <= rank <= channels:
+                raise OptionError(
+                    f"Tucker ranks of {site.name!r} must lie in 1 .. {site.in_channels} and "
+                    f"1 .. {site.out_channels}, got {setting[0]} and {setting[1]}"
+                )
+
+    def cost(self, site: Site, setting: Ranks) -> tuple[int, int]:
+        return tucker_cost(site, setting)
+
+    def prepare(self, model: nn.Module, site: Site, moments: Moments | None) -> TuckerFactorisation:
+        return factorise_tucker(model, site, moments)
+
+    @torch.no_grad()
+    def fill(
+        self, model: nn.Module, student: nn.Module, change: Change, prepared: TuckerFactorisation
+    ) -> None:
+        old, new = (network.get_submodule(change["layers"][0]) for network in (model, student))
+        _fill(cast(TuckerConv, new), old, (change["rank_in"], change["rank_out"]), prepared)
+
+    def for_error(
+        self, site: Site, prepared: TuckerFactorisation, error: float, step: int
+    ) -> Ranks | None:
+        return tucker_for_error(site, prepared, error, step)
 
 
 @dataclass(frozen=True)
@@ -196,14 +258,7 @@ class _Factors:
         return torch.einsum("or,rst,si->oit", self.expand, self.core, self.reduce)
 
 
-@torch.no_grad()
-def fill_tucker(
-    model: nn.Module, student: nn.Module, change: Change, shared: TuckerFactorisation
-) -> None:
-    """Give the layer of ``student`` that ``change`` has made of that of ``model`` its weights."""
-    old = model.get_submodule(change["layers"][0])
-    new = cast(TuckerConv, student.get_submodule(change["layers"][0]))
-    ranks = change["rank_in"], change["rank_out"]
+def _fill(new: TuckerConv, old: nn.Module, ranks: Ranks, shared: TuckerFactorisation) -> None:
     best, moments = _plain(shared.weight, ranks), shared.moments
     if moments is not None:
         second = moments.regularised(centred=has_own_bias(old))
