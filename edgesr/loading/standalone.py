@@ -43,6 +43,9 @@ _SCALES = {
     BICUBIC: "larger",
 }
 
+_IN_ORDER = (Factorised.forward, FactorisedTransposed.forward)
+"""What runs the factors one after the other, as nn.Sequential does."""
+
 _TEMPLATE = '''"""Load the compressed network in {title}; needs torch and safetensors.
 
     from {module} import load
@@ -230,16 +233,21 @@ def _expression(module: nn.Module, model: nn.Module) -> str:
     if isinstance(module, FactorisedTransposed) and module._shared:
         owner = next(path for path, m in model.named_modules() if m is module.factor)
         return f"SharedFactor({_at(owner)}, {_expression(module.expand, model)})"
-    if isinstance(module, Factorised):
+    if isinstance(module, Factorised) and type(module).forward in _IN_ORDER:
         parts = ",\n".join(
             f"    {name(key)}={_expression(part, model)}" for key, part in module.named_children()
         )
         return f"nn.Sequential(OrderedDict(\n{parts},\n))"
+    if type(module) is nn.Sequential:
+        return f"nn.Sequential({', '.join(_expression(part, model) for part in module)})"
     if isinstance(module, nn.Linear):
         bias = "" if module.bias is not None else ", bias=False"
         return f"nn.Linear({literal(module.in_features)}, {literal(module.out_features)}{bias})"
     if not isinstance(module, nn.modules.conv._ConvNd):
-        raise ModelError(f"a {type(module).__name__} cannot be printed: it is no layer of a pass")
+        raise ModelError(
+            f"a file without edgesr cannot build a {type(module).__name__}, which its pass put into"
+            " the network: load it with edgesr instead"
+        )
     sides = (module.in_channels, module.out_channels, _short(module.kernel_size))
     options = [
         f"{key}={literal(_short(getattr(module, key)))}"
