@@ -104,7 +104,8 @@ class Registry(Mapping[str, T], Generic[T]):
             return
         try:
             thing = point.load()
-            if not hasattr(thing, "__path__") and not hasattr(thing, "__spec__"):
+            module = hasattr(thing, "__path__") or hasattr(thing, "__spec__")
+            if not module and point.name not in self._things:  # a decorator may have added it
                 self._accept(thing)
             if point.name not in self._things:
                 raise LookupError(f"{point.value} registers no {self.kind} of that name")

@@ -10,6 +10,8 @@ from edgesr_export import registry as module
 from edgesr_export.errors import ExportError
 from edgesr_export.registry import Registry
 
+OWN = ("offered", "theirs", "by_import", "decorated")
+
 
 @pytest.fixture
 def things(tmp_path, monkeypatch):
@@ -30,9 +32,10 @@ def things(tmp_path, monkeypatch):
         "class Three:\n    name = 'three'\nclass Other:\n    name = 'other'\n"
     )
     (tmp_path / "broken.py").write_text("import a_module_that_is_nowhere\n")
-    (tmp_path / "by_import.py").write_text(
-        "from offered import register\n@register\nclass Five:\n    name = 'five'\n"
-    )
+    for module_name, name in (("by_import", "Five"), ("decorated", "Six")):
+        (tmp_path / f"{module_name}.py").write_text(
+            f"from offered import register\n@register\nclass {name}:\n    name = '{name.lower()}'\n"
+        )
     monkeypatch.syspath_prepend(tmp_path)
     points: dict[str, str] = {}
     monkeypatch.setattr(
@@ -43,7 +46,7 @@ def things(tmp_path, monkeypatch):
     import offered
 
     yield offered.THINGS, points
-    for name in [n for n in sys.modules if n.split(".")[0] in ("offered", "theirs", "by_import")]:
+    for name in [n for n in sys.modules if n.split(".")[0] in OWN]:
         del sys.modules[name]
 
 
@@ -62,10 +65,10 @@ def test_names_are_known_before_anything_is_imported(things):
 
 def test_what_installed_packages_offer_is_registered(things):
     registry, points = things
-    points |= {"three": "theirs:Three", "five": "by_import"}
+    points |= {"three": "theirs:Three", "five": "by_import", "six": "decorated:Six"}
     assert registry["three"].name == "three"
     assert {name: thing.name for name, thing in registry.load().items()} == {
-        name: name for name in ("five", "one", "three", "two")
+        name: name for name in ("five", "one", "six", "three", "two")
     }
 
 
