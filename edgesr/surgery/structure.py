@@ -234,6 +234,11 @@ def positive(change: Mapping[str, Any], key: str) -> int:
     return value
 
 
+def lies_in(path: str, other: str) -> bool:
+    """Whether the module at ``path`` is the one at ``other``, or inside it."""
+    return path == other or path.startswith(f"{other}.")
+
+
 def swap(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
     """Replace ``old`` under every name that it is registered by."""
     places = [

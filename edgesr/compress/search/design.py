@@ -24,7 +24,7 @@ from edgesr.surgery import (
     shrink_all,
 )
 from edgesr.surgery.passes import BackbonePass, BlockPass, passes_of
-from edgesr.surgery.passes.remove import lies_in
+from edgesr.surgery.structure import lies_in
 
 """Gives what a computation returned (as JSON) when it was interrupted, else computes it."""
 

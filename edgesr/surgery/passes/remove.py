@@ -20,7 +20,7 @@ from edgesr.errors import OptionError
 from edgesr.surgery.passes._base import BlockPass, Effect
 from edgesr.surgery.registry import register
 from edgesr.surgery.sites import evaluating, find_sites
-from edgesr.surgery.structure import Change, Factorised, apply_changes, clone, swap
+from edgesr.surgery.structure import Change, Factorised, apply_changes, clone, lies_in, swap
 
 _BATCH = 16
 _LAYERS = (nn.modules.conv._ConvNd, nn.Linear, Factorised)
@@ -101,11 +101,6 @@ def _kind(tensor: Tensor) -> tuple[torch.Size, torch.dtype]:
 
 def _parent(path: str) -> str:
     return path.rpartition(".")[0]
-
-
-def lies_in(path: str, other: str) -> bool:
-    """Whether the module at ``path`` is the one at ``other``, or inside it."""
-    return path == other or path.startswith(f"{other}.")
 
 
 def _runs_without(model: nn.Module, path: str, example: Tensor) -> bool:
