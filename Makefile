@@ -40,10 +40,8 @@ gpu-tests: $(VENV)/.gpu
 docs: $(VENV)/.docs
 	$(BIN)/python docs/build_api.py
 
-lint: $(VENV)/.dev
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+lint: $(VENV)/.test
+	$(BIN)/python -m pytest -q tests/test_lint.py tests/test_layering.py
 
 clean:
 	rm -rf $(VENV) .venv-gpu build docs/api *.egg-info

@@ -11,6 +11,10 @@ class EdgesrError(Exception):
     exit_code = 2
 
 
+class EdgesrWarning(UserWarning):
+    """Something was left out or may not be what was meant; the result stands."""
+
+
 class DataError(EdgesrError):
     """A cube, a scene or a file of data cannot be used."""
 

@@ -1,7 +1,13 @@
-"""What long work tells on stderr: a moving bar on a terminal, one line a stage elsewhere."""
+"""What long work tells: lines of the logger ``edgesr``, and on a terminal a moving bar.
+
+A library says nothing unless it is asked: ``logging.basicConfig(level="INFO")`` shows the lines.
+The command line shows them on stderr (:mod:`edgesr.cli.logs`). A stage's records carry ``event``
+("start" or "end"), ``stage`` and, at its end, ``seconds``.
+"""
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -9,25 +15,33 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
+LOGGER = logging.getLogger("edgesr")
 
 
-def tell(text: str) -> None:
+def log(text: str) -> None:
     """Say something in one line."""
-    print(text, file=sys.stderr, flush=True)
+    LOGGER.info(text)
+
+
+def shows_bars() -> bool:
+    """Whether somebody looks at stderr who wants to know how far the work is."""
+    return LOGGER.isEnabledFor(logging.INFO) and sys.stderr.isatty()
 
 
 @contextmanager
 def timed_stage(text: str) -> Iterator[None]:
     """Say that a stage begins, and how long it took."""
-    print(f"{text} ...", file=sys.stderr, flush=True)
+    LOGGER.info(f"{text} ...", extra={"event": "start", "stage": text})
     started = time.perf_counter()
     yield
-    print(f"{text}: {time.perf_counter() - started:.1f} s", file=sys.stderr, flush=True)
+    seconds = round(time.perf_counter() - started, 3)
+    end = {"event": "end", "stage": text, "seconds": seconds}
+    LOGGER.info(f"{text}: {seconds:.1f} s", extra=end)
 
 
 def track(items: Sequence[T], text: str) -> Iterator[T]:
     """Iterate over ``items`` with a progress bar on stderr."""
-    if not sys.stderr.isatty():
+    if not shows_bars():
         with timed_stage(f"{text} ({len(items)})"):
             yield from items
         return

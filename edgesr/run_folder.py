@@ -14,7 +14,7 @@ from edgesr.errors import DataError, OptionError
 from edgesr.files import PART, atomic_path
 from edgesr.locks import Lock
 from edgesr.outputs import check_folder
-from edgesr.progress import tell
+from edgesr.progress import log
 from edgesr.recipe.recipes import CompressRecipe
 from edgesr.stored import read_json, typed
 
@@ -264,7 +264,7 @@ class RunFolder:
                 raise ValueError(f"{path} does not belong to this run")
             return value
         except (DataError, ValueError) as error:
-            tell(f"{error}; that stage is done again")
+            log(f"{error}; that stage is done again")
             return None
 
     def _store(self, name: str, value: Any) -> None:

@@ -294,12 +294,6 @@ def refused_train(refused, materials) -> Callable[..., str]:
     return run
 
 
-@pytest.fixture
-def without_progress(monkeypatch):
-    """What is refused after the work has begun has told of it; only the one line is left here."""
-    monkeypatch.setattr("edgesr.progress.print", lambda *_, **__: None, raising=False)
-
-
 @dataclass(frozen=True)
 class Traces:
     """What a command said, and what it left and asked for in surroundings of its own.

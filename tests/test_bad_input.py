@@ -223,18 +223,18 @@ def test_too_little_memory_for_the_patch(refused_compress, monkeypatch):
     assert "choose a smaller --patch" in line
 
 
-def test_memory_that_runs_out(refused_compress, without_progress, monkeypatch):
+def test_memory_that_runs_out(refused_compress, monkeypatch):
     def greedy(*_: object) -> None:
         raise MemoryError
 
     monkeypatch.setattr("edgesr.compress.pipeline.calibrate", greedy)
-    assert "not enough memory; choose a smaller --patch" in refused_compress()
+    assert "not enough memory; choose a smaller --patch" in refused_compress("--quiet")
 
 
-def test_a_budget_that_nothing_meets(refused_compress, materials, plain_export, without_progress):
+def test_a_budget_that_nothing_meets(refused_compress, materials, plain_export):
     line = refused_compress("--model", "small_networks:bilinear", "--weights", materials.bilinear,
                     "--method", "lowrank", "--rank-target", 0.1, "--init", "weights",
-                    "--max-psnr-drop", 0, "--latency-tile", 8)  # fmt: skip
+                    "--max-psnr-drop", 0, "--latency-tile", 8, "--quiet")  # fmt: skip
     assert "no candidate stays within 0" in line
     assert "raise --max-psnr-drop" in line
 

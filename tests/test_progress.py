@@ -1,8 +1,14 @@
 from __future__ import annotations
 
+import json
+import logging
+import warnings
+
 import pytest
 
-from edgesr.progress import timed_stage, track
+from edgesr.cli.logs import logging_to
+from edgesr.errors import EdgesrWarning, OptionError
+from edgesr.progress import log, timed_stage, track
 
 
 @pytest.fixture
@@ -11,7 +17,21 @@ def clock(monkeypatch):
     monkeypatch.setattr("edgesr.progress.time.perf_counter", lambda: next(times))
 
 
-def test_a_stage_says_that_it_begins_and_how_long_it_took(clock, capsys):
+@pytest.fixture
+def shown():
+    """The lines are shown, as a command shows them."""
+    with logging_to(logging.INFO):
+        yield
+
+
+def test_a_library_says_nothing_unless_it_is_asked(capsys):
+    with timed_stage("calibrate"):
+        assert list(track([1], "measure")) == [1]
+    log("something")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_stage_says_that_it_begins_and_how_long_it_took(shown, clock, capsys):
     with timed_stage("calibrate"):
         assert capsys.readouterr().err == "calibrate ...\n"
     written = capsys.readouterr()
@@ -19,18 +39,18 @@ def test_a_stage_says_that_it_begins_and_how_long_it_took(clock, capsys):
     assert written.out == ""
 
 
-def test_a_stage_that_fails_is_not_said_to_be_over(capsys):
+def test_a_stage_that_fails_is_not_said_to_be_over(shown, capsys):
     with pytest.raises(ValueError, match="no"), timed_stage("calibrate"):
         raise ValueError("no")
     assert capsys.readouterr().err == "calibrate ...\n"
 
 
-def test_items_pass_one_by_one(clock, capsys):
+def test_items_pass_one_by_one(shown, clock, capsys):
     assert list(track([3, 1, 2], "measure")) == [3, 1, 2]
     assert capsys.readouterr().err == "measure (3) ...\nmeasure (3): 2.5 s\n"
 
 
-def test_a_terminal_gets_a_bar_on_stderr(monkeypatch, capsys):
+def test_a_terminal_gets_a_bar_on_stderr(shown, monkeypatch, capsys):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     assert list(track([3, 1, 2], "measure")) == [3, 1, 2]
@@ -38,3 +58,38 @@ def test_a_terminal_gets_a_bar_on_stderr(monkeypatch, capsys):
     assert "measure" in written.err
     assert "100%" in written.err
     assert written.out == ""
+
+
+def test_quiet_keeps_warnings_and_shows_no_bar(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with logging_to(logging.WARNING):
+        assert list(track([3, 1, 2], "measure")) == [3, 1, 2]
+        log("something")
+        warnings.warn("not all of it is kept", EdgesrWarning, stacklevel=1)
+    assert capsys.readouterr() == ("", "warning: not all of it is kept\n")
+
+
+def test_every_message_is_a_line_of_json(clock, tmp_path, capsys):
+    path = tmp_path / "log.jsonl"
+    path.write_text("{}\n")
+    with logging_to(logging.WARNING, path):
+        with timed_stage("calibrate"):
+            pass
+        warnings.warn("mind the gap", EdgesrWarning, stacklevel=1)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert lines[0] == {}  # what was there stays
+    assert [(one["level"], one["message"]) for one in lines[1:]] == [
+        ("info", "calibrate ..."),
+        ("info", "calibrate: 2.5 s"),
+        ("warning", "mind the gap"),
+    ]
+    assert lines[2] | {"event": "end", "stage": "calibrate", "seconds": 2.5} == lines[2]
+    assert capsys.readouterr().err == "warning: mind the gap\n"
+
+
+def test_a_log_that_cannot_be_written_is_refused(tmp_path):
+    with (
+        pytest.raises(OptionError, match=r"--log-json .* cannot be written"),
+        logging_to(20, tmp_path),
+    ):
+        pass

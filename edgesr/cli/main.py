@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import argparse
 import errno
+import logging
 import sys
 from collections.abc import Sequence
 
 from edgesr import __version__
 from edgesr.cli import deployment, networks, papers
+from edgesr.cli.logs import logging_to
 from edgesr.cli.parser import Parser
 from edgesr.errors import EdgesrError
+from edgesr.progress import LOGGER
 
 INTERRUPTED = 130
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -25,8 +28,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
         options.command.error(f"unrecognized arguments: {' '.join(unknown)}")
+    level = logging.WARNING if options.quiet else logging.INFO
     try:
-        options.run(options)
+        with logging_to(logging.DEBUG if options.verbose else level, options.log_json):
+            try:
+                options.run(options)
+            except Exception:
+                LOGGER.debug("where it happened:", exc_info=True)
+                raise
     except KeyboardInterrupt:
         print(f"{parser.prog}: interrupted{options.after_interrupt}", file=sys.stderr)
         return INTERRUPTED

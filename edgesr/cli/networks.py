@@ -164,9 +164,9 @@ def run_analyze(options: argparse.Namespace) -> None:
 def run_train(options: argparse.Namespace) -> None:
     """Train a network; the weights file appears when the training ends."""
     recipe = recipe_of(TrainRecipe, options)
-    from edgesr.commands.train import train_network
+    from edgesr.commands.train import train
 
-    summary = train_network(
+    summary = train(
         recipe,
         options.output,
         overwrite=options.overwrite,
@@ -181,9 +181,9 @@ def run_train(options: argparse.Namespace) -> None:
 def run_evaluate(options: argparse.Namespace) -> None:
     """Print the six metrics of a network beside bicubic."""
     recipe = recipe_of(WeightsRecipe, options)
-    from edgesr.commands.evaluate import compare, render
+    from edgesr.commands.evaluate import evaluate, render
 
-    comparison = compare(recipe, options.split)
+    comparison = evaluate(recipe, options.split)
     print(json.dumps(comparison, indent=2) if options.json else render(comparison))
 
 

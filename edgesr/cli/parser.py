@@ -50,6 +50,7 @@ def add_command(
         epilog=f"Example: {example}",
     )
     parser.set_defaults(run=run, command=parser, after_interrupt=after_interrupt)
+    _add_messages(parser)
     groups: dict[str, Any] = {}
     if recipe is None:
         return parser
@@ -59,6 +60,18 @@ def add_command(
             groups[title] = parser.add_argument_group(title)
         _add_option(groups[title], field_type(recipe, item.name), item)
     return parser
+
+
+def _add_messages(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("Messages, on stderr")
+    which = group.add_mutually_exclusive_group()
+    which.add_argument("--quiet", action="store_true", help="warnings and errors alone")
+    which.add_argument(
+        "--verbose", action="store_true", help="also where in the code an error happened"
+    )
+    group.add_argument(
+        "--log-json", type=Path, metavar="FILE", help="append every message as a line of JSON"
+    )
 
 
 def _add_option(group: Any, kind: type, item: Field[Any]) -> None:

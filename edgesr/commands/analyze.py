@@ -71,12 +71,16 @@ class Analysis:
         }
 
 
-def analyze(recipe: AnalyzeRecipe) -> Analysis:
+def analyze(recipe: AnalyzeRecipe | None = None) -> Analysis:
     """Find the upsamplers of the recipe's network and decompose each.
+
+    Args:
+        recipe: the scene and the network; None is the shipped teacher on the embedded cube.
 
     Raises:
         ModelError: the network has no learnable upsampler, or does not fit the data.
     """
+    recipe = recipe or AnalyzeRecipe()
     workload = open_workload(recipe)
     sites = require_sites(workload.model, workload.example())
     return Analysis(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgesr.evaluation.evaluate import evaluate, evaluate_bicubic
+from edgesr.evaluation import evaluate as evaluation
 from edgesr.loading.workload import open_workload
 from edgesr.recipe.recipes import WeightsRecipe
 
@@ -18,24 +18,28 @@ METRICS = {
 }
 
 
-def compare(recipe: WeightsRecipe, split: str) -> dict[str, Any]:
+def evaluate(recipe: WeightsRecipe | None = None, split: str = "test") -> dict[str, Any]:
     """Measure the recipe's network and bicubic on ``split`` (test or validation) of its scene.
+
+    Args:
+        recipe: the scene and the network; None is the shipped teacher on the embedded cube.
+        split: "test" or "validation".
 
     Returns:
         ``data`` (the scene), ``weights``, ``split``, ``network`` and ``bicubic`` (six metrics).
     """
-    workload = open_workload(recipe)
+    workload = open_workload(recipe or WeightsRecipe())
     return {
         "data": workload.scene.describe(),
         "weights": workload.weights,
         "split": split,
-        "network": evaluate(workload.model, workload.scene, split),
-        "bicubic": evaluate_bicubic(workload.scene, split),
+        "network": evaluation.evaluate(workload.model, workload.scene, split),
+        "bicubic": evaluation.evaluate_bicubic(workload.scene, split),
     }
 
 
 def render(comparison: dict[str, Any]) -> str:
-    """Lay :func:`compare`'s result out as a small table."""
+    """Lay :func:`evaluate`'s result out as a small table."""
     data = comparison["data"]
     lines = [
         f"{data['name']}, {comparison['split']} region, {data['shape'][2]} bands,"

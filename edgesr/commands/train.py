@@ -15,7 +15,7 @@ from edgesr.compress.training_config import train_config
 from edgesr.cube import Cube, Scene, make_scene, read_cube
 from edgesr.cube.sampling import extremes
 from edgesr.distill import checkpoint as checkpoints
-from edgesr.distill.trainer import train
+from edgesr.distill import trainer
 from edgesr.errors import OptionError
 from edgesr.evaluation.evaluate import evaluate, evaluate_bicubic
 from edgesr.loading.weights import load_custom, save_network
@@ -35,13 +35,13 @@ from edgesr.outputs import check_outputs
 from edgesr.recipe.recipes import TrainRecipe
 
 
-def train_network(
+def train(
     recipe: TrainRecipe,
     output: Path,
     *,
-    overwrite: bool,
-    resume: bool,
-    half: bool,
+    overwrite: bool = False,
+    resume: bool = False,
+    half: bool = False,
     reads: Sequence[Path] = (),
 ) -> str:
     """Train a network and write its weights; return a summary, empty on all but the first process.
@@ -87,7 +87,9 @@ def _train_network(
     model = _new_network(recipe, scene) if model is None else model
     fit(model.eval(), scene_example(scene), scene.scale)
     check_trains(model, scene_example(scene))
-    result = train(model, scenes, train_config(recipe), checkpoint=checkpoint, resume=resume)
+    result = trainer.train(
+        model, scenes, train_config(recipe), checkpoint=checkpoint, resume=resume
+    )
     if int(os.environ.get("RANK", "0")) > 0:
         return ""
     if half:

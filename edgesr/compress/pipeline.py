@@ -38,7 +38,7 @@ from edgesr.evaluation.evaluate import evaluate, evaluate_bicubic
 from edgesr.loading.standalone import write_loader
 from edgesr.loading.weights import has_header, load_custom, load_network, save_network
 from edgesr.loading.workload import Workload, check_trains, files_read, fit, open_workload
-from edgesr.progress import tell, timed_stage
+from edgesr.progress import log, timed_stage
 from edgesr.recipe.recipes import CompressRecipe
 from edgesr.report import SCHEMA_VERSION, environment, validate, validate_data
 from edgesr.report.entries import (
@@ -216,7 +216,7 @@ def _run(
         if any(model.target == "tensorrt" for model in made.models):
             bundle_report(folder.draft, report, overwrite=True)
         else:
-            tell("no bundle: no model for TensorRT came out, for the reasons given as 'absent'")
+            log("no bundle: no model for TensorRT came out, for the reasons given as 'absent'")
     folder.finish(report)
     return report
 
@@ -277,7 +277,7 @@ def _export(
     try:
         write_loader(student, folder.draft / LOADER, STUDENT)
     except ModelError as error:  # layers of another package's pass
-        tell(f"no {LOADER}: {error}")
+        log(f"no {LOADER}: {error}")
     path = folder.draft / ONNX
     try:
         if not folder.state(f"{TEACHER}.onnx").is_file():

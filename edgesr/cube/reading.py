@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ import numpy as np
 
 from edgesr.cube.cube import Cube, invalid_values
 from edgesr.cube.memory import require_memory
-from edgesr.errors import DataError, EdgesrError
+from edgesr.errors import DataError, EdgesrError, EdgesrWarning
 
 _POSSIBLE: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
     "wavelengths": ("finite and above 0", lambda values: np.isfinite(values) & (values > 0)),
@@ -107,16 +107,17 @@ def require_memory_to_read(shape: tuple[int, ...], dtype: np.dtype, path: Path) 
 def without_impossible(cube: Cube, path: Path) -> Cube:
     """The cube without metadata that cannot be, such as a wavelength of NaN.
 
-    A warning on stderr says what was dropped, and why.
+    A warning says what was dropped, and why.
     """
     dropped: dict[str, Any] = {}
     for what, (needed, possible) in _POSSIBLE.items():
         value = getattr(cube, what)
         if value is not None and not possible(np.asarray(value, dtype=np.float64)).all():
             dropped[what] = None
-            print(
-                f"warning: {path}: {what} left out: not {needed}; correct the metadata",
-                file=sys.stderr,
+            warnings.warn(
+                f"{path}: {what} left out: not {needed}; correct the metadata",
+                EdgesrWarning,
+                stacklevel=2,
             )
     return replace(cube, **dropped)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -14,7 +13,7 @@ import numpy as np
 
 from edgesr.cube.cube import Cube, without_masked
 from edgesr.cube.nodata import held_nodata
-from edgesr.errors import DataError
+from edgesr.errors import DataError, EdgesrWarning
 from edgesr.files import atomic_path
 
 _ENVI = (".hdr", ".img")
@@ -23,8 +22,8 @@ _ENVI = (".hdr", ".img")
 def write_cube(cube: Cube, path: Path) -> None:
     """Write ``.npz`` (everything), ``.tif`` (GeoTIFF), ``.hdr``/``.img`` (ENVI) or ``.npy``.
 
-    Nodata is written as the type of the pixels holds it. ``.npy`` holds the array alone; what is
-    lost is named on stderr. Files appear complete or not at all.
+    Nodata is written as the type of the pixels holds it. ``.npy`` holds the array alone; a warning
+    names what is lost. Files appear complete or not at all.
 
     Raises:
         DataError: another suffix, an unknown crs, or the folder cannot be written.
@@ -100,10 +99,11 @@ def _write_npy(cube: Cube, path: Path) -> None:
         if getattr(cube, what) is not None
     ]
     if lost:
-        print(
-            f"warning: .npy holds numbers only; {', '.join(lost)} of {cube.name} are not saved "
+        warnings.warn(
+            f".npy holds numbers only; {', '.join(lost)} of {cube.name} are not saved "
             "(.npz or .tif keeps them)",
-            file=sys.stderr,
+            EdgesrWarning,
+            stacklevel=2,
         )
     np.save(path, cube.data)
 
@@ -126,10 +126,11 @@ def _write_envi(cube: Cube, path: Path) -> None:
     if cube.bad_bands is not None:
         tags["bbl"] = _braced((~cube.bad_bands).astype(int))
     if _needs_stored_mask(cube):
-        print(
-            f"warning: ENVI keeps the nodata mask of {cube.name} only with a nodata number; it is "
+        warnings.warn(
+            f"ENVI keeps the nodata mask of {cube.name} only with a nodata number; it is "
             "not saved (.npz or .tif keeps it)",
-            file=sys.stderr,
+            EdgesrWarning,
+            stacklevel=2,
         )
     with tempfile.TemporaryDirectory(prefix=f".{path.stem}.", dir=path.parent) as folder:
         pixels = Path(folder) / f"{path.stem}.img"

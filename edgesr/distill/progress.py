@@ -1,11 +1,12 @@
-"""What a training tells on stderr: a moving bar on a terminal, one line an epoch elsewhere."""
+"""What a training tells: a moving bar on a terminal, one line an epoch elsewhere."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from edgesr.progress import log, shows_bars
 
 
 class Report:
@@ -32,7 +33,7 @@ class _Lines(Report):
 
     def epoch(self, entry: dict[str, Any], best: dict[str, Any]) -> None:
         text = f"epoch {entry['epoch']}/{self.epochs}  {_summary(entry, best)}"
-        print(f"{text}  {entry['seconds']:.1f} s", file=sys.stderr, flush=True)
+        log(f"{text}  {entry['seconds']:.1f} s")
 
 
 class _Bar(Report):
@@ -57,8 +58,8 @@ def reporting(shown: bool, epochs: int, done: int, initial: dict[str, Any]) -> I
         yield Report()
         return
     start = f"epoch {done}/{epochs}  best so far {initial['val_mpsnr']:.2f} dB"
-    if not sys.stderr.isatty():
-        print(start, file=sys.stderr, flush=True)
+    if not shows_bars():
+        log(start)
         yield _Lines(epochs)
         return
     from rich.console import Console

@@ -21,7 +21,7 @@ from edgesr.loading.infer_signature import find_call
 from edgesr.loading.signature import adapt, call_of
 from edgesr.loading.weights import Loaded, has_header, load_custom, load_network
 from edgesr.models import is_own
-from edgesr.progress import tell
+from edgesr.progress import log
 from edgesr.recipe.recipes import DEFAULT_MODEL, EMBEDDED, Recipe, WeightsRecipe
 from edgesr.surgery.structure import clone
 
@@ -69,7 +69,7 @@ def open_workload(recipe: WeightsRecipe) -> Workload:
         return workload
     plain, changes = make_plain(model, workload.example())
     if changes:
-        tell(f"{len(changes)} of the network's own convolutions became layers that can shrink")
+        log(f"{len(changes)} of the network's own convolutions became layers that can shrink")
     return replace(workload, model=plain)
 
 
@@ -243,7 +243,7 @@ def fit(model: nn.Module, example: Tensor, scale: int) -> None:
         call, _ = find_call(model, example, scale)
         adapt(model, call)
         if not call.plain:
-            tell(f"the network is called as {call.describe()}")
+            log(f"the network is called as {call.describe()}")
     check_fit(model, example, scale)
 
 

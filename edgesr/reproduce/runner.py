@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Collection, Sequence
 from datetime import date
@@ -18,6 +17,7 @@ from edgesr.evaluation.evaluate import evaluate, evaluate_bicubic
 from edgesr.loading.weights import load_network, save_network
 from edgesr.loading.workload import scene_example
 from edgesr.models import create_model
+from edgesr.progress import log
 from edgesr.reproduce.scenes import Scenes
 from edgesr.reproduce.store import Store
 from edgesr.reproduce.trial import BICUBIC, Surgery, Trial
@@ -59,13 +59,11 @@ class Runner:
             result = self.store.get(trial) or {}
             elapsed = time.perf_counter() - started
             left = elapsed / (index + 1) * (len(todo) - index - 1)
-            print(
+            log(
                 f"{done + index + 1}/{len(ordered)}  {trial.scene.cube} x{trial.scene.scale}"
                 f" seed {trial.seed} {title(trial)}: {result['test']['mpsnr']:.3f} dB"
                 f" {result['test']['sam']:.3f} deg, {result['seconds']:.0f} s;"
-                f" about {left / 60:.0f} min left",
-                file=sys.stderr,
-                flush=True,
+                f" about {left / 60:.0f} min left"
             )
 
     def _run(self, trial: Trial, kept: Collection[str]) -> None:

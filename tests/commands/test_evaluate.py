@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from edgesr.cli.main import main
-from edgesr.commands.evaluate import METRICS, compare, render
+from edgesr.commands.evaluate import METRICS, evaluate, render
 from edgesr.recipe.recipes import WeightsRecipe
 
 
@@ -25,7 +25,7 @@ def recipe(materials, workplace) -> WeightsRecipe:
 
 def test_the_network_is_measured_beside_bicubic(recipe):
     """The network is bilinear interpolation, so its figures are those of torch's own."""
-    told = compare(recipe, "test")
+    told = evaluate(recipe, "test")
     limits = told["data"]["normalisation"]
     lower, upper = np.array(limits["lower"]), np.array(limits["upper"])
     (row, column, height, width) = told["data"]["test_windows"][0]
@@ -44,13 +44,13 @@ def test_the_network_is_measured_beside_bicubic(recipe):
 
 
 def test_the_splits_are_measured_apart(recipe):
-    test, validation = compare(recipe, "test"), compare(recipe, "validation")
+    test, validation = evaluate(recipe, "test"), evaluate(recipe, "validation")
     assert test["network"] != validation["network"]
     assert test["bicubic"] != validation["bicubic"]
 
 
 def test_the_table_holds_every_figure_with_its_gain(recipe):
-    told = compare(recipe, "test")
+    told = evaluate(recipe, "test")
     lines = render(told).splitlines()
     assert "made, test region, 8 bands, x4, weights bilinear.safetensors" in lines[0]
     assert len(lines) == 2 + len(METRICS)
@@ -68,6 +68,6 @@ def test_the_command(recipe, capsys):
         "--patch", "16", "--threads", "1", "--split", "validation",
     ]  # fmt: skip
     assert main([*options, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == compare(recipe, "validation")
+    assert json.loads(capsys.readouterr().out) == evaluate(recipe, "validation")
     assert main(options) == 0
     assert "validation region" in capsys.readouterr().out

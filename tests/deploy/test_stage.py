@@ -96,7 +96,7 @@ def test_what_was_made_survives_json():
     assert replace(made, models=[]) != made
 
 
-def test_a_run_tunes_where_layers_were_left_out(workplace, plain_export, small_recipe, capsys):
+def test_a_run_tunes_where_layers_were_left_out(workplace, plain_export, small_recipe, caplog):
     pytest.importorskip("nncf", reason="the extra int8 is not installed")
     recipe = replace(
         small_recipe,
@@ -107,8 +107,9 @@ def test_a_run_tunes_where_layers_were_left_out(workplace, plain_export, small_r
         max_sam_drop=0.002,
         qat=True,
     )
-    report = compress(recipe, Path("run"))
-    told = capsys.readouterr().err
+    with caplog.at_level("INFO", logger="edgesr"):
+        report = compress(recipe, Path("run"))
+    told = caplog.text
     models = [m for m in report["deployment"]["models"] if m["precision"] == "int8"]
     left_out = any(
         layer["reason"].startswith("left out") for model in models for layer in model["layers"]

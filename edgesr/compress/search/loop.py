@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +26,7 @@ from edgesr.evaluation.cost import count
 from edgesr.evaluation.evaluate import evaluate
 from edgesr.evaluation.latency import measure
 from edgesr.loading.workload import Workload
-from edgesr.progress import timed_stage
+from edgesr.progress import log, shows_bars, timed_stage
 from edgesr.stored import Remember, at_once
 from edgesr.surgery import Candidate, changes_of
 
@@ -110,7 +109,7 @@ class _Bench:
                 self.options.training,
                 teacher=self.teacher,
                 sites=self.calibrated.sites,
-                progress=sys.stderr.isatty(),
+                progress=shows_bars(),
             ).model
         return replace(trial, finetuned=self.drop(student))
 
@@ -244,11 +243,9 @@ def _say(trial: Trial, total: int, seconds: float) -> None:
         if trial.finetuned
         else "beyond the budget, not trained"
     )
-    print(
+    log(
         f"trial {trial.number} ({trial.number + 1}/{total}): {trial.label}:"
-        f" {trial.macs / 1e9:.4f} G MACs{latency}, {quality} ({seconds:.0f} s)",
-        file=sys.stderr,
-        flush=True,
+        f" {trial.macs / 1e9:.4f} G MACs{latency}, {quality} ({seconds:.0f} s)"
     )
 
 

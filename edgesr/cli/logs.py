@@ -1,0 +1,85 @@
+"""Where the lines of the logger go when a command runs: stderr, and a file for machines."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from edgesr.errors import EdgesrWarning, OptionError
+from edgesr.progress import LOGGER
+
+EXTRAS = ("event", "stage", "seconds")
+
+
+class _Stderr(logging.Handler):
+    """Writes to whatever ``sys.stderr`` is at that moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        label = "warning: " if record.levelno >= logging.WARNING else ""
+        try:
+            print(f"{label}{self.format(record)}", file=sys.stderr, flush=True)
+        except BrokenPipeError:
+            raise
+        except Exception:
+            self.handleError(record)
+
+
+class _JsonLines(logging.StreamHandler[Any]):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created).astimezone()
+        content = {
+            "time": time.isoformat("T", "milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        content |= {key: getattr(record, key) for key in EXTRAS if hasattr(record, key)}
+        return json.dumps(content, ensure_ascii=False)
+
+
+@contextmanager
+def logging_to(level: int, json_file: Path | None = None) -> Iterator[None]:
+    """Show the logger's lines of ``level`` and above on stderr, and all in ``json_file``.
+
+    The project's own warnings become lines, too.
+
+    Raises:
+        OptionError: the file cannot be written.
+    """
+    handlers: list[logging.Handler] = [_Stderr(level)]
+    if json_file is not None:
+        try:
+            handlers.append(_JsonLines(json_file.open("a", encoding="utf-8")))
+        except (OSError, ValueError) as error:
+            raise OptionError(f"--log-json {json_file} cannot be written: {error}") from error
+    before, show = LOGGER.level, warnings.showwarning
+
+    def as_line(message: Any, category: Any, *place: Any, **more: Any) -> None:
+        if issubclass(category, EdgesrWarning):
+            LOGGER.warning(str(message))
+        else:
+            show(message, category, *place, **more)
+
+    LOGGER.setLevel(min(level, logging.INFO) if json_file else level)
+    for handler in handlers:
+        LOGGER.addHandler(handler)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", EdgesrWarning)
+            warnings.showwarning = as_line
+            yield
+    finally:
+        LOGGER.setLevel(before)
+        for handler in handlers:
+            LOGGER.removeHandler(handler)
+            if isinstance(handler, _JsonLines):
+                handler.stream.close()
