@@ -89,11 +89,12 @@ WAYS = {
         replaced={
             "runs/...": "runs/first",
             "export model.onnx": "export runs/first/model.onnx",
-            'CompressRecipe(rank_target=0.9, max_psnr_drop=0.02), Path("runs/first")': (
+            "CompressRecipe(rank_target=0.9, max_psnr_drop=0.02)": (
                 'CompressRecipe(data="scene.hdr", weights="teacher.safetensors", patch=16,'
                 ' epochs=0, latency_tile=16, rank=8, precisions="fp32", targets="cpu", threads=1,'
-                ' baseline_groups=0), Path("runs/python")'
+                " baseline_groups=0)"
             ),
+            'compress(recipe, Path("runs/first"))': 'compress(recipe, Path("runs/python"))',
         },
         fixtures=("readme_files",),
     ),
