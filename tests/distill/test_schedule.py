@@ -3,8 +3,10 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
 from edgesr.distill.schedule import decay, learning_rate
 
@@ -28,6 +30,23 @@ def test_warm_up_rises_linearly_to_the_initial_rate():
     assert rates[:4] == pytest.approx([5e-4, 1e-3, 1.5e-3, 2e-3])
     assert rates[4] == pytest.approx(2e-3)
     assert rates[5] < 2e-3
+
+
+@pytest.mark.parametrize(("steps", "warmup"), [(20, 4), (50, 0), (7, 3)])
+def test_learning_rate_is_that_of_torch_s_schedulers(steps, warmup):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2e-3)
+    cosine = CosineAnnealingLR(optimizer, T_max=steps - warmup - 1, eta_min=2e-4)
+    scheduler = cosine
+    if warmup:
+        linear = LinearLR(optimizer, 1 / warmup, 1.0, total_iters=warmup - 1)
+        scheduler = SequentialLR(optimizer, [linear, cosine], milestones=[warmup])
+    rates = []
+    for _ in range(steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    own = [learning_rate(step, steps, warmup=warmup) for step in range(steps)]
+    assert own == pytest.approx(rates, rel=1e-12)
 
 
 @settings(deadline=None, max_examples=20)
