@@ -15,8 +15,8 @@ class WeightAverage:
     """Shadow of a network's state that follows it as ``decay * shadow + (1 - decay) * weights``.
 
     The decay starts small, at (1 + n) / (10 + n) after n updates, so that the start is forgotten
-    soon. Entries that are not floating point (counters) are copied; torch's ``AveragedModel`` either
-    leaves the statistics of normalisation out of the average or averages counters, too.
+    soon. Entries that are not floating point (counters) are copied; torch's ``AveragedModel``
+    either leaves the statistics of normalisation out of the average or averages counters, too.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:

@@ -21,9 +21,9 @@ def learning_rate(
 ) -> float:
     """Learning rate of ``step`` (counted from 0) in a training of ``steps`` steps.
 
-    What torch's LinearLR and CosineAnnealingLR make of one step after the other, in closed form: it
-    needs no state in a checkpoint. Rises linearly to ``initial`` over the first ``warmup`` steps, then falls along half a cosine
-    and reaches ``final`` in the last step.
+    Rises linearly to ``initial`` over the first ``warmup`` steps, then falls along half a cosine
+    and reaches ``final`` in the last step: what torch's LinearLR and CosineAnnealingLR make of one
+    step after the other, in closed form, so that a checkpoint needs no state of it.
 
     >>> [round(learning_rate(step, 3), 4) for step in range(3)]
     [0.002, 0.0011, 0.0002]
