@@ -20,7 +20,7 @@ EXAMPLES = [
 
 
 def test_there_are_examples():
-    assert {"edgesr", "edgesr.models.registry"} <= {*EXAMPLES}
+    assert {"edgesr", "edgesr.models._registry"} <= {*EXAMPLES}
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from edgesr.errors import ModelError
 from edgesr.loading.python_source import is_name
-from edgesr.models.parts import bicubic_skip
+from edgesr.models._parts import bicubic_skip
 
 BICUBIC = "bicubic"
 SCALE_KINDS: dict[str, Callable[[Tensor, int], Any]] = {

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgesr.errors import ModelError
-from edgesr.models.parts import ChannelNorm, check_choice, check_whole
-from edgesr.models.registry import register
+from edgesr.models._parts import ChannelNorm, check_choice, check_whole
+from edgesr.models._registry import register
 
 NAME = "dacn"
 GROUP_BANDS = 32

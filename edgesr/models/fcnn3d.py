@@ -11,8 +11,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from edgesr.models.parts import bicubic_skip, check_whole
-from edgesr.models.registry import register
+from edgesr.models._parts import bicubic_skip, check_whole
+from edgesr.models._registry import register
 
 NAME = "3dfcnn"
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from edgesr.errors import ModelError
-from edgesr.models.parts import (
+from edgesr.models._parts import (
     ChannelNorm,
     DropPath,
     bicubic_skip,
@@ -23,7 +23,7 @@ from edgesr.models.parts import (
     check_pair,
     check_whole,
 )
-from edgesr.models.registry import register
+from edgesr.models._registry import register
 
 NAME = "lkca_net"
 FUSION_GROUPS = 4

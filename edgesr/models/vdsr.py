@@ -12,8 +12,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from edgesr.models.parts import bicubic_skip, check_whole
-from edgesr.models.registry import register
+from edgesr.models._parts import bicubic_skip, check_whole
+from edgesr.models._registry import register
 
 NAME = "vdsr"
 WIDTH = 64

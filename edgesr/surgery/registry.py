@@ -18,5 +18,7 @@ def register(kind: P) -> P:
     return kind
 
 
-PASSES: Registry[Pass] = Registry("pass", "edgesr.surgery.passes", "edgesr.passes", register)
+PASSES: Registry[Pass] = Registry(
+    "pass", "edgesr.surgery.passes", "edgesr.passes", lambda _, kind: register(kind)
+)
 """Passes by name, those of installed packages among them."""

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from edgesr_export.errors import ExportError
@@ -26,8 +27,8 @@ class Registry(Mapping[str, T], Generic[T]):
         kind: what one of them is called in messages, such as "pass".
         package: dotted name of a package; each of its modules registers the thing of its name by
             :meth:`add`. Modules with a leading underscore are helpers.
-        group: entry points of other distributions, such as "edgesr.passes". The object of an entry
-            point is given to ``accept``; where it is a module, importing it is enough.
+        group: entry points of other distributions, such as "edgesr.passes". Name and object of an
+            entry point are given to ``accept``, unless importing it has registered it.
         accept: registers the object of an entry point, as the package's own decorator does.
         aliases: names of things whose modules cannot be called so, by module.
     """
@@ -37,7 +38,7 @@ class Registry(Mapping[str, T], Generic[T]):
         kind: str,
         package: str,
         group: str,
-        accept: Callable[[Any], object],
+        accept: Callable[[str, Any], object],
         aliases: Mapping[str, str] | None = None,
     ) -> None:
         self.kind, self.group = kind, group
@@ -73,7 +74,7 @@ class Registry(Mapping[str, T], Generic[T]):
         return len(list(iter(self)))
 
     def __contains__(self, name: object) -> bool:
-        return name in list(iter(self))
+        return name in self._things or name in list(iter(self))
 
     def load(self) -> dict[str, T]:
         """Import everything and return it by name; what is broken is named and left out."""
@@ -83,8 +84,10 @@ class Registry(Mapping[str, T], Generic[T]):
         return {name: self[name] for name in self}
 
     def _modules(self) -> dict[str, str]:
-        spec = find_spec(self._package)
-        folders = (spec.submodule_search_locations if spec else None) or []
+        root, *inner = self._package.split(".")  # the packages between may import what is heavy
+        spec = find_spec(root)
+        found = (spec.submodule_search_locations if spec else None) or []
+        folders = [str(Path(folder, *inner)) for folder in found]
         stems = (module.name for module in pkgutil.iter_modules(folders))
         return {
             self._aliases.get(stem, stem): f"{self._package}.{stem}"
@@ -106,7 +109,7 @@ class Registry(Mapping[str, T], Generic[T]):
             thing = point.load()
             module = hasattr(thing, "__path__") or hasattr(thing, "__spec__")
             if not module and point.name not in self._things:  # a decorator may have added it
-                self._accept(thing)
+                self._accept(point.name, thing)
             if point.name not in self._things:
                 raise LookupError(f"{point.value} registers no {self.kind} of that name")
         except Exception as error:

@@ -40,7 +40,7 @@ from edgesr_jetson.bundle import make_bundle
 from edgesr.cli.main import build_parser, main
 from edgesr.cube import protocols, read_cube, write_cube
 from edgesr.loading.weights import load_custom
-from edgesr.models import registry
+from edgesr.models import _registry as registry
 from edgesr.surgery import PASSES
 
 SMALL = "--patch 16 --threads 1"
@@ -208,7 +208,7 @@ def reader(
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     kept = [
         (collection, dict(collection))
-        for collection in (PASSES._things, registry._builders, protocols.PROTOCOLS)
+        for collection in (PASSES._things, registry.NETWORKS._things, protocols.PROTOCOLS)
     ]
 
     def make(document: Path, way: Way) -> Reader:

@@ -20,7 +20,7 @@ def things(tmp_path, monkeypatch):
     package.mkdir()
     (package / "__init__.py").write_text(
         "from edgesr_export.registry import Registry\n"
-        "THINGS = Registry('thing', 'offered', 'offered.things', lambda cls: register(cls))\n"
+        "THINGS = Registry('thing', 'offered', 'offered.things', lambda _, cls: register(cls))\n"
         "def register(cls):\n    THINGS.add(cls.name, cls())\n    return cls\n"
     )
     for name in ("one", "two"):
@@ -108,6 +108,6 @@ def test_a_name_is_given_once(things):
 def test_a_registry_of_a_package_that_is_not_there_holds_plug_ins_alone(things, monkeypatch):
     _, points = things
     points["three"] = "theirs:Three"
-    alone: Registry = Registry("thing", "nowhere", "g", lambda cls: alone.add(cls.name, cls))
+    alone: Registry = Registry("thing", "nowhere", "g", lambda name, cls: alone.add(name, cls))
     assert list(alone) == ["three"]
     assert alone["three"].name == "three"

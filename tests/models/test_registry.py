@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from edgesr_export.errors import ExportError
 from torch import nn
 
 from edgesr.errors import ModelError
@@ -78,7 +79,7 @@ def test_impossible_combinations(name: str, config: dict[str, Any], message: str
 
 def test_a_taken_name_leaves_the_registry_unchanged() -> None:
     before = available()
-    with pytest.raises(ModelError, match="registered already"):
+    with pytest.raises(ExportError, match="registered already"):
         register("vdsr")(nn.Identity)
     assert available() == before
     assert create_model("vdsr", bands=4).name == "vdsr"

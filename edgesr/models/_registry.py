@@ -11,33 +11,41 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from edgesr_export.registry import Registry
 from torch import nn
 
 from edgesr.errors import ModelError
 
 Builder = Callable[..., nn.Module]
-_builders: dict[str, Builder] = {}
 
 
 def register(name: str) -> Callable[[Builder], Builder]:
     """Register the decorated class or function as the builder of network ``name``.
 
     Raises:
-        ModelError: the name is taken; the registry is left unchanged.
+        ExportError: the name is taken; the registry is left unchanged.
     """
 
     def remember(builder: Builder) -> Builder:
-        if name in _builders:
-            raise ModelError(f"a network named {name!r} is registered already; choose another name")
-        _builders[name] = builder
+        NETWORKS.add(name, builder)
         return builder
 
     return remember
 
 
+NETWORKS: Registry[Builder] = Registry(
+    "network",
+    "edgesr.models",
+    "edgesr.networks",
+    lambda name, builder: register(name)(builder),
+    aliases={"fcnn3d": "3dfcnn"},
+)
+"""Builders by name: the modules of :mod:`edgesr.models`, and entry points of installed packages."""
+
+
 def available() -> list[str]:
     """Names that :func:`create_model` knows, sorted."""
-    return sorted(_builders)
+    return list(NETWORKS)
 
 
 def is_own(model: nn.Module) -> bool:
@@ -46,8 +54,10 @@ def is_own(model: nn.Module) -> bool:
     Only then are its ``name``, ``config``, ``scale`` and ``bands`` what this module says: in a
     third-party network they may mean anything.
     """
-    rooms = {builder.__module__ for builder in _builders.values()}
-    return type(model).__module__ in rooms and getattr(model, "name", None) in _builders
+    name = getattr(model, "name", None)
+    if not isinstance(name, str) or name not in NETWORKS:
+        return False
+    return type(model).__module__ == NETWORKS[name].__module__
 
 
 def create_model(name: str, **config: Any) -> nn.Module:
@@ -65,9 +75,9 @@ def create_model(name: str, **config: Any) -> nn.Module:
         >>> create_model("lkca_net", bands=48, scale=4, blocks=2).bands
         48
     """
-    if name not in _builders:
+    if name not in NETWORKS:
         raise ModelError(f"unknown network {name!r}; choose one of {', '.join(available())}")
-    builder = _builders[name]
+    builder = NETWORKS[name]
     parameters = inspect.signature(builder).parameters
     unknown = sorted(set(config) - set(parameters))
     if unknown:
