@@ -80,7 +80,8 @@ def upscale(cube: Cube, loaded: Loaded, tile: int | None = None) -> Cube:
         f"{cube.name}: super-resolving to {height} x {width} pixels, {bands} bands,",
         "crop the cube, and super-resolve its parts",
     )
-    values = np.array(cube.data, dtype=np.float32)
+    with np.errstate(over="ignore"):  # a nodata of float64, which is replaced next
+        values = np.array(cube.data, dtype=np.float32)
     values[invalid] = values[~invalid].mean(axis=0)
     lr = torch.from_numpy(np.ascontiguousarray(normalisation.apply(values).transpose(2, 0, 1)))
     check_fit(loaded.model.eval(), lr[None, :, :LR_PATCH, :LR_PATCH], scale)
