@@ -25,10 +25,7 @@ def held_nodata(nodata: float | None, dtype: np.dtype) -> float | None:
 
 
 def nodata_in_json(nodata: float | None) -> float | str | None:
-    """``nodata`` as JSON has it: NaN and infinity, which JSON lacks, are text.
-
-    >>> nodata_in_json(-9999.0), nodata_in_json(math.nan), nodata_in_json(-math.inf)
-    (-9999.0, 'nan', '-inf')
+    """``nodata`` as JSON has it: ``"nan"``, ``"inf"`` and ``"-inf"`` for what JSON lacks.
 
     ``float`` of the text is the number again.
     """
