@@ -13,13 +13,13 @@ import h5py
 import numpy as np
 import pytest
 
+from edgesr.commands.report import render_run
+from edgesr.commands.upscale import upscale_file
 from edgesr.compress import compress
 from edgesr.cube import read_cube, write_cube
 from edgesr.errors import DataError, EdgesrError
-from edgesr.page import render_run
 from edgesr.recipe import CompressRecipe
 from edgesr.report import ReportError, validate
-from edgesr.upscale import upscale_file
 
 LOWEST = -1.797e308  # about the lowest number of float64; float32 ends at -3.4e38
 EVIL = "a\n\x1b[31m\x07\"'&<x-evil>[/bold]</script><script>alert(1)</script>{{ 7 * 7 }}\u2028"
@@ -94,7 +94,7 @@ def hdf5(data: np.ndarray, nodata: float) -> str:
 def test_a_run_on_nan_nodata_is_interrupted_resumed_and_opened(recipe, data, monkeypatch) -> None:
     recipe = replace(recipe, data=own(data, nodata=math.nan))
     with monkeypatch.context() as patch:
-        patch.setattr("edgesr.pipeline.write_page", interrupted)
+        patch.setattr("edgesr.compress.pipeline.write_page", interrupted)
         with pytest.raises(KeyboardInterrupt):
             compress(recipe, Path("out"))
     compress(recipe, Path("out"), resume=True)
@@ -187,7 +187,7 @@ REFUSED = {
 def test_what_cannot_be_reported_is_refused_before_the_work(
     recipe, data, field, monkeypatch
 ) -> None:
-    monkeypatch.setattr("edgesr.pipeline.require_sites", interrupted)
+    monkeypatch.setattr("edgesr.compress.pipeline.require_sites", interrupted)
     started = replace(recipe, data=own(data, **{field: REFUSED[field]}))
     with pytest.raises(EdgesrError, match=field) as refusal:
         compress(started, Path("out"))
