@@ -9,7 +9,7 @@ from benchmarks.fit import growth
 from benchmarks.names import FORMS, IN_FULL, NETWORKS, ON_ONNX_RUNTIME, SIDES
 from benchmarks.results import Record, Results
 from benchmarks.roofline import distances, peaks, worst
-from edgesr.report.console import quantity
+from edgesr.report.wording import quantity
 
 SIDE = 64
 REASONS = {

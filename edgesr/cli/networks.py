@@ -55,7 +55,7 @@ def _analyze(commands: Any) -> None:
         run_analyze,
         AnalyzeRecipe,
     )
-    add_output(analyze, "DIR", "folder for the two figures (default: none are drawn)", kind=Path)
+    add_output(analyze, "DIR", "folder for spectrum.html (default: nothing is drawn)", kind=Path)
     add_json(analyze)
 
 
@@ -145,16 +145,15 @@ def run_compress(options: argparse.Namespace) -> None:
 
 
 def run_analyze(options: argparse.Namespace) -> None:
-    """Print a network's upsamplers and spectra; draw the two figures when a folder is given."""
+    """Print a network's upsamplers and spectra; draw both when a folder is given."""
     recipe = recipe_of(AnalyzeRecipe, options)
-    from edgesr.commands.analyze import SHARES, SPECTRUM, analyze, draw, render
+    from edgesr.commands.analyze import PAGE, analyze, draw, render
     from edgesr.loading.workload import files_read
     from edgesr.outputs import check_outputs
 
     reads, overwrite = files_read(recipe), options.overwrite
-    if options.output is not None:  # before the work; after it, all names are known
-        likely = [options.output / name for name in (SHARES, SPECTRUM)]
-        check_outputs(likely, reads, overwrite=overwrite, makes_folder=True)
+    if options.output is not None:  # before the work
+        check_outputs([options.output / PAGE], reads, overwrite=overwrite, makes_folder=True)
     analysis = analyze(recipe)
     if options.output is not None:
         draw(analysis, options.output, overwrite=overwrite, reads=reads)

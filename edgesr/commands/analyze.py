@@ -15,9 +15,11 @@ from edgesr.loading.workload import open_workload
 from edgesr.models import create_model, is_own
 from edgesr.outputs import check_outputs
 from edgesr.recipe.recipes import AnalyzeRecipe
-from edgesr.report.console import quantity
+from edgesr.report.analysis_page import write_analysis
+from edgesr.report.charts.share import Share
 from edgesr.report.entries import site_entry, spectrum_entry
-from edgesr.report.plots import Share, cumulative_spectrum, parameter_share
+from edgesr.report.model import SpectrumEntry
+from edgesr.report.wording import quantity
 from edgesr.surgery import (
     Site,
     Spectrum,
@@ -28,7 +30,7 @@ from edgesr.surgery import (
 )
 
 SCALES = (2, 4, 8)  # of the paper's Figure 1
-SHARES, SPECTRUM = "parameter_share.png", "cumulative_spectrum.png"
+PAGE = "spectrum.html"
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,12 @@ class Analysis:
     spectra: Mapping[str, Spectrum]
     shares: Sequence[Share]
 
+    def spectrum_entries(self) -> list[SpectrumEntry]:
+        """The spectrum of each site, in their order, as a report has it."""
+        return [
+            spectrum_entry(site.name, self.spectra[site.name], self.target) for site in self.sites
+        ]
+
     def to_dict(self) -> dict[str, Any]:
         """Return what ``--json`` prints."""
         return {
@@ -62,11 +70,8 @@ class Analysis:
             "macs": self.cost.macs,
             "macs_input_shape": list(self.cost.input_shape),
             "sites": [
-                {
-                    **site_entry(site),
-                    "spectrum": spectrum_entry(site.name, self.spectra[site.name], self.target),
-                }
-                for site in self.sites
+                {**site_entry(site).to_dict(), "spectrum": entry.to_dict()}
+                for site, entry in zip(self.sites, self.spectrum_entries(), strict=True)
             ],
         }
 
@@ -141,32 +146,22 @@ def render(analysis: Analysis) -> str:
 
 def draw(
     analysis: Analysis, folder: Path, *, overwrite: bool = False, reads: Sequence[Path] = ()
-) -> list[Path]:
-    """Draw the paper's Figure 1 and, for each site, its Figure 4; return the files.
+) -> Path:
+    """Write the page with the paper's Figure 1 and, for each site, its Figure 4; return it.
 
     Args:
         analysis: what to draw.
-        folder: where the figures go.
-        overwrite: replace figures that exist.
+        folder: where the page goes.
+        overwrite: replace a page that exists.
         reads: inputs of the analysis, which are never replaced.
 
     Raises:
-        OptionError: a figure is an input, exists and ``overwrite`` is not set, or the folder cannot
+        OptionError: the page is an input, exists and ``overwrite`` is not set, or the folder cannot
             be made.
     """
-    names = {
-        site.name: SPECTRUM if len(analysis.sites) == 1 else f"{index}_{SPECTRUM}"
-        for index, site in enumerate(analysis.sites, start=1)
-    }
-    figures = [folder / name for name in (SHARES, *names.values())]
-    check_outputs(figures, reads, overwrite=overwrite, makes_folder=True)
+    page = folder / PAGE
+    check_outputs([page], reads, overwrite=overwrite, makes_folder=True)
     folder.mkdir(parents=True, exist_ok=True)
-    return [
-        parameter_share(analysis.shares, folder / SHARES, title=analysis.name),
-        *(
-            cumulative_spectrum(
-                analysis.spectra[site].values, folder / name, target=analysis.target, title=site
-            )
-            for site, name in names.items()
-        ),
-    ]
+    return write_analysis(
+        f"{analysis.name} ×{analysis.scale}", analysis.shares, analysis.spectrum_entries(), page
+    )

@@ -21,12 +21,13 @@ from edgesr.errors import OptionError
 from edgesr.loading.weights import load_network
 from edgesr.loading.workload import open_workload
 from edgesr.recipe.recipes import CompressRecipe
-from edgesr.report import environment, read_report
+from edgesr.report import Report, environment, read
 from edgesr.report.board_results import BoardResult
 from edgesr.report.boards_table import DesktopRow, render_boards
 from edgesr.report.console import deployment_notes, deployment_table, notes
+from edgesr.report.model import DeployedModel, Deployment
+from edgesr.report.validation import typed
 from edgesr.run_folder import RECIPE, REPORT, STUDENT, finished_report
-from edgesr.stored import typed
 from edgesr.surgery import Candidate, require_sites
 
 
@@ -36,8 +37,8 @@ def stored(run: Path) -> dict[str, Any]:
     Raises:
         OptionError: the folder is no finished run, or one without deployed models.
     """
-    report = _report(run)
-    return {key: report[key] for key in ("deployment", "environment")}
+    report, deployed = _report(run)
+    return {"deployment": deployed.to_dict(), "environment": report.environment.to_dict()}
 
 
 def bench(run: Path, *, tile: int | None = None, threads: int | None = None) -> dict[str, Any]:
@@ -55,14 +56,14 @@ def bench(run: Path, *, tile: int | None = None, threads: int | None = None) -> 
     Raises:
         OptionError: the folder is no finished run, or one of its models is gone or changed.
     """
-    report = _report(run)
+    report, deployed = _report(run)
     recipe = CompressRecipe.load(run / RECIPE)
     recipe = replace(
         recipe,
         latency_tile=tile or recipe.latency_tile,
         threads=threads or recipe.threads or os.cpu_count(),
     )
-    made = _made(run, report)
+    made = _made(run, deployed)
     workload = open_workload(recipe)
     factory = recipe.model if ":" in recipe.model else None
     student = load_network(run / STUDENT, factory).model.eval()
@@ -82,32 +83,28 @@ def bench(run: Path, *, tile: int | None = None, threads: int | None = None) -> 
     }
 
 
-def _report(run: Path) -> dict[str, Any]:
-    report = read_report(finished_report(run))
-    if reason := report.get("not_exported"):
-        raise OptionError(f"{run} holds no deployed models: {reason}")
-    if "deployment" not in report:
+def _report(run: Path) -> tuple[Report, Deployment]:
+    """The report of a run, and what of it is measured again."""
+    report = read(finished_report(run))
+    if report.not_exported:
+        raise OptionError(f"{run} holds no deployed models: {report.not_exported}")
+    if report.deployment is None:
         raise OptionError(f"{run} holds no deployed models; compress again with this version")
-    return report
+    return report, report.deployment
 
 
-def _made(run: Path, report: Mapping[str, Any]) -> Artifacts:
-    table = report["deployment"]
-    try:
-        models = {entry["path"]: _model(entry) for entry in table["models"]}
-        engines = [typed(Engine, entry, "an engine") for entry in table["engines"]]
-    except ValueError as error:
-        raise OptionError(f"{run} has a damaged {REPORT}: {error}; compress again") from error
+def _made(run: Path, deployed: Deployment) -> Artifacts:
+    models = {entry.path: _model(entry) for entry in deployed.models}
+    engines = [Engine(**entry.to_dict()) for entry in deployed.engines]
     _require(run, [*models, *(engine.path for engine in engines)])
     return Artifacts(list(models.values()), engines, [])
 
 
-def _model(entry: Mapping[str, Any]) -> Model:
+def _model(entry: DeployedModel) -> Model:
     """The model of an entry: on some runtimes one file gives several."""
-    known = {item.name: entry[item.name] for item in fields(Model) if item.name in entry}
-    precision = Path(entry["path"]).stem.rpartition("-")[2]
-    model: Model = typed(Model, {**known, "precision": precision}, "a model")
-    return model
+    stored = entry.to_dict()
+    known = {item.name: stored[item.name] for item in fields(Model) if item.name in stored}
+    return Model(**{**known, "precision": Path(entry.path).stem.rpartition("-")[2]})
 
 
 def _require(run: Path, paths: Iterable[str]) -> None:
@@ -116,18 +113,16 @@ def _require(run: Path, paths: Iterable[str]) -> None:
         raise OptionError(f"{run} has lost {', '.join(missing)}; compress again")
 
 
-def _baseline(
-    report: Mapping[str, Any], model: nn.Module, example: torch.Tensor
-) -> dict[str, nn.Module]:
+def _baseline(report: Report, model: nn.Module, example: torch.Tensor) -> dict[str, nn.Module]:
     """The paper's network: its weights change no latency, so the plain slices will do."""
-    if report["paper_baseline"] is None:
+    if report.paper_baseline is None:
         return {}
-    groups = report["paper_baseline"]["groups"]
-    listed = (one for one in report["candidates"] if one.get("groups") == groups)
-    settings = next((one.get("settings") for one in listed), None)
-    if settings is None:
+    groups = report.paper_baseline.groups
+    listed = (one for one in report.candidates if one.groups == groups)
+    entry = next((one for one in listed if one.settings is not None), None)
+    if entry is None:
         raise OptionError(f"{REPORT} does not list the paper's network among its candidates")
-    candidate = Candidate(PUBLISHED, groups, settings, 0, 0)
+    candidate = Candidate(PUBLISHED, groups, entry.settings or {}, 0, 0)
     baseline, _ = candidate.perform(model, require_sites(model, example))
     return {deployment.PAPER: baseline.eval()}
 
@@ -135,7 +130,7 @@ def _baseline(
 def render(found: Mapping[str, Any], boards: Sequence[BoardResult]) -> None:
     """Print what :func:`bench` found, and results of boards beside it."""
     console = Console(highlight=False)
-    table, machine = found["deployment"], found["environment"]["cpu"]
+    table, machine = typed(found["deployment"], Deployment), found["environment"]["cpu"]
     console.print(deployment_table(table))
     console.print(notes(deployment_notes(table)))
     if boards:
@@ -143,15 +138,15 @@ def render(found: Mapping[str, Any], boards: Sequence[BoardResult]) -> None:
         render_boards(boards, _desktop_rows(table, machine), console)
 
 
-def _desktop_rows(table: Mapping[str, Any], machine: str) -> list[DesktopRow]:
+def _desktop_rows(table: Deployment, machine: str) -> list[DesktopRow]:
     return [
         DesktopRow(
             machine,
-            entry["precision"],
-            entry["runtime"],
-            tuple(table["input_shape"]),
-            entry["latency_ms"]["median"],
+            entry.precision,
+            entry.runtime,
+            tuple(table.input_shape),
+            entry.latency_ms.median,
         )
-        for entry in table["models"]
-        if entry["latency_ms"]
+        for entry in table.models
+        if entry.latency_ms
     ]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgesr.errors import OptionError
 from edgesr.outputs import check_outputs
-from edgesr.report import read_report
+from edgesr.report import read
 from edgesr.report.board_results import read_boards
 from edgesr.report.page import write_page
 from edgesr.report.pictures import Pictures
@@ -47,7 +47,7 @@ def render_run(
     own = target == run / PAGE
     inputs = [source, stored, *imports]
     check_outputs([target], inputs, overwrite=overwrite or own, makes_folder=True)
-    report = read_report(source)
+    report = read(source)
     boards = read_boards(imports)
     pictures = Pictures.load(stored) if stored.is_file() else None
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from edgesr.compress.candidates import (
     measure_candidates,
 )
 from edgesr.compress.pictures import take_pictures
-from edgesr.compress.students import check_search, make_students
+from edgesr.compress.students import Student, check_search, make_students
 from edgesr.compress.surgery_config import budget_of, surgery_options
 from edgesr.compress.training_config import student_config
 from edgesr.deploy import PLAIN, REWRITTEN
@@ -40,21 +39,10 @@ from edgesr.loading.weights import has_header, load_custom, load_network, save_n
 from edgesr.loading.workload import Workload, check_trains, files_read, fit, open_workload
 from edgesr.progress import log, timed_stage
 from edgesr.recipe.recipes import CompressRecipe
-from edgesr.report import SCHEMA_VERSION, environment, validate, validate_data
-from edgesr.report.entries import (
-    IN_TORCH,
-    RUNTIME,
-    candidate_entry,
-    cost_entry,
-    distillation_entry,
-    file_entry,
-    latency_entry,
-    onnx_entry,
-    pass_entry,
-    site_entry,
-    spectrum_entry,
-    why,
-)
+from edgesr.report import environment, validate, validate_data
+from edgesr.report.build import NetworkResult, RunResult, StudentResult, build_report
+from edgesr.report.entries import IN_TORCH, RUNTIME, Conditions, Selection, onnx_entry
+from edgesr.report.model import OnnxFile
 from edgesr.report.page import write_page
 from edgesr.report.pictures import Pictures
 from edgesr.run_folder import LOADER, ONNX, PAGE, PICTURES, RECIPE, STUDENT, RunFolder
@@ -121,11 +109,11 @@ def _run(
         candidates = _measured(recipe, folder, calibrated, candidates)
     students = make_students(recipe, folder, calibrated, candidates, teacher)
     student, training = students.student.model, students.student.training
-    chosen = students.student.upsampler
     others = {name: baseline.model for name, baseline in students.baselines.items()}
     with folder.timed("export"), timed_stage("export and verify"):
-        written = _export(recipe, folder, workload, student, training)
-    if "onnx" in written:
+        onnx = _export(recipe, folder, workload, student, training)
+    table = profile = None
+    if not isinstance(onnx, str):
         with folder.timed("deploy"):
             made = _make(recipe, folder, workload, sites, student, teacher)
         with folder.timed("measure"):
@@ -133,7 +121,6 @@ def _run(
                 recipe, folder.draft, made, workload, student, others, folder.state("")
             )
             profile = deployment.profile(recipe, folder.draft, made, workload, folder.state(""))
-        written |= {"deployment": table, "profile": profile}
         timings["student"] = deployment.student_time(table)
     else:
         made = Artifacts([], [], [])
@@ -142,83 +129,72 @@ def _run(
     with folder.timed("pictures"), timed_stage("pictures of the test region"):
         pictures = _pictures(folder, workload, student, made)
 
-    tile = workload.example(recipe.latency_tile)
-    runtime = RUNTIME if "onnx" in written else IN_TORCH
+    def compressed(one: Student, timing: str) -> StudentResult:
+        metrics = evaluate(one.model, workload.scene)
+        network = NetworkResult(count(one.model, example), metrics, timings[timing])
+        return StudentResult(network, one.upsampler, one.training)
 
-    def latency(name: str) -> dict[str, Any]:
-        return latency_entry(
-            timings[name], tile, recipe.threads or torch.get_num_threads(), runtime
-        )
-
-    def network(model: nn.Module, name: str, metrics: Mapping[str, float]) -> dict[str, Any]:
-        cost = count(model, tuple(workload.example().shape))
-        return {
-            **cost_entry(cost),
-            "metrics": dict(metrics),
-            "latency_ms": latency(name),
-        }
-
-    report: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
-        "created": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "folder": str(folder.path),
-        "data": workload.scene.describe(),
-        "environment": environment(recipe.device, torch.get_num_threads()),
-        "bicubic": {"metrics": bicubic},
-        "teacher": {
-            "model": workload.network,
-            "weights": workload.weights,
-            **network(workload.model, f"{TEACHER} {REWRITTEN}", original),
-        },
-        "student": {
-            "model": workload.network,
-            "weights": STUDENT,
-            **network(student, "student", evaluate(student, workload.scene)),
-        },
-        "sites": [site_entry(site) for site in sites],
-        "spectrum": [spectrum_entry(name, spectra[name], recipe.rank_target) for name in spectra],
-        "candidates": [candidate_entry(c, chosen, recipe) for c in candidates],
-        "chosen": {**pass_entry(chosen), "why": why(chosen, recipe)},
-        "distillation": distillation_entry(training),
-        "paper_baseline": None,
-        **written,
-        "timing_s": folder.timing,
-        "recipe": {key: v for key, v in recipe.to_dict().items() if v is not None},
-        "files": [
-            file_entry(folder.draft / name)
-            for name in (STUDENT, LOADER, ONNX, RECIPE, PICTURES)
-            if (folder.draft / name).is_file()
-        ],
-    }
-    if f"{TEACHER} {PLAIN}" in timings:
-        report["teacher"]["naive_latency_ms"] = latency(f"{TEACHER} {PLAIN}")
+    example = tuple(workload.example().shape)
     baselines = {
-        name: {
-            **network(
-                baseline.model, f"{name} {REWRITTEN}", evaluate(baseline.model, workload.scene)
-            ),
-            "distillation": distillation_entry(baseline.training),
-        }
-        for name, baseline in students.baselines.items()
+        name: compressed(one, f"{name} {REWRITTEN}") for name, one in students.baselines.items()
     }
-    if PAPER in baselines:
-        groups = students.baselines[PAPER].upsampler.setting
-        report["paper_baseline"] = {"groups": groups, **baselines[PAPER]}
+    search = None
     if students.search is not None:
         from edgesr.compress.search import search_entry
 
-        report["search"] = search_entry(students.search, budget_of(recipe), recipe.seed)
-        surgery = pass_entry(students.baselines[ALONE].upsampler)
-        report["search"]["upsampler_alone"] = {**surgery, **baselines[ALONE]}
-    validate(report)
+        search = search_entry(students.search, budget_of(recipe), recipe.seed)
+    report = build_report(
+        RunResult(
+            folder=folder.path,
+            data=workload.scene.describe(),
+            environment=environment(recipe.device, torch.get_num_threads()),
+            network=workload.network,
+            weights=(workload.weights, STUDENT),
+            bicubic=bicubic,
+            teacher=NetworkResult(
+                count(workload.model, example),
+                original,
+                timings[f"{TEACHER} {REWRITTEN}"],
+                timings.get(f"{TEACHER} {PLAIN}"),
+            ),
+            student=compressed(students.student, "student"),
+            paper=baselines.get(PAPER),
+            alone=baselines.get(ALONE),
+            conditions=Conditions(
+                tuple(workload.example(recipe.latency_tile).shape),
+                recipe.threads or torch.get_num_threads(),
+                IN_TORCH if isinstance(onnx, str) else RUNTIME,
+            ),
+            sites=sites,
+            spectra=spectra,
+            rank_target=recipe.rank_target,
+            candidates=candidates,
+            selection=Selection(
+                recipe.max_psnr_drop, recipe.max_sam_drop, recipe.is_forced, recipe.searches
+            ),
+            onnx=onnx,
+            deployment=table,
+            profile=profile,
+            search=search,
+            timing_s=folder.timing,
+            recipe={key: v for key, v in recipe.to_dict().items() if v is not None},
+            files=[
+                folder.draft / name
+                for name in (STUDENT, LOADER, ONNX, RECIPE, PICTURES)
+                if (folder.draft / name).is_file()
+            ],
+        )
+    )
+    content = report.to_dict()
+    validate(content)
     write_page(report, pictures, folder.draft / PAGE)
     if recipe.bundle:
         if any(model.target == "tensorrt" for model in made.models):
             bundle_report(folder.draft, report, overwrite=True)
         else:
             log("no bundle: no model for TensorRT came out, for the reasons given as 'absent'")
-    folder.finish(report)
-    return report
+    folder.finish(content)
+    return content
 
 
 def _measured(
@@ -266,8 +242,8 @@ def _export(
     workload: Workload,
     student: nn.Module,
     training: TrainResult,
-) -> dict[str, Any]:
-    """Write the student's files: ``onnx`` of the report, or ``not_exported`` and why."""
+) -> OnnxFile | str:
+    """Write the student's files; return what is known of its ONNX file, or why there is none."""
     save_network(
         student,
         folder.draft / STUDENT,
@@ -284,8 +260,8 @@ def _export(
             write_network(workload.model, workload, recipe.latency_tile, folder.state("again.onnx"))
         found, agreement = write_network(student, workload, recipe.latency_tile, path)
     except ExportError as error:
-        return {"not_exported": str(error)}
-    return {"onnx": onnx_entry(path, found, agreement)}
+        return str(error)
+    return onnx_entry(path, found, agreement)
 
 
 def _make(

@@ -19,7 +19,8 @@ from edgesr.loading.workload import files_read, open_scene
 from edgesr.outputs import check_folder, check_outputs
 from edgesr.progress import timed_stage
 from edgesr.recipe.recipes import CompressRecipe
-from edgesr.report import read_report
+from edgesr.report import Report, read
+from edgesr.report.model import DeployedModel
 from edgesr.run_folder import ARCHIVE, BUNDLE, RECIPE, STUDENT, finished_report
 
 LARGEST = 128  # LR side up to which engines are built
@@ -44,7 +45,7 @@ def bundle(run: Path, *, overwrite: bool = False) -> Path:
     """
     source = finished_report(run)
     _check_place(run, source, overwrite)
-    return bundle_report(run, read_report(source), overwrite=overwrite)
+    return bundle_report(run, read(source), overwrite=overwrite)
 
 
 def _check_place(run: Path, source: Path, overwrite: bool) -> None:
@@ -63,12 +64,12 @@ def _check_place(run: Path, source: Path, overwrite: bool) -> None:
         raise OptionError(f"{folder} is no bundle: it has no {MANIFEST}; move it away")
 
 
-def bundle_report(run: Path, report: dict[str, Any], *, overwrite: bool = False) -> Path:
+def bundle_report(run: Path, report: Report, *, overwrite: bool = False) -> Path:
     """Do as :func:`bundle`, with the report of a run that is about to be finished."""
     models = {
-        model["precision"]: model
-        for model in report.get("deployment", {}).get("models", [])
-        if model["target"] == "tensorrt"
+        model.precision: model
+        for model in (report.deployment.models if report.deployment else ())
+        if model.target == "tensorrt"
     }
     if not models:
         raise OptionError(
@@ -77,14 +78,14 @@ def bundle_report(run: Path, report: dict[str, Any], *, overwrite: bool = False)
     recipe = CompressRecipe.load(run / RECIPE)
     student = load_network(run / STUDENT, recipe.model if ":" in recipe.model else None)
     scene = open_scene(recipe, student.metadata["data"], None)
-    files = {precision: run / model["path"] for precision, model in models.items()}
+    files = {precision: run / model.path for precision, model in models.items()}
     shape = input_shape(next(iter(files.values())))
     tiles = reference_tiles(scene, shape)
     smallest = (tiles[0].shape[2], tiles[0].shape[3])
     with torch.inference_mode():
         answers = [student.model(tile).numpy() for tile in tiles]
     outputs = dict.fromkeys(files, answers)
-    facts = _facts(run, report, models)
+    facts = _facts(report, models)
     with timed_stage("make the bundle"):
         if "int8" in files:
             own = session(files["int8"])
@@ -100,24 +101,20 @@ def bundle_report(run: Path, report: dict[str, Any], *, overwrite: bool = False)
         )
 
 
-def _facts(
-    run: Path, report: Mapping[str, Any], models: Mapping[str, Mapping[str, Any]]
-) -> dict[str, Any]:
+def _facts(report: Report, models: Mapping[str, DeployedModel]) -> dict[str, Any]:
     """What the bundle says of the network; ``models`` of the report by precision."""
-    try:
-        facts: dict[str, Any] = {
-            "network": report["student"]["model"],
-            "surgery": report["chosen"],
-            "metrics": {precision: model["metrics"] for precision, model in models.items()},
-            "data": {key: report["data"][key] for key in ("name", "shape", "bands", "scale")},
-            "normalisation": report["data"]["normalisation"],
-            "created": report["created"],
-        }
-        if "search" in report:
-            facts["design"] = next(t["label"] for t in report["search"]["trials"] if t["chosen"])
-        if "int8" in models:
-            facts["int8"] = {key: models["int8"][key] for key in ("counts", "validation", "tuned")}
-    except (KeyError, StopIteration) as error:
-        missing = str(error) or "the chosen design"
-        raise OptionError(f"the report of {run} lacks {missing}; compress again") from error
+    data = report.data.to_dict()
+    facts: dict[str, Any] = {
+        "network": report.student.model,
+        "surgery": report.chosen.to_dict(),
+        "metrics": {precision: model.metrics.to_dict() for precision, model in models.items()},
+        "data": {key: data[key] for key in ("name", "shape", "bands", "scale")},
+        "normalisation": report.data.normalisation,
+        "created": report.created,
+    }
+    if report.search:
+        facts["design"] = report.search.chosen.label
+    if "int8" in models:
+        made = models["int8"].to_dict()
+        facts["int8"] = {key: made[key] for key in ("counts", "validation", "tuned")}
     return facts

@@ -1,22 +1,25 @@
-"""The report of a run: its schema, its console summary, and the figures of an analysis."""
+"""The report of a run: its types and schema, its console summary, and its page."""
 
 from edgesr.report.console import render
 from edgesr.report.environment import environment
+from edgesr.report.model import SCHEMA_VERSION, Report
 from edgesr.report.validation import (
-    SCHEMA_VERSION,
     ReportError,
     load_schema,
-    read_report,
+    parse,
+    read,
     validate,
     validate_data,
 )
 
 __all__ = [
     "SCHEMA_VERSION",
+    "Report",
     "ReportError",
     "environment",
     "load_schema",
-    "read_report",
+    "parse",
+    "read",
     "render",
     "validate",
     "validate_data",

@@ -1,25 +1,25 @@
-"""Results of boards as rows of a table and bars of a chart; what is absent says why."""
+"""Results of boards as rows of a table; what is absent says why."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 from edgesr.report.board_results import BoardResult, is_absent
-from edgesr.report.chart import chart, time_bars
-from edgesr.report.palette import Palette
+from edgesr.report.model import Report
 from edgesr.report.wording import NONE, day, fixed, milliseconds
 
 Section = Mapping[str, Any]
 
 
-def board_sections(report: Section, boards: Sequence[BoardResult]) -> list[dict[str, Any]]:
+def board_sections(report: Report, boards: Sequence[BoardResult]) -> list[dict[str, Any]]:
     """What the page says of each result, in the order given."""
-    return [_board(report, board, name) for board, name in zip(boards, _names(boards), strict=True)]
+    return [
+        _board(report, board, name) for board, name in zip(boards, board_names(boards), strict=True)
+    ]
 
 
-def _board(report: Section, board: BoardResult, name: str) -> dict[str, Any]:
+def _board(report: Report, board: BoardResult, name: str) -> dict[str, Any]:
     result = board.content
     machine, runtime = result["board"] or {}, result["runtime"] or {}
     notes = _Notes()
@@ -50,7 +50,7 @@ def _power_mode(machine: Section) -> Any:
     return mode["name"] if isinstance(mode, dict) and "name" in mode else mode
 
 
-def _names(boards: Sequence[BoardResult]) -> list[str]:
+def board_names(boards: Sequence[BoardResult]) -> list[str]:
     """Board and power mode where they are known, with the file's name where that is not enough."""
     names = []
     for board in boards:
@@ -84,10 +84,10 @@ class _Notes:
         return self.text(value, what) if is_absent(value) else fixed(value, places)
 
 
-def _same_run(report: Section, result: Section) -> bool:
+def _same_run(report: Report, result: Section) -> bool:
     """Whether the bundle was made from this very run."""
     facts = (result["bundle"] or {}).get("facts", {})
-    return facts.get("created") == report["created"]
+    return facts.get("created") == report.created
 
 
 def _model(entry: Section, notes: _Notes) -> dict[str, Any]:
@@ -157,27 +157,3 @@ def _live(live: Section | None, notes: _Notes) -> list[tuple[str, str]] | None:
     energy = notes.number(_part(live["power"], "energy_per_line_mj"), "energy", 2)
     facts.append(("energy a line", f"{energy} mJ"))
     return [(label, text) for label, text in facts if not text.startswith(NONE)]
-
-
-@chart
-def board_latency(
-    report: Section, palette: Palette, boards: Sequence[BoardResult]
-) -> dict[str, Any] | None:
-    """Latency with transfers of each model on each board, measured there."""
-    rows = [
-        (f"{escape(name)}<br>{escape(entry['name'])}", entry["precision"], entry["latency_ms"])
-        for board, name in zip(boards, _names(boards), strict=True)
-        for entry in board.content["models"]
-        if entry["status"] == "verified" and "latency_ms" in entry
-    ]
-    if not rows:
-        return None
-    names, precisions, timed = zip(*rows, strict=True)
-    return time_bars(
-        palette,
-        names,
-        precisions,
-        [one["with_transfers"]["median"] for one in timed],
-        [one["with_transfers"]["p99"] for one in timed],
-        "ms",
-    )

@@ -5,48 +5,48 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from msgspec import Struct, structs
 
 from edgesr.report.palette import THEMES, Palette
 from edgesr.report.wording import milliseconds
 
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 CLEAR = "rgba(0,0,0,0)"
-P = ParamSpec("P")
-Report = Mapping[str, Any]
-Draw = Callable[Concatenate[Report, Palette, P], dict[str, Any] | None]
+Figure = dict[str, Any]
+"""``data`` and ``layout`` as Plotly has them."""
+T = TypeVar("T")
 
 
-def chart(draw: Draw[P]) -> Callable[Concatenate[Report, P], dict[str, Any]]:
-    """Let a function that draws in one theme's colours draw in both.
+def in_both_themes(draw: Callable[[Palette], Figure]) -> dict[str, Figure]:
+    """Draw in the colours of each theme: ``light`` and ``dark``.
 
-    The result maps ``light`` and ``dark`` to figures of Plotly; it is empty where there is nothing
-    to draw. Names that came from files are text: Plotly would read tags in them.
-
-    Raises (when called):
+    Raises:
         ValueError: the figure has a property that Plotly does not know.
     """
+    from plotly.graph_objects import Figure as Checked
 
-    @wraps(draw)
-    def drawn(report: Report, *args: P.args, **settings: P.kwargs) -> dict[str, Any]:
-        from plotly.graph_objects import Figure
+    return {name: json.loads(Checked(draw(p)).to_json()) for name, p in THEMES.items()}
 
-        themes = {}
-        for name, palette in THEMES.items():
-            figure = draw(_escaped(report), palette, *args, **settings)
-            if figure is None:
-                return {}
-            themes[name] = json.loads(Figure(figure).to_json())
-        return themes
 
-    return drawn
+def escaped(value: T) -> T:
+    """Copy a report or a part of it with every text escaped.
+
+    Names that came from files are text; Plotly's labels would read tags in them.
+    """
+    copied: T = _escaped(value)
+    return copied
 
 
 def _escaped(value: Any) -> Any:
-    """Copy plain values with every text escaped, as Plotly's labels understand a little HTML."""
     if isinstance(value, str):
         return html.escape(value, quote=False)
+    if isinstance(value, Struct):
+        return structs.replace(
+            value, **{name: _escaped(getattr(value, name)) for name in value.__struct_fields__}
+        )
     if isinstance(value, Mapping):
         return {key: _escaped(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
@@ -54,7 +54,7 @@ def _escaped(value: Any) -> Any:
     return value
 
 
-def layout(palette: Palette, height: int, **more: Any) -> dict[str, Any]:
+def layout(palette: Palette, height: int, **more: Any) -> Figure:
     """A calm frame: no title, no toolbar, no zoom that would catch the scrolling."""
     return {
         "template": {},
@@ -99,25 +99,36 @@ def axis(palette: Palette, title: str = "", **more: Any) -> dict[str, Any]:
     }
 
 
-def time_bars(
-    palette: Palette,
-    names: Sequence[str],
-    kinds: Sequence[str],
-    medians: Sequence[float],
-    ends: Sequence[float],
-    title: str,
-) -> dict[str, Any]:
-    """Horizontal bars to the medians in ms, whiskers to ``ends``, the numbers behind them.
+@dataclass(frozen=True)
+class Bar:
+    """One bar of a chart of times.
+
+    Attributes:
+        name: for people.
+        kind: name of its colour.
+        median: where it ends, ms.
+        end: where its whisker ends, ms.
+    """
+
+    name: str
+    kind: str
+    median: float
+    end: float
+
+
+def time_bars(palette: Palette, bars: Sequence[Bar]) -> Figure:
+    """Horizontal bars to the medians in ms, whiskers to their ends, the numbers behind them.
 
     Bars have their place by number, since two of them may have the same name.
     """
-    places = list(range(len(names)))
-    ends = [max(end, median) for end, median in zip(ends, medians, strict=True)]
+    places = list(range(len(bars)))
+    medians = [bar.median for bar in bars]
+    ends = [max(bar.end, bar.median) for bar in bars]
     return {
         "data": [
             {
-                "type": "bar", "orientation": "h", "y": places, "x": list(medians),
-                "marker": {"color": [palette.of(kind) for kind in kinds]},
+                "type": "bar", "orientation": "h", "y": places, "x": medians,
+                "marker": {"color": [palette.of(bar.kind) for bar in bars]},
                 "error_x": {
                     "type": "data", "symmetric": False, "color": palette.muted, "thickness": 1.2,
                     "width": 4, "array": [e - m for e, m in zip(ends, medians, strict=True)],
@@ -139,9 +150,9 @@ def time_bars(
                 for place, end, median in zip(places, ends, medians, strict=True)
             ],
             margin=room_for_numbers(),
-            xaxis=axis(palette, title, range=[0, max(ends) or 1]),
+            xaxis=axis(palette, "ms", range=[0, max(ends) or 1]),
             yaxis=axis(palette, autorange="reversed", showgrid=False, tickvals=places,
-                       ticktext=list(names), tickfont_color=palette.ink),
+                       ticktext=[bar.name for bar in bars], tickfont_color=palette.ink),
         ),
     }  # fmt: skip
 
@@ -149,3 +160,13 @@ def time_bars(
 def family(precision: str) -> str:
     """The colour's name of a precision such as ``int8, bf16``: its first word."""
     return precision.split(",")[0].strip()
+
+
+def line(colour: str, x: float | None = None, y: float | None = None) -> dict[str, Any]:
+    """A dotted line across the chart, at an x or a y."""
+    place: dict[str, Any] = (
+        {"xref": "paper", "x0": 0, "x1": 1, "y0": y, "y1": y}
+        if x is None
+        else {"yref": "paper", "x0": x, "x1": x, "y0": 0, "y1": 1}
+    )
+    return {"type": "line", "line": {"color": colour, "width": 1.2, "dash": "dot"}, **place}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,143 +12,175 @@ from edgesr_export.onnx import OPSET, applied_rewrites
 from edgesr_export.sizes import input_shape
 from edgesr_export.tracing import Tracing
 from edgesr_export.verify import Agreement
-from torch import Tensor
 
 from edgesr.distill.trainer import TrainResult
-from edgesr.evaluation.cost import Cost
 from edgesr.evaluation.latency import Timing
-from edgesr.recipe.recipes import CompressRecipe
+from edgesr.report.model import (
+    CandidateEntry,
+    ChosenEntry,
+    Distillation,
+    File,
+    Latency,
+    OnnxFile,
+    Ranks,
+    SiteEntry,
+    SpectrumEntry,
+    setting_key,
+)
+from edgesr.report.validation import typed
 from edgesr.surgery import Candidate, Site, Spectrum
+from edgesr.surgery.passes import PASSES
 
 RUNTIME = "ONNX Runtime, CPU, float32"
 IN_TORCH = "PyTorch, CPU, float32"
 
 
-def spectrum_entry(name: str, found: Spectrum, target: float) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Selection:
+    """By what a candidate was chosen.
+
+    Attributes:
+        psnr_drop: largest loss of MPSNR on validation, dB.
+        sam_drop: largest growth of SAM there, degrees; None for any.
+        forced: whether one setting was asked for, so that no limit decided.
+        searched: whether a search over the whole network has chosen.
+    """
+
+    psnr_drop: float
+    sam_drop: float | None = None
+    forced: bool = False
+    searched: bool = False
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What the latencies of a run hold for.
+
+    Attributes:
+        input_shape: [N, B, h, w] of the LR input.
+        threads: of the runtime.
+        runtime: what executes the networks.
+    """
+
+    input_shape: Sequence[int]
+    threads: int
+    runtime: str = RUNTIME
+
+
+def spectrum_entry(name: str, found: Spectrum, target: float) -> SpectrumEntry:
     """Return the spectrum of a site as ``report.json`` has it."""
-    return {
-        "site": name,
-        "rows": found.rows,
-        "cols": found.cols,
-        "target": target,
-        "rank": {kind: found.rank(target, kind) for kind in ("sum", "energy")},
-        "effective_rank": found.effective_rank,
-        "singular_values": found.values.tolist(),
-    }
+    return SpectrumEntry(
+        site=name,
+        rows=found.rows,
+        cols=found.cols,
+        target=target,
+        rank=Ranks(sum=found.rank(target, "sum"), energy=found.rank(target, "energy")),
+        effective_rank=found.effective_rank,
+        singular_values=found.values.tolist(),
+    )
 
 
-def site_entry(site: Site) -> dict[str, Any]:
+def site_entry(site: Site) -> SiteEntry:
     """Return a site as ``report.json`` has it."""
-    return {
-        key: list(value) if isinstance(value, tuple) else value for key, value in vars(site).items()
-    }
+    return typed(vars(site), SiteEntry)
 
 
-def cost_entry(cost: Cost) -> dict[str, Any]:
-    """Return what a network costs."""
-    return {
-        "params": cost.params,
-        "macs": cost.macs,
-        "macs_input_shape": list(cost.input_shape),
-        "upsampler_params": cost.upsampler_params,
-    }
-
-
-def onnx_entry(path: Path, found: Tracing, agreement: Agreement) -> dict[str, Any]:
+def onnx_entry(path: Path, found: Tracing, agreement: Agreement) -> OnnxFile:
     """Return what is known of the student's ONNX file, and how it was written."""
     size = input_shape(path)[2:]
-    return {
+    entry = {
         "path": path.name,
         "opset": OPSET,
         "max_abs_difference": agreement.max_abs_difference,
-        "inputs": [list(shape) for shape in agreement.inputs],
+        "inputs": agreement.inputs,
         "rewrites": applied_rewrites(path),
         "tracing": {
             "how": found.how,
-            "size": "free" if None in size else list(size),
+            "size": "free" if None in size else size,
             "why": found.why,
             "differs": found.differs,
         },
     }
+    return typed(entry, OnnxFile)
 
 
-def latency_entry(
-    timing: Timing, tile: Tensor, threads: int, runtime: str = RUNTIME
-) -> dict[str, Any]:
+def latency_entry(timing: Timing, conditions: Conditions) -> Latency:
     """Return a measured latency, with all that it was measured under."""
-    return {
-        "runtime": runtime,
-        "input_shape": list(tile.shape),
-        "threads": threads,
-        "repeats": timing.repeats,
-        "median": timing.median_ms,
-        "p95": timing.p95_ms,
-    }
+    return Latency(
+        runtime=conditions.runtime,
+        input_shape=list(conditions.input_shape),
+        threads=conditions.threads,
+        repeats=timing.repeats,
+        median=timing.median_ms,
+        p95=timing.p95_ms,
+    )
 
 
-def pass_entry(candidate: Candidate) -> dict[str, Any]:
-    """Return which surgery a candidate is."""
-    key = "rank" if candidate.method == "lowrank" else "groups"
+def surgery(candidate: Candidate) -> dict[str, Any]:
+    """Return which surgery a candidate is: the keys of a ``SurgeryEntry``."""
     return {
         "pass": candidate.method,
-        key: candidate.setting,
+        setting_key(PASSES[candidate.method].setting): candidate.setting,
         "settings": candidate.settings,
     }
 
 
+def chosen_entry(chosen: Candidate, selection: Selection) -> ChosenEntry:
+    """Return the surgery of the student, and why it was taken."""
+    return typed({**surgery(chosen), "why": why(chosen, selection)}, ChosenEntry)
+
+
 def candidate_entry(
-    candidate: Candidate, chosen: Candidate, recipe: CompressRecipe
-) -> dict[str, Any]:
+    candidate: Candidate, chosen: Candidate, selection: Selection
+) -> CandidateEntry:
     """Return a measured candidate, and why it was taken or left."""
-    return {
-        **pass_entry(candidate),
+    entry = {
+        **surgery(candidate),
         "params": candidate.params,
         "upsampler_params": candidate.upsampler_params,
         "macs": candidate.macs,
         "latency_ms": candidate.latency_ms,
         "validation": {"mpsnr_drop": candidate.psnr_drop, "sam_drop": candidate.sam_drop},
         "chosen": candidate is chosen,
-        "reason": why(candidate, recipe) if candidate is chosen else why_not(candidate, recipe),
+        "reason": (why if candidate is chosen else why_not)(candidate, selection),
     }
+    return typed(entry, CandidateEntry)
 
 
-def why(chosen: Candidate, recipe: CompressRecipe) -> str:
+def why(chosen: Candidate, selection: Selection) -> str:
     """Say why a candidate was chosen."""
     drop = chosen.psnr_drop or 0.0
     effect = f"{'loses' if drop > 0 else 'gains'} {abs(drop):.3f} dB on validation before training"
-    if recipe.is_forced:
+    if selection.forced:
         return f"asked for; {effect}"
-    if recipe.searches:
+    if selection.searched:
         return f"taken by the search; {effect}"
-    return f"the fastest that may lose {recipe.max_psnr_drop:g} dB; {effect}"
+    return f"the fastest that may lose {selection.psnr_drop:g} dB; {effect}"
 
 
-def why_not(candidate: Candidate, recipe: CompressRecipe) -> str:
+def why_not(candidate: Candidate, selection: Selection) -> str:
     """Say why a candidate was left."""
-    if candidate.psnr_drop is not None and candidate.psnr_drop > recipe.max_psnr_drop:
-        return f"loses more than {recipe.max_psnr_drop:g} dB"
+    if candidate.psnr_drop is not None and candidate.psnr_drop > selection.psnr_drop:
+        return f"loses more than {selection.psnr_drop:g} dB"
     drop = candidate.sam_drop
-    if recipe.max_sam_drop is not None and drop is not None and drop > recipe.max_sam_drop:
-        return f"loses more than {recipe.max_sam_drop:g} degrees"
-    return "left by the search" if recipe.searches else "slower, or as fast and larger"
+    if selection.sam_drop is not None and drop is not None and drop > selection.sam_drop:
+        return f"loses more than {selection.sam_drop:g} degrees"
+    return "left by the search" if selection.searched else "slower, or as fast and larger"
 
 
-def distillation_entry(training: TrainResult) -> dict[str, Any]:
+def distillation_entry(training: TrainResult) -> Distillation:
     """Return how a distillation went, and whether its result or the closed form was kept."""
     best = training.best["epoch"]
-    return {
-        "epochs": len(training.history),
-        "best_epoch": best,
-        "kept": "distilled" if best else "closed form",
-        "history": training.history,
-    }
+    return Distillation(
+        epochs=len(training.history),
+        best_epoch=best,
+        kept="distilled" if best else "closed form",
+        history=training.history,
+    )
 
 
-def file_entry(path: Path) -> dict[str, Any]:
+def file_entry(path: Path) -> File:
     """Return a file's name, size and SHA-256."""
-    content = path.read_bytes()
-    return {
-        "path": path.name,
-        "bytes": len(content),
-        "sha256": hashlib.sha256(content).hexdigest(),
-    }
+    with path.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    return File(path=path.name, bytes=path.stat().st_size, sha256=digest)

@@ -2,41 +2,23 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
-from importlib.resources import files
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from edgesr import __version__
-from edgesr.files import atomic_path
-from edgesr.report import figures, profile_chart, search_chart, summary, wording
+from edgesr.report import summary, wording
 from edgesr.report.board_results import BoardResult
-from edgesr.report.board_view import board_latency, board_sections
-from edgesr.report.chart import family
-from edgesr.report.console import quantity, surgery_name
+from edgesr.report.board_view import board_sections
+from edgesr.report.charts import Shown, draw_charts
 from edgesr.report.encode import encode
-from edgesr.report.palette import THEMES, Palette
+from edgesr.report.model import ProfiledLayer, ProfiledNetwork, Report
 from edgesr.report.pictures import Pictures
+from edgesr.report.shell import render_template, write_text
 
-WORDS = (
-    wording.by,
-    wording.day,
-    wording.duration,
-    wording.fixed,
-    wording.milliseconds,
-    wording.plural,
-    wording.signed,
-    wording.size,
-)
-"""Filters of the templates."""
 SCRIPTS = ("cube.js", "page.js", "pictures.js")
 
 
 def write_page(
-    report: Mapping[str, Any],
+    report: Report,
     pictures: Pictures | None,
     path: Path,
     boards: Sequence[BoardResult] = (),
@@ -44,7 +26,7 @@ def write_page(
     """Write the page of a run.
 
     Args:
-        report: a valid report.
+        report: of the run.
         pictures: the test region as the networks see it; None leaves that section out.
         path: HTML file to write; it appears whole or not at all.
         boards: results that came back from boards.
@@ -52,42 +34,25 @@ def write_page(
     Returns:
         ``path``.
     """
-    text = render_page(report, pictures, boards)
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-    return path
+    return write_text(render_page(report, pictures, boards), path)
 
 
 def render_page(
-    report: Mapping[str, Any], pictures: Pictures | None, boards: Sequence[BoardResult] = ()
+    report: Report, pictures: Pictures | None, boards: Sequence[BoardResult] = ()
 ) -> str:
-    """The text of the page; see :func:`write_page`.
-
-    Everything that came from a file is escaped, and the page's own policy lets a browser run the
-    page's own scripts alone, known by their hashes, and fetch nothing.
-    """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-    from plotly.offline import get_plotlyjs
-
-    charts = _charts(report, boards)
-    scripts = [get_plotlyjs(), *(_resource(name) for name in SCRIPTS)]
-    environment = Environment(
-        loader=PackageLoader("edgesr.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        quantity=quantity,
-        surgery=surgery_name,
-        family=family,
-        **{word.__name__: word for word in WORDS},
-    )
-    return environment.get_template("page.html.j2").render(
+    """The text of the page; see :func:`write_page`."""
+    drawn = draw_charts(Shown(report, boards))
+    profiles = report.profile.networks if report.profile else []
+    return render_template(
+        "page.html.j2",
+        {chart.id: chart.themes for chart in drawn},
+        SCRIPTS,
+        {
+            "pictures": encode(pictures) if pictures else None,
+            "normalisation": report.data.normalisation,
+        },
+        drawn=drawn,
         report=report,
-        version=__version__,
         rows=wording.network_rows(report),
         headline=summary.headline(report),
         key_figures=summary.key_figures(report),
@@ -98,93 +63,9 @@ def render_page(
         tested=summary.test_conditions(report),
         boards=board_sections(report, boards),
         pictures=pictures,
-        charts=charts,
-        profiles=report.get("profile", {}).get("networks", ()),
-        slowest=_slowest(report),
-        style=Markup(_variables() + _resource("page.css")),
-        scripts=[Markup(script) for script in scripts],
-        hashes=[_hash(script) for script in scripts],
-        payload=Markup(
-            _json(
-                {
-                    "charts": charts,
-                    "themes": {name: _plain(p) for name, p in THEMES.items()},
-                    "pictures": encode(pictures) if pictures else None,
-                    "normalisation": report["data"]["normalisation"],
-                    "map": _error_colours(),
-                }
-            )
-        ),
+        profiles=[(network, _slowest(network)) for network in profiles],
     )
 
 
-def _charts(report: Mapping[str, Any], boards: Sequence[BoardResult]) -> dict[str, Any]:
-    """All charts by the identity of their place in the page; those with nothing to draw are out."""
-    drawn = {
-        "share": figures.parameter_share(report),
-        **{
-            f"spectrum-{index}": figures.cumulative_spectrum(report, index)
-            for index in range(len(report["spectrum"]))
-        },
-        "latency": figures.latency(report),
-        "training": figures.training(report),
-        "operators": profile_chart.operators(report),
-        **{
-            f"layers-{index}": profile_chart.layers(report, index)
-            for index in range(len(report.get("profile", {}).get("networks", ())))
-        },
-        "boards": board_latency(report, boards=boards),
-        "search-designs": search_chart.designs(report),
-    }
-    if any(candidate["latency_ms"] is not None for candidate in report["candidates"]):
-        drawn["pareto"] = figures.pareto(report)
-    return {name: chart for name, chart in drawn.items() if chart}
-
-
-def _slowest(report: Mapping[str, Any], most: int = 8) -> list[tuple[str, list[Any]]]:
-    """The slowest layers of each profiled network."""
-    return [
-        (network["name"], sorted(network["layers"], key=lambda layer: -layer["ms"])[:most])
-        for network in report.get("profile", {}).get("networks", ())
-    ]
-
-
-def _plain(palette: Palette) -> dict[str, Any]:
-    return {**vars(palette), "series": dict(palette.series)}
-
-
-def _variables() -> str:
-    """The palettes as CSS variables: light, dark by the system's wish, and either by choice."""
-    light, dark = (
-        "".join(f"--{name}:{value};" for name, value in vars(palette).items() if name != "series")
-        + "".join(f"--{name.replace(' ', '-')}:{value};" for name, value in palette.series.items())
-        for palette in THEMES.values()
-    )
-    return (
-        f":root{{--ramp:{','.join(_error_colours())};color-scheme:light;{light}}}"
-        f"@media (prefers-color-scheme:dark){{:root:not([data-theme=light])"
-        f"{{color-scheme:dark;{dark}}}}}"
-        f":root[data-theme=dark]{{color-scheme:dark;{dark}}}"
-        f"@media print{{:root:root:root{{color-scheme:light;{light}}}}}"
-    )
-
-
-def _error_colours() -> list[str]:
-    from plotly.colors import sequential
-
-    return list(sequential.Inferno)
-
-
-def _json(value: Any) -> str:
-    """JSON that cannot end the script element that it stands in."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-
-
-def _hash(script: str) -> str:
-    digest = hashlib.sha256(script.encode("utf-8")).digest()
-    return f"sha256-{base64.b64encode(digest).decode('ascii')}"
-
-
-def _resource(name: str) -> str:
-    return files("edgesr.report").joinpath("templates", name).read_text("utf-8")
+def _slowest(network: ProfiledNetwork, most: int = 8) -> list[ProfiledLayer]:
+    return sorted(network.layers, key=lambda layer: -layer.ms)[:most]

@@ -18,6 +18,7 @@ class Palette:
         good, warn: what was won, and what needs a second look.
         backbone, upsampler: the two parts of a network, as in the figures of ``edgesr analyze``.
         series: colour of each picture, network or precision that has one of its own.
+        dark: whether ``background`` is.
     """
 
     background: str
@@ -31,10 +32,19 @@ class Palette:
     backbone: str
     upsampler: str
     series: Mapping[str, str]
+    dark: bool = False
 
     def of(self, name: str) -> str:
         """Colour of a picture, network or precision; the muted ink for unknown ones."""
         return self.series.get(name, self.muted)
+
+    def pick(self, colours: tuple[str, str]) -> str:
+        """The one of two colours that is for this background: on light, on dark."""
+        return colours[self.dark]
+
+    def plain(self) -> dict[str, str]:
+        """The colours by name, without those of the series."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, str)}
 
 
 LIGHT = Palette(
@@ -60,12 +70,11 @@ LIGHT = Palette(
             "fp32": "#1c6ea4",
             "fp16": "#1b8796",
             "bf16": "#1b8796",
-            "lowrank": "#1c6ea4",
-            "grouped": "#c9801f",
         }
     ),
 )
 DARK = Palette(
+    dark=True,
     background="#10171e",
     surface="#19232d",
     ink="#e6ecf1",
@@ -88,8 +97,6 @@ DARK = Palette(
             "fp32": "#6cb4e4",
             "fp16": "#58c4d2",
             "bf16": "#58c4d2",
-            "lowrank": "#6cb4e4",
-            "grouped": "#e5a14d",
         }
     ),
 )

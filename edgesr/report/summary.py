@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from edgesr.report.console import quantity
+from edgesr.report.model import Report
 from edgesr.report.wording import (
     by,
     export_warning,
     fixed,
     milliseconds,
     plural,
+    quantity,
     reduction,
     signed,
     speed,
     times,
 )
-
-Section = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -42,51 +40,51 @@ class KeyFigure:
     good: bool | None = None
 
 
-def headline(report: Section) -> str:
+def headline(report: Report) -> str:
     """The result in one sentence, whatever it is."""
-    teacher, student = report["teacher"], report["student"]
-    shrink = teacher["upsampler_params"] / max(student["upsampler_params"], 1)
-    before, after = teacher["latency_ms"]["median"], student["latency_ms"]["median"]
-    gain = round(student["metrics"]["mpsnr"] - teacher["metrics"]["mpsnr"], 3)
+    teacher, student = report.teacher, report.student
+    shrink = teacher.upsampler_params / max(student.upsampler_params, 1)
+    before, after = teacher.latency_ms.median, student.latency_ms.median
+    gain = round(student.metrics.mpsnr - teacher.metrics.mpsnr, 3)
     quality = (
         f"loses {-gain:.3f} dB" if gain < 0 else f"gains {gain:.3f} dB" if gain else "loses nothing"
     )
     runs = f"runs {speed(before, after)} and {quality}."
-    if "search" in report:
-        return f"The network computes {times(teacher['macs'] / student['macs'])} times less, {runs}"
+    if report.search:
+        return f"The network computes {times(teacher.macs / student.macs)} times less, {runs}"
     return f"The upsampler is {times(shrink)} times smaller; the network {runs}"
 
 
-def retained(report: Section) -> float | None:
+def retained(report: Report) -> float | None:
     """Share of the teacher's lead over bicubic, in MPSNR, that the student keeps.
 
     None where the teacher does not lead.
     """
     bicubic, teacher, student = (
-        report[name]["metrics"]["mpsnr"] for name in ("bicubic", "teacher", "student")
+        one.metrics.mpsnr for one in (report.bicubic, report.teacher, report.student)
     )
     return (student - bicubic) / (teacher - bicubic) if teacher > bicubic else None
 
 
-def key_figures(report: Section) -> list[KeyFigure]:
+def key_figures(report: Report) -> list[KeyFigure]:
     """Sizes, cost, latency and quality of the student, each beside the teacher's."""
-    teacher, student = report["teacher"], report["student"]
-    before, after = teacher["latency_ms"]["median"], student["latency_ms"]["median"]
-    psnr = student["metrics"]["mpsnr"] - teacher["metrics"]["mpsnr"]
-    angle = student["metrics"]["sam"] - teacher["metrics"]["sam"]
+    teacher, student = report.teacher, report.student
+    before, after = teacher.latency_ms.median, student.latency_ms.median
+    psnr = student.metrics.mpsnr - teacher.metrics.mpsnr
+    angle = student.metrics.sam - teacher.metrics.sam
     sizes = [
         KeyFigure(
             label,
-            quantity(student[key]),
-            quantity(teacher[key]),
-            reduction(teacher[key], student[key]),
-            min(1.0, student[key] / teacher[key]) if teacher[key] else None,
-            student[key] < teacher[key],
+            quantity(small),
+            quantity(large),
+            reduction(large, small),
+            min(1.0, small / large) if large else None,
+            small < large,
         )
-        for label, key in (
-            ("Upsampler, parameters", "upsampler_params"),
-            ("Network, parameters", "params"),
-            ("Cost, MACs", "macs"),
+        for label, small, large in (
+            ("Upsampler, parameters", student.upsampler_params, teacher.upsampler_params),
+            ("Network, parameters", student.params, teacher.params),
+            ("Cost, MACs", student.macs, teacher.macs),
         )
     ]
     return [
@@ -101,68 +99,68 @@ def key_figures(report: Section) -> list[KeyFigure]:
         ),
         KeyFigure(
             "MPSNR, dB (higher is better)",
-            fixed(student["metrics"]["mpsnr"]),
-            fixed(teacher["metrics"]["mpsnr"]),
+            fixed(student.metrics.mpsnr),
+            fixed(teacher.metrics.mpsnr),
             f"{signed(psnr)} dB",
         ),
         KeyFigure(
             "SAM, degrees (lower is better)",
-            fixed(student["metrics"]["sam"]),
-            fixed(teacher["metrics"]["sam"]),
+            fixed(student.metrics.sam),
+            fixed(teacher.metrics.sam),
             f"{signed(angle)}°",
         ),
     ]
 
 
-def best_deployed(report: Section) -> tuple[str, float, float] | None:
+def best_deployed(report: Report) -> tuple[str, float, float] | None:
     """The fastest model that was timed: its name, how much faster than the plain export, its MPSNR.
 
     None where nothing was deployed or the plain export was not timed.
     """
-    naive = report["teacher"].get("naive_latency_ms")
-    models = [m for m in report.get("deployment", {}).get("models", ()) if m["latency_ms"]]
-    if not naive or not models:
+    naive = report.teacher.naive_latency_ms
+    models = report.deployment.models if report.deployment else []
+    timed = [(one.latency_ms.median, one) for one in models if one.latency_ms]
+    if not naive or not timed:
         return None
-    best = min(models, key=lambda m: m["latency_ms"]["median"])
-    name = f"{best['precision']}, {best['runtime']}"
-    return name, naive["median"] / best["latency_ms"]["median"], best["metrics"]["mpsnr"]
+    median, best = min(timed, key=lambda pair: pair[0])
+    return f"{best.precision}, {best.runtime}", naive.median / median, best.metrics.mpsnr
 
 
-def warnings(report: Section) -> Iterator[str]:
+def warnings(report: Report) -> Iterator[str]:
     """What a reader should know before believing the headline."""
-    lead = report["teacher"]["metrics"]["mpsnr"] - report["bicubic"]["metrics"]["mpsnr"]
+    lead = report.teacher.metrics.mpsnr - report.bicubic.metrics.mpsnr
     if lead < 0:
         yield (
             f"The teacher is {-lead:.3f} dB below bicubic interpolation on the test region: train"
             " it longer before you use what came of it."
         )
-    limit = report["recipe"].get("max_psnr_drop")
-    lost = report["teacher"]["metrics"]["mpsnr"] - report["student"]["metrics"]["mpsnr"]
+    limit = report.recipe.get("max_psnr_drop")
+    lost = report.teacher.metrics.mpsnr - report.student.metrics.mpsnr
     if limit is not None and lost > limit:
         yield (
             f"On the test region the student loses {lost:.3f} dB, more than the {limit:g} dB that"
             " the recipe allows on validation."
         )
-    if report["student"]["latency_ms"]["median"] > report["teacher"]["latency_ms"]["median"]:
+    if report.student.latency_ms.median > report.teacher.latency_ms.median:
         yield "On this machine the student is slower than the teacher."
     if warning := export_warning(report):
         yield warning
 
 
-def timing_conditions(report: Section) -> str:
+def timing_conditions(report: Report) -> str:
     """Under what conditions the latencies of the networks hold."""
-    timed = report["student"]["latency_ms"]
+    timed = report.student.latency_ms
     return (
-        f"{timed['runtime']}, {plural(timed['threads'], 'thread')}, {report['environment']['cpu']},"
-        f" input {by(timed['input_shape'])}, median of {timed['repeats']}"
+        f"{timed.runtime}, {plural(timed.threads, 'thread')}, {report.environment.cpu},"
+        f" input {by(timed.input_shape)}, median of {timed.repeats}"
     )
 
 
-def test_conditions(report: Section) -> str:
+def test_conditions(report: Report) -> str:
     """On what the quality was measured."""
-    data = report["data"]
-    windows = data["split"].get("test", {})
-    text = f"test region of {data['name']}"
+    data = report.data
+    windows = data.split.get("test", {})
+    text = f"test region of {data.name}"
     if "windows" in windows:
         sizes = ", ".join(windows.get("sizes", ())).replace(" x ", " × ")
         text += f", {plural(windows['windows'], 'window')}" + (

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-Section = Mapping[str, Any]
+from edgesr.report.model import HasSetting, Network, Report
+
 NONE = "–"
 
 
@@ -17,42 +17,60 @@ class Row:
 
     name: str
     kind: str
-    network: Section
+    network: Network
 
 
-def network_rows(report: Section) -> list[Row]:
+def network_rows(report: Report) -> list[Row]:
     """The networks that a run measured: teacher, student, and those it is compared with."""
-    rows = [
-        Row("teacher", "teacher", report["teacher"]),
-        Row("student", "student", report["student"]),
-    ]
-    if found := report.get("search"):
-        rows.append(Row("upsampler alone", "alone", found["upsampler_alone"]))
-    if baseline := report["paper_baseline"]:
-        rows.append(Row(f"paper's g={baseline['groups']}", "paper", baseline))
+    rows = [Row("teacher", "teacher", report.teacher), Row("student", "student", report.student)]
+    if found := report.search:
+        rows.append(Row("upsampler alone", "alone", found.upsampler_alone))
+    if baseline := report.paper_baseline:
+        rows.append(Row(f"paper's g={baseline.groups}", "paper", baseline))
     return rows
 
 
-def export_warning(report: Section) -> str | None:
+def surgery_name(surgery: HasSetting) -> str:
+    """Short name of a candidate or of the choice, as its pass calls it: ``low-rank R=32``.
+
+    A pass that is not registered here, as in a report from elsewhere, has its own name and setting.
+    """
+    from edgesr.surgery.passes import PASSES
+
+    known = PASSES.get(surgery.method)
+    return known.label(surgery.value) if known else f"{surgery.method} {surgery.value}"
+
+
+def quantity(number: float) -> str:
+    """Four significant places with a unit, as papers print them: 3.707 M, 0.8669 G, 77.82 k."""
+    for limit, unit in ((1e8, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= limit:
+            return f"{number / {'G': 1e9, 'M': 1e6, 'k': 1e3}[unit]:#.4g} {unit}"
+    return f"{number:g}"
+
+
+def export_warning(report: Report) -> str | None:
     """What is to be known before the ONNX file is trusted; None where it takes any image."""
-    if reason := report.get("not_exported"):
+    if reason := report.not_exported:
         return (
             f"There is no ONNX file, and latencies are PyTorch's: {reason}. Replace that operator"
             " in the network, or load the student's weights in PyTorch."
         )
-    found = report["onnx"].get("tracing", {})
+    found = report.onnx.tracing if report.onnx else None
+    if found is None:
+        return None
     parts = []
-    if found.get("how") == "recorded":
+    if found.how == "recorded":
         parts.append(
             "It was recorded on real input, and Python that depends on values always takes the"
-            f" branch of that input ({found['why']})."
+            f" branch of that input ({found.why})."
         )
-    if found.get("differs"):
-        images = ", ".join(f"{name} (by {by:.1e})" for name, by in found["differs"].items())
+    if found.differs:
+        images = ", ".join(f"{name} (by {by:.1e})" for name, by in found.differs.items())
         parts.append(f"It is right on the real tiles tried and wrong for {images}.")
-    if found and found["size"] != "free":
-        height, width = found["size"]
-        parts.append(f"It takes {height} x {width} pixels alone ({found['why']}).")
+    if found.size != "free":
+        height, width = found.size
+        parts.append(f"It takes {height} x {width} pixels alone ({found.why}).")
     return " ".join(["The ONNX file:", *parts]) if parts else None
 
 

@@ -28,11 +28,13 @@
 
   function paint() {
     for (const [id, themes] of Object.entries(edgesr.data.charts)) {
+      const place = document.getElementById(id);
+      if (!place) continue; // its section is not shown
       const { data, layout } = themes[edgesr.theme()];
-      const narrow = !printing && document.getElementById(id).clientWidth < 600;
+      const narrow = !printing && place.clientWidth < 600;
       const traces = data.map((trace) => narrow && trace.meta === "crowded"
         ? { ...trace, mode: "markers" } : trace);
-      Plotly.react(id, traces, { ...layout, ...edgesr.width() }, edgesr.config);
+      Plotly.react(place, traces, { ...layout, ...edgesr.width() }, edgesr.config);
     }
     edgesr.onTheme.forEach((redraw) => redraw());
   }

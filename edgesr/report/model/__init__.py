@@ -1,0 +1,76 @@
+"""``report.json`` as types; ``schema.json`` is made from them (see :mod:`edgesr.report.schema`)."""
+
+from edgesr.report.model.deployment import (
+    DeployedModel,
+    Deployment,
+    EngineEntry,
+    LayerPrecision,
+    OnnxFile,
+    Profile,
+    ProfiledLayer,
+    ProfiledNetwork,
+    Ratio,
+    TracingEntry,
+)
+from edgesr.report.model.networks import (
+    Distillation,
+    Latency,
+    Measured,
+    Metrics,
+    Network,
+    PaperBaseline,
+    Times,
+    UpsamplerAlone,
+)
+from edgesr.report.model.report import SCHEMA_VERSION, Report
+from edgesr.report.model.run import Data, Environment, File
+from edgesr.report.model.search import BudgetEntry, SearchEntry, TrialEntry
+from edgesr.report.model.surgery import (
+    CandidateEntry,
+    ChosenEntry,
+    Drop,
+    HasSetting,
+    Ranks,
+    SiteEntry,
+    SpectrumEntry,
+    SurgeryEntry,
+    setting_key,
+)
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "BudgetEntry",
+    "CandidateEntry",
+    "ChosenEntry",
+    "Data",
+    "DeployedModel",
+    "Deployment",
+    "Distillation",
+    "Drop",
+    "EngineEntry",
+    "Environment",
+    "File",
+    "HasSetting",
+    "Latency",
+    "LayerPrecision",
+    "Measured",
+    "Metrics",
+    "Network",
+    "OnnxFile",
+    "PaperBaseline",
+    "Profile",
+    "ProfiledLayer",
+    "ProfiledNetwork",
+    "Ranks",
+    "Ratio",
+    "Report",
+    "SearchEntry",
+    "SiteEntry",
+    "SpectrumEntry",
+    "SurgeryEntry",
+    "Times",
+    "TracingEntry",
+    "TrialEntry",
+    "UpsamplerAlone",
+    "setting_key",
+]

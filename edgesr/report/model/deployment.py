@@ -1,0 +1,216 @@
+"""What was made of the student: its ONNX file, models, engines, and where their time goes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import UNSET, Meta, UnsetType, field
+
+from edgesr.report.model._base import (
+    Amount,
+    Checksum,
+    Count,
+    Entry,
+    InFolder,
+    Positive,
+    Shape,
+    Text,
+    doc,
+)
+from edgesr.report.model.networks import Metrics, Times
+
+Rewrites = Annotated[list[str], doc("Exact rewrites of the graph that were applied.")]
+
+
+class TracingEntry(Entry, frozen=True, kw_only=True):
+    """How the ONNX file was written."""
+
+    how: Annotated[
+        Literal["torch.export", "recorded"],
+        doc(
+            "Followed as symbols by torch.export, or recorded: run once on a real tile, whose"
+            " branches the file always takes."
+        ),
+    ]
+    size: Annotated[
+        Literal["free"] | tuple[Positive, Positive],
+        doc("The only LR (height, width) that the file takes, or 'free'."),
+    ]
+    why: Annotated[str, doc("Why torch.export with a free size did not serve; empty where it did.")]
+    differs: Annotated[
+        dict[str, Amount],
+        doc(
+            "Images that are no data and for which the file is wrong, by name: largest absolute"
+            " difference to the student."
+        ),
+    ]
+
+
+class OnnxFile(Entry, frozen=True, kw_only=True):
+    """The exported student."""
+
+    path: Annotated[InFolder, doc("File, relative to the folder.")]
+    opset: Annotated[Positive, doc("Version of the operator set.")]
+    max_abs_difference: Annotated[
+        Amount,
+        doc(
+            "Largest absolute difference between the file in ONNX Runtime and the student in torch."
+        ),
+    ]
+    inputs: Annotated[
+        list[Shape], Meta(min_length=1, description="Shapes [N, B, h, w] of the inputs compared.")
+    ]
+    rewrites: Rewrites
+    tracing: Annotated[TracingEntry | None, doc("How the file was written.")] = None
+
+
+class LayerPrecision(Entry, frozen=True, kw_only=True):
+    """One layer whose precision was decided."""
+
+    name: Annotated[str, doc("Name of the node.")]
+    kind: Annotated[str, doc("Such as 'dense 3x3 conv'; empty where unknown.")]
+    precision: Annotated[str, doc("int8 or fp32.")]
+    reason: Annotated[str, doc("Why.")]
+
+
+class Quality(Entry, frozen=True, kw_only=True):
+    """Quality on validation."""
+
+    mpsnr: Annotated[float, doc("MPSNR in dB.")]
+    sam: Annotated[float, doc("SAM in degrees.")]
+
+
+class Validation(Entry, frozen=True, kw_only=True):
+    """Quality on validation, by which layers were chosen."""
+
+    before: Annotated[Quality, doc("In float32.")]
+    after: Annotated[Quality, doc("As chosen.")]
+    drop: Annotated[Quality, doc("What is lost; negative is a gain.")]
+
+
+class DeployedModel(Entry, frozen=True, kw_only=True):
+    """A model on a runtime."""
+
+    target: Annotated[Text, doc("What it was made for, such as cpu, tensorrt or openvino.")]
+    precision: Annotated[
+        str, doc("fp32, fp16, bf16 or int8; what else computes beside int8 behind a comma.")
+    ]
+    runtime: Annotated[str, doc("What executes it.")]
+    path: Annotated[InFolder, doc("ONNX file, relative to the folder.")]
+    bytes: Annotated[Count, doc("Size of the file.")]
+    sha256: Annotated[Checksum | None, doc("Checksum, hexadecimal.")] = None
+    metrics: Annotated[Metrics, doc("Quality on the test region.")]
+    metrics_runtime: Annotated[str | None, doc("What executed it for the metrics.")] = None
+    max_abs_difference: Annotated[
+        Amount,
+        doc(
+            "Largest absolute difference to the student in torch, over real and adversarial input."
+        ),
+    ]
+    latency_ms: Annotated[
+        Times | None, doc("Wall time of one call; null when it was not timed here.")
+    ]
+    why_not_timed: Annotated[
+        str | UnsetType | None, doc("Why there is no latency; null where there is.")
+    ] = UNSET
+    rewrites: Annotated[list[str] | None, doc("Exact rewrites of the graph that were applied.")] = (
+        None
+    )
+    links: Annotated[
+        list[dict[str, Any]] | None,
+        doc("Steps of the export, each compared with the one before."),
+    ] = None
+    layers: Annotated[
+        list[LayerPrecision], doc("Layers whose precision was decided one by one, and why.")
+    ]
+    counts: Annotated[dict[str, Count] | None, doc("Number of those layers by precision.")] = None
+    validation: Annotated[
+        Validation | UnsetType | None,
+        doc("Quality on validation, by which layers were chosen; null where none were."),
+    ] = UNSET
+    tuned: Annotated[
+        bool | None,
+        doc("Whether the weights were fine-tuned with quantisation simulated (--qat)."),
+    ] = None
+
+
+class EngineEntry(Entry, frozen=True, kw_only=True):
+    """One engine; its side file of the same name and .json has every layer."""
+
+    path: Annotated[InFolder, doc("File, relative to the folder.")]
+    model: Annotated[InFolder, doc("ONNX file that it was built from.")]
+    precision: Annotated[str, doc("Read back from the engine: fp32, fp16 or int8.")]
+    library: Annotated[str, doc("TensorRT that built it, and its version.")]
+    compute_capability: Annotated[str, doc("Of the GPU that it runs on.")]
+    bytes: Annotated[Count, doc("Size.")]
+    build_s: Annotated[Amount, doc("Seconds that the build took.")]
+    layers: Annotated[
+        dict[str, int], doc("Number of layers by the precision that they compute in.")
+    ]
+
+
+class Ratio(Entry, frozen=True, kw_only=True):
+    """One comparison."""
+
+    name: Annotated[str, doc("What is compared.")]
+    from_: Annotated[str, doc("The slower.")] = field(name="from")
+    from_ms: Annotated[Amount, doc("Its median, in milliseconds.")]
+    to: Annotated[str, doc("The faster.")]
+    to_ms: Annotated[Amount, doc("Its median, in milliseconds.")]
+    ratio: Annotated[Amount, doc("from_ms / to_ms.")]
+
+
+class SkippedEntry(Entry, frozen=True, kw_only=True):
+    """One thing that could not be made."""
+
+    what: Annotated[str, doc("What could not be made here.")]
+    why: Annotated[str, doc("Why, and the way out.")]
+
+
+class Deployment(Entry, frozen=True, kw_only=True):
+    """The student for each target and precision."""
+
+    input_shape: Annotated[
+        list[Positive], doc("Shape [N, B, h, w] of the LR input that was timed.")
+    ]
+    threads: Annotated[Positive, doc("Threads of the CPU's runtimes.")]
+    repeats: Annotated[Positive, doc("Measured rounds.")]
+    models: Annotated[
+        list[DeployedModel],
+        Meta(min_length=1, description="Models by target, precision and runtime."),
+    ]
+    engines: Annotated[list[EngineEntry], doc("TensorRT engines.")]
+    ratios: Annotated[list[Ratio], doc("How much faster: ratios of medians.")]
+    absent: Annotated[list[SkippedEntry], doc("What could not be made here.")]
+
+
+class ProfiledLayer(Entry, frozen=True, kw_only=True):
+    """One operator."""
+
+    layer: Annotated[str, doc("Name of the node.")]
+    op: Annotated[str, doc("Type of the operator.")]
+    ms: Annotated[Amount, doc("Median over the runs, in milliseconds.")]
+    precision: Annotated[str | None, doc("What it computes in; fp32 where it is not said.")] = None
+
+
+class ProfiledNetwork(Entry, frozen=True, kw_only=True):
+    """One profiled network."""
+
+    name: Annotated[str, doc("Such as 'teacher'.")]
+    layers: Annotated[
+        list[ProfiledLayer],
+        doc("Operators in the order of execution, after the runtime's fusions."),
+    ]
+
+
+class Profile(Entry, frozen=True, kw_only=True):
+    """Where the time of one call goes, layer by layer."""
+
+    runtime: Annotated[str, doc("What executed the networks.")]
+    input_shape: Annotated[Shape, doc("Shape [N, B, h, w] of the LR input.")]
+    threads: Annotated[Positive, doc("Threads within an operator.")]
+    runs: Annotated[Positive, doc("Measured runs.")]
+    networks: Annotated[
+        list[ProfiledNetwork],
+        Meta(min_length=1, description="Profiled networks, such as teacher, student and int8."),
+    ]
