@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +16,12 @@ from edgesr.errors import OptionError
 from edgesr.models import create_model
 from edgesr.recipe.recipes import AnalyzeRecipe
 
-PNG = b"\x89PNG\r\n\x1a\n"
+
+def payload(page: Path) -> dict[str, Any]:
+    """What the scripts of a page read."""
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page.read_text())
+    assert found is not None
+    return json.loads(found[1])
 
 
 @pytest.fixture
@@ -74,20 +81,20 @@ def test_the_text_names_what_a_reader_looks_for(recipe):
         assert part in text
 
 
-def test_the_figures_are_drawn_once(recipe, workplace):
+def test_the_page_is_written_once(recipe, workplace):
     analysis = analyze(recipe)
-    files = draw(analysis, Path("new/figures"))
-    assert sorted(path.name for path in files) == ["cumulative_spectrum.png", "parameter_share.png"]
-    assert all(path.read_bytes().startswith(PNG) for path in files)
-    with pytest.raises(OptionError, match=r"parameter_share\.png exists; pass --overwrite"):
+    page = draw(analysis, Path("new/figures"))
+    assert [path.name for path in page.parent.iterdir()] == ["spectrum.html"]
+    before = page.read_bytes()
+    with pytest.raises(OptionError, match=r"spectrum\.html exists; pass --overwrite"):
         draw(analysis, Path("new/figures"))
-    assert len(draw(analysis, Path("new/figures"), overwrite=True)) == 2
+    assert draw(analysis, Path("new/figures"), overwrite=True).read_bytes() == before
     (workplace / "file").touch()
     with pytest.raises(OptionError, match="cannot be written: file is no folder"):
         draw(analysis, Path("file/figures"))
 
 
-def test_every_site_gets_its_figure(recipe, monkeypatch):
+def test_every_site_gets_its_figure(recipe):
     analysis = analyze(recipe)
     site, found = analysis.sites[0], analysis.spectra["upsampler"]
     several = replace(
@@ -95,10 +102,35 @@ def test_every_site_gets_its_figure(recipe, monkeypatch):
         sites=[site, replace(site, name="second")],
         spectra={"upsampler": found, "second": found},
     )
-    names = [path.name for path in draw(several, Path("figures"))]
-    assert names == [
-        "parameter_share.png", "1_cumulative_spectrum.png", "2_cumulative_spectrum.png"
-    ]  # fmt: skip
+    charts = payload(draw(several, Path("figures")))["charts"]
+    assert set(charts) == {"share", "spectrum-0", "spectrum-1"}
+    assert charts["spectrum-1"] == charts["spectrum-0"]
+
+
+def test_the_page_shows_the_figures_and_loads_nothing(recipe):
+    """The same numbers as the text; singular values cumulated as torch does."""
+    analysis = analyze(replace(recipe, rank_target=0.9))
+    page = draw(analysis, Path("figures"))
+    charts, text = payload(page)["charts"], page.read_text("utf-8")
+    backbone, upsampler = charts["share"]["light"]["data"]
+    assert (backbone["y"], backbone["x"], upsampler["x"]) == (["x4"], [64], [128 * 72 + 128])
+    values = torch.linalg.svdvals(load_file(recipe.weights)["upsampler.weight"].flatten(1).double())
+    curve = charts["spectrum-0"]["dark"]["data"][2]
+    assert curve["y"][1:] == pytest.approx((values.cumsum(0) / values.sum()).tolist())
+    assert "128 × 72" in text
+    assert "The first 39 hold 90 % of their sum" in text
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', text)
+    assert policy is not None
+    assert policy[1].startswith("default-src 'none'")
+    head = text.split("<script")[0]
+    assert not re.search(r"\b(src|href)=\"(?!#|data:)", head)
+
+
+def test_names_are_no_markup_on_the_page(recipe):
+    analysis = replace(analyze(recipe), name="<b>net</b>")
+    text = draw(analysis, Path("figures")).read_text("utf-8")
+    assert "<b>net" not in text
+    assert "&lt;b&gt;net" in text
 
 
 def test_the_command(recipe, capsys):
@@ -110,5 +142,5 @@ def test_the_command(recipe, capsys):
     assert json.loads(capsys.readouterr().out) == analyze(recipe).to_dict()
     assert main([*options, "--output", "figures"]) == 0
     assert "8 -> 128 channels" in capsys.readouterr().out
-    assert Path("figures/parameter_share.png").is_file()
+    assert Path("figures/spectrum.html").is_file()
     assert main([*options, "--output", "figures"]) == 2

@@ -14,6 +14,8 @@ from edgesr.commands.bench import bench, stored
 from edgesr.compress import compress
 from edgesr.errors import OptionError
 
+OLD_REPORT = Path(__file__).parents[1] / "report" / "report_v1.json"
+
 
 @pytest.fixture
 def finished(workplace, plain_export, small_recipe) -> Path:
@@ -43,6 +45,14 @@ def test_the_command_prints_the_stored_table_without_measuring(finished, capsys)
     report = json.loads((finished / "report.json").read_text())
     assert told["deployment"] == report["deployment"]
     assert told["boards"] == []
+
+
+def test_a_run_from_before_the_report_was_typed(tmp_path, capsys):
+    shutil.copy(OLD_REPORT, tmp_path / "report.json")
+    old = json.loads(OLD_REPORT.read_text())
+    assert stored(tmp_path) == {key: old[key] for key in ("deployment", "environment")}
+    assert main(["bench", str(tmp_path), "--no-measure"]) == 0
+    assert "OpenVINO" in capsys.readouterr().out
 
 
 def test_refusals_are_one_line(finished, capsys):

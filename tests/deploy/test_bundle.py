@@ -18,6 +18,8 @@ from edgesr.cube import make_scene, read_cube
 from edgesr.deploy.bundle import bundle, reference_tiles
 from edgesr.loading.weights import load_network
 
+OLD_REPORT = Path(__file__).parents[1] / "report" / "report_v1.json"
+
 
 @pytest.fixture
 def finished(workplace, plain_export, small_recipe) -> Path:
@@ -53,6 +55,19 @@ def test_the_board_verifies_and_measures_it_without_edgesr(finished):
     result = json.loads((finished / "bundle" / "result.json").read_text())
     assert {model["name"] for model in result["models"]} == {"fp32", "fp16"}
     assert "verified" in done.stderr
+
+
+def test_a_run_from_before_the_report_was_typed(finished):
+    """Its report has one model for TensorRT, whose file is there, and a search."""
+    old = json.loads(OLD_REPORT.read_text())
+    (finished / "report.json").write_text(json.dumps(old))
+    bundle(finished)
+    manifest = json.loads((finished / "bundle" / "manifest.json").read_text())
+    assert [entry["name"] for entry in manifest["models"]] == ["fp32"]
+    facts = manifest["facts"]
+    assert facts["surgery"] == old["chosen"]
+    assert facts["normalisation"] == old["data"]["normalisation"]
+    assert facts["design"] == next(t["label"] for t in old["search"]["trials"] if t["chosen"])
 
 
 def test_refusals_are_one_line(finished, capsys):

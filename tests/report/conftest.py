@@ -1,11 +1,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edgesr.report import parse
 from edgesr.report.board_results import BoardResult, read_board
+from edgesr.report.charts import Shown, draw_charts
+
+OLD_REPORT = Path(__file__).with_name("report_v1.json")
 
 
 def network(**changes: Any) -> dict[str, Any]:
@@ -252,3 +258,22 @@ def read_result(tmp_path):
         return read_board(path)
 
     return read
+
+
+@pytest.fixture
+def old_report() -> dict[str, Any]:
+    """What a run with a search wrote when reports were no types yet, with shorter lists."""
+    return json.loads(OLD_REPORT.read_text())
+
+
+@pytest.fixture
+def chart_of() -> Callable[..., dict[str, Any]]:
+    """The figures of one chart of the page by theme; empty where it does not apply."""
+
+    def drawn(
+        name: str, report: dict[str, Any], index: int = 0, boards: Sequence[BoardResult] = ()
+    ) -> dict[str, Any]:
+        charts = draw_charts(Shown(parse(report), boards))
+        return {(one.chart.name, one.index): one.themes for one in charts}.get((name, index), {})
+
+    return drawn

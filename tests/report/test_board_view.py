@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from edgesr.report.board_view import board_latency, board_sections
+from edgesr.report import parse
+from edgesr.report.board_view import board_sections
 
 
 def test_a_board_with_sensors(report, read_result):
-    (board,) = board_sections(report, [read_result()])
+    (board,) = board_sections(parse(report), [read_result()])
     assert board["name"] == "Orin Nano, 15W"
     assert board["same_run"]
     facts = dict(board["facts"])
@@ -29,26 +30,26 @@ def test_what_is_absent_is_a_dash_with_a_reason_once(report, read_result):
     models = read_result().content["models"][:1] * 2
     for key in ("sustained", "power"):
         models = [model | {key: {"absent": f"no {key}"}} for model in models]
-    (board,) = board_sections(report, [read_result(models=models)])
+    (board,) = board_sections(parse(report), [read_result(models=models)])
     assert (board["models"][0]["watts"], board["models"][0]["slowdown"]) == ("–", "–")
     assert board["notes"].count("power: no power") == 1
 
 
-def test_another_run_and_a_failure_are_told(report, read_result):
+def test_another_run_and_a_failure_are_told(report, read_result, chart_of):
     (board,) = board_sections(
-        report,
+        parse(report),
         [read_result(bundle=None, board=None, runtime=None, ok=False, error="damaged", models=[])],
     )
     assert not board["same_run"]
     assert (board["name"], board["error"], board["models"]) == ("orin.json", "damaged", [])
-    assert board_latency(report, boards=[]) == {}
+    assert chart_of("boards", report, boards=[]) == {}
 
 
-def test_results_of_one_board_are_told_apart(report, read_result):
+def test_results_of_one_board_are_told_apart(report, read_result, chart_of):
     boards = [read_result("a.json"), read_result("b.json")]
-    names = [board["name"] for board in board_sections(report, boards)]
+    names = [board["name"] for board in board_sections(parse(report), boards)]
     assert names == ["Orin Nano, 15W (a.json)", "Orin Nano, 15W (b.json)"]
-    chart = board_latency(report, boards=boards)["light"]
+    chart = chart_of("boards", report, boards=boards)["light"]
     assert chart["data"][0]["x"] == [12.5, 12.5]
     assert chart["data"][0]["error_x"]["array"] == [2.0, 2.0]
     assert chart["layout"]["yaxis"]["ticktext"][0] == "Orin Nano, 15W (a.json)<br>fp16"
@@ -68,7 +69,7 @@ def test_live(report, read_result):
         "published_mark": {}, "power": {"absent": "no sensor"},
         "temperatures_c": {"start": {}, "end": {}},
     }  # fmt: skip
-    (board,) = board_sections(report, [read_result(mode="live", live=live)])
+    (board,) = board_sections(parse(report), [read_result(mode="live", live=live)])
     told = dict(board["live"])
     assert told["lines"] == "1,200 received, 1,190 super-resolved, 10 dropped"
     assert told["margin"] == "2.340 ms of 4.340 ms a line"
@@ -77,7 +78,7 @@ def test_live(report, read_result):
 
 
 @pytest.mark.parametrize("name", ["<b>x</b>", "a & b"])
-def test_names_of_boards_are_no_markup_in_charts(report, read_result, name):
+def test_names_of_boards_are_no_markup_in_charts(report, read_result, name, chart_of):
     machine = read_result().content["board"] | {"model": name}
-    chart = board_latency(report, boards=[read_result(board=machine)])["light"]
+    chart = chart_of("boards", report, boards=[read_result(board=machine)])["light"]
     assert "<b>x" not in chart["layout"]["yaxis"]["ticktext"][0]

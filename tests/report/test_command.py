@@ -33,6 +33,12 @@ def test_the_page_lies_in_the_folder_unless_told_otherwise(run, capsys):
     assert (run.parent / "elsewhere" / "page.html").read_text("utf-8") == page
 
 
+def test_a_run_from_before_the_report_was_typed(run, old_report):
+    (run / REPORT).write_text(json.dumps(old_report))
+    assert main(["report", "run"]) == 0
+    assert "What the search tried" in (run / PAGE).read_text("utf-8")
+
+
 def test_results_of_boards_are_imported(run, read_result):
     a, b = (str(run.parent.parent / read_result(name).name) for name in ("a.json", "b.json"))
     assert main(["report", "run", "--import", a, b]) == 0

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from edgesr.report import render
-from edgesr.report.console import quantity
+from edgesr.report.wording import quantity
 
 
 def printed(report, **options):

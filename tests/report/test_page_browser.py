@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgesr.report import parse
 from edgesr.report.page import write_page
 from edgesr.report.pictures import LEVELS, TRUTH, Pictures
 
@@ -78,7 +79,7 @@ def browser() -> Iterator[Chrome]:
 def path(report, pictures, read_result, tmp_path) -> Path:
     report["data"]["normalisation"] = {"mode": "band", "lower": LOWER, "upper": UPPER}
     report["teacher"]["naive_latency_ms"] = report["teacher"]["latency_ms"] | {"median": 95.0}
-    return write_page(report, pictures, tmp_path / "report.html", [read_result()])
+    return write_page(parse(report), pictures, tmp_path / "report.html", [read_result()])
 
 
 @pytest.fixture

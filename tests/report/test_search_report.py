@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from edgesr.errors import EdgesrError
-from edgesr.report import render, search_chart, summary, validate
+from edgesr.report import parse, render, summary, validate
 from edgesr.report.page import render_page
 from edgesr.report.wording import network_rows
 
@@ -75,12 +75,17 @@ def test_the_console_shows_front_choice_and_the_upsampler_alone(searched):
 
 
 def test_the_headline_speaks_of_the_whole_network(searched):
-    assert summary.headline(searched).startswith("The network computes ")
-    assert [row.kind for row in network_rows(searched)] == ["teacher", "student", "alone", "paper"]
+    assert summary.headline(parse(searched)).startswith("The network computes ")
+    assert [row.kind for row in network_rows(parse(searched))] == [
+        "teacher",
+        "student",
+        "alone",
+        "paper",
+    ]
 
 
-def test_the_chart_draws_what_was_trained(searched):
-    front, designs, alone, chosen = search_chart.designs(searched)["light"]["data"]
+def test_the_chart_draws_what_was_trained(searched, chart_of):
+    front, designs, alone, chosen = chart_of("search_designs", searched)["light"]["data"]
     assert list(zip(designs["x"], designs["y"], strict=True)) == [
         (0.19, -0.02),
         (0.15, -0.01),
@@ -92,13 +97,13 @@ def test_the_chart_draws_what_was_trained(searched):
 
 
 def test_the_page_tells_of_every_trial_and_escapes_names(searched):
-    page = render_page(searched, None)
+    page = render_page(parse(searched), None)
     assert "What the search tried" in page
     assert page.count("too costly, not trained") == 1
     assert "<b>R=8</b>" not in page
     assert "&lt;b&gt;R=8" in page
 
 
-def test_without_a_search_there_is_no_trace_of_one(report):
-    assert not search_chart.designs(report)
-    assert "What the search tried" not in render_page(report, None)
+def test_without_a_search_there_is_no_trace_of_one(report, chart_of):
+    assert not chart_of("search_designs", report)
+    assert "What the search tried" not in render_page(parse(report), None)

@@ -8,7 +8,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from edgesr.errors import EdgesrError
-from edgesr.report import SCHEMA_VERSION, ReportError, load_schema, validate
+from edgesr.report import SCHEMA_VERSION, ReportError, load_schema, parse, read, validate
+from edgesr.report.schema import make_schema
 
 
 def properties(schema, place="report") -> Iterator[tuple[str, dict]]:
@@ -33,6 +34,52 @@ def test_the_schema_is_valid_and_documents_every_key():
         if set(entry) != {"const"} and not entry.get("description", "").endswith(".")
     ]
     assert undocumented == []
+
+
+def test_the_committed_schema_is_what_the_types_say():
+    assert load_schema() == make_schema(), "run python -m edgesr.report.schema"
+
+
+def test_schema_and_types_agree(report, old_report):
+    schema = Draft202012Validator(load_schema())
+    bare = {key: value for key, value in report.items() if key not in ("onnx", "deployment")}
+    for content in (report, old_report, bare | {"not_exported": "an operator is unknown"}):
+        assert list(schema.iter_errors(content)) == []
+        assert validate(content).to_dict() == content
+    for broken in (bare, change(report, ["sites", 0, "scale"], 1), report | {"chosen": {}}):
+        assert list(schema.iter_errors(broken)) != []
+        with pytest.raises(ReportError):
+            validate(broken)
+
+
+def test_a_report_from_before_the_types_is_read(old_report, tmp_path):
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(old_report))
+    assert read(path).to_dict() == old_report
+    del old_report["deployment"], old_report["teacher"]["naive_latency_ms"]  # as older ones were
+    path.write_text(json.dumps(old_report))
+    assert read(path).deployment is None
+
+
+def test_what_cannot_be_read_is_told_in_one_line(report, tmp_path):
+    path = tmp_path / "report.json"
+    for text, words in (
+        (json.dumps(report | {"schema_version": 2}), "schema_version 2"),
+        (json.dumps(report | {"schema_version": "1"}), "schema_version"),
+        (json.dumps(change(report, ["teacher", "metrics", "cc"], float("nan"))), "at teacher.m"),
+        ("[]", "the top"),
+        ("{", "cannot be read"),
+        ("[" * 100_000, "cannot be read"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ReportError, match=words) as caught:
+            read(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_missing_pixels_may_be_marked_by_not_a_number(report):
+    report["data"]["nodata"] = "nan"
+    assert validate(report).data.nodata == "nan"
 
 
 def test_a_complete_report_is_valid_also_after_a_round_trip(report):
@@ -71,7 +118,8 @@ def change(report, path, value):
         (["files", 0, "sha256"], "abc", "files"),
         (["environment", "colour"], "red", "environment"),
         (["distillation", "kept"], "both", "distillation.kept"),
-        (["candidates", 0, "pass"], "tucker", "candidates"),
+        (["candidates", 0, "pass"], "", "candidates"),
+        (["data", "nodata"], "none", "data.nodata"),
         (["onnx", "max_abs_difference"], float("inf"), "onnx.max_abs_difference"),
         (["student", "metrics", "mpsnr"], float("nan"), "student.metrics.mpsnr"),
     ],
@@ -97,3 +145,6 @@ def test_a_candidate_has_a_rank_or_groups_as_its_pass_says(report):
     for entry in ({"pass": "lowrank", "groups": 8}, {"pass": "grouped", "rank": 8}):
         with pytest.raises(ReportError):
             validate(report | {"chosen": entry | {"why": "because"}})
+    assert (
+        parse(report | {"chosen": {"pass": "folded", "setting": 8, "why": "x"}}).chosen.value == 8
+    )

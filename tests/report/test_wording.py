@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgesr.report import summary, wording
+from edgesr.report import parse, summary, wording
 
 
 @pytest.mark.parametrize(
@@ -42,17 +42,17 @@ def test_words(said, text):
 
 def test_the_headline_says_what_happened(report):
     # 664128 / 50280 = 13.2; 41.3 / 29.9 = 1.38; 31.401 - 31.412 = -0.011
-    assert summary.headline(report) == (
+    assert summary.headline(parse(report)) == (
         "The upsampler is 13.2 times smaller;"
         " the network runs 1.38 times faster and loses 0.011 dB."
     )
     report["student"]["metrics"]["mpsnr"] = 31.512
     report["student"]["latency_ms"]["median"] = 82.6
-    assert summary.headline(report).endswith("runs 2.00 times slower and gains 0.100 dB.")
+    assert summary.headline(parse(report)).endswith("runs 2.00 times slower and gains 0.100 dB.")
 
 
 def test_key_figures_stand_beside_the_earlier_ones(report):
-    upsampler, network, macs, latency, psnr, angle = summary.key_figures(report)
+    upsampler, network, macs, latency, psnr, angle = summary.key_figures(parse(report))
     assert (upsampler.after, upsampler.before) == ("50.28 k", "664.1 k")
     assert upsampler.remains == pytest.approx(50_280 / 664_128)
     assert (network.change, network.good) == ("32 % less", True)
@@ -63,25 +63,25 @@ def test_key_figures_stand_beside_the_earlier_ones(report):
 
 
 def test_what_is_kept_of_the_lead_over_bicubic(report):
-    assert summary.retained(report) == pytest.approx((31.401 - 30.105) / (31.412 - 30.105))
+    assert summary.retained(parse(report)) == pytest.approx((31.401 - 30.105) / (31.412 - 30.105))
     report["bicubic"]["metrics"]["mpsnr"] = 31.412
-    assert summary.retained(report) is None
+    assert summary.retained(parse(report)) is None
 
 
 def test_the_fastest_model_is_held_against_the_plain_export(report):
-    assert summary.best_deployed(report) is None
+    assert summary.best_deployed(parse(report)) is None
     report["teacher"]["naive_latency_ms"] = report["teacher"]["latency_ms"] | {"median": 95.0}
-    name, ratio, psnr = summary.best_deployed(report)
+    name, ratio, psnr = summary.best_deployed(parse(report))
     assert (name, psnr) == ("int8, bf16, OpenVINO CPU", 31.412)
     assert ratio == pytest.approx(10)
 
 
 def test_what_deserves_a_warning(report):
-    assert list(summary.warnings(report)) == []
+    assert list(summary.warnings(parse(report))) == []
     report["recipe"]["max_psnr_drop"] = 0.01
     report["bicubic"]["metrics"]["mpsnr"] = 31.5
     report["student"]["latency_ms"]["median"] = 50.0
-    worse, over, slower = summary.warnings(report)
+    worse, over, slower = summary.warnings(parse(report))
     assert "0.088 dB below bicubic" in worse
     assert "loses 0.011 dB, more than the 0.01 dB" in over
     assert "slower" in slower

@@ -13,9 +13,9 @@ from edgesr.report.wording import network_rows, quantity
 
 @dataclass(frozen=True)
 class Share:
-    """Parameters of one network: its name, the upsampling layers, all the rest."""
+    """Parameters of one network: its label, the upsampling layers, all the rest."""
 
-    name: str
+    label: str
     backbone: int
     upsampler: int
 
@@ -46,7 +46,7 @@ class ParameterShare(Chart):
 
 def draw_shares(shares: Sequence[Share], palette: Palette) -> Figure:
     """Draw a bar for each network, the first on top."""
-    names = [share.name for share in shares]
+    names = [share.label for share in shares]
     largest = max(share.total for share in shares)
     parts = (
         ("backbone", [share.backbone for share in shares], palette.backbone),
@@ -71,7 +71,7 @@ def draw_shares(shares: Sequence[Share], palette: Palette) -> Figure:
     ]
     ends = [
         {
-            "x": share.total, "y": share.name,
+            "x": share.total, "y": share.label,
             "text": f"<b>{quantity(share.total)}</b>{_outside(share, largest)}",
             "showarrow": False, "xanchor": "left", "xshift": 8, "font": {"color": palette.ink},
         }

@@ -33,7 +33,7 @@ class TracingEntry(Entry, frozen=True, kw_only=True):
         ),
     ]
     size: Annotated[
-        Literal["free"] | tuple[Positive, Positive],
+        Literal["free"] | Annotated[list[Positive], Meta(min_length=2, max_length=2)],
         doc("The only LR (height, width) that the file takes, or 'free'."),
     ]
     why: Annotated[str, doc("Why torch.export with a free size did not serve; empty where it did.")]
