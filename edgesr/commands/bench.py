@@ -118,11 +118,11 @@ def _baseline(report: Report, model: nn.Module, example: torch.Tensor) -> dict[s
     if report.paper_baseline is None:
         return {}
     groups = report.paper_baseline.groups
-    listed = (one for one in report.candidates if one.groups == groups)
-    entry = next((one for one in listed if one.settings is not None), None)
+    entry = next((one for one in report.candidates if one.groups == groups), None)
     if entry is None:
         raise OptionError(f"{REPORT} does not list the paper's network among its candidates")
-    candidate = Candidate(PUBLISHED, groups, entry.settings or {}, 0, 0)
+    settings = entry.settings or {site.name: groups for site in report.sites}
+    candidate = Candidate(PUBLISHED, groups, settings, 0, 0)
     baseline, _ = candidate.perform(model, require_sites(model, example))
     return {deployment.PAPER: baseline.eval()}
 

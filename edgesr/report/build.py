@@ -87,7 +87,8 @@ class RunResult:
         weights: where the teacher's came from, and the file that holds the student's.
         bicubic: quality of interpolation on the test region.
         teacher, student: the two networks of the run.
-        paper, alone: those it is compared with; None where they were left out.
+        paper, alone: those it is compared with; None where they were left out. A search needs the
+            network of which the upsampler alone was made smaller.
         conditions: what the latencies hold for.
         sites, spectra: of the teacher, and the share that ranks are given for.
         candidates, selection: what was measured, and by what it was chosen.
@@ -191,7 +192,10 @@ def _paper_baseline(run: RunResult) -> PaperBaseline | None:
 
 
 def _search(run: RunResult) -> SearchEntry | None:
-    if run.search is None or run.alone is None:
+    if run.search is None:
         return None
-    alone = {**surgery(run.alone.upsampler), **_baseline(run.alone, run.conditions)}
-    return typed(to_builtins({**run.search, "upsampler_alone": alone}), SearchEntry)
+    entry = dict(run.search)
+    if run.alone is not None:
+        alone = {**surgery(run.alone.upsampler), **_baseline(run.alone, run.conditions)}
+        entry["upsampler_alone"] = to_builtins(alone)
+    return typed(entry, SearchEntry)

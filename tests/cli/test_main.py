@@ -80,7 +80,7 @@ def test_help_imports_nothing_heavy():
     assert "edgesr" in loaded
     assert [name for name in modules if name.startswith("edgesr_export")] == ["edgesr_export"]
     heavy = "torch numpy scipy h5py rasterio onnx onnxruntime safetensors tensorly rich matplotlib"
-    assert not loaded & {*heavy.split(), "jsonschema", "tomli_w", "psutil"}
+    assert not loaded & {*heavy.split(), "jsonschema", "msgspec", "tomli_w", "psutil"}
 
 
 def help_of(command: str, capsys: pytest.CaptureFixture[str]) -> str:

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgesr.report.charts import CHARTS
 from edgesr.report.charts._gain import pareto_front
 from edgesr.report.charts.operators import OTHERS
 from edgesr.report.palette import DARK, LIGHT, Palette
@@ -77,12 +76,6 @@ def test_a_pass_from_elsewhere_has_its_name_and_a_neutral_colour(report, chart_o
     assert (folded["name"], folded["text"], folded["x"]) == ("folded", [" 5"], [20.0])
     assert folded["customdata"][0][0] == "folded 5"
     assert (folded["marker"]["color"], folded["marker"]["symbol"]) == (Pass.colours[0], Pass.marker)
-
-
-def test_every_chart_is_a_file_of_its_own():
-    assert list(CHARTS) == sorted(CHARTS.load())
-    assert set(CHARTS) >= {"share", "spectrum", "pareto", "latency", "training", "operators"}
-    assert all(chart.name == name for name, chart in CHARTS.load().items())
 
 
 def test_latency_shows_the_models_of_the_deployment_instead_of_the_student(report, chart_of):

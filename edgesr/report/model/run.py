@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 from edgesr.report.model._base import Checksum, Count, Entry, InFolder, Positive, Shape, doc
 
 
-class Data(Entry, forbid_unknown_fields=False, frozen=True, kw_only=True):
+class Data(Entry, frozen=True, kw_only=True):
     """The scene."""
 
     name: Annotated[str, doc("Name of the cube.")]
