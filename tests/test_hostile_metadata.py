@@ -18,6 +18,7 @@ from edgesr.commands.upscale import upscale_file
 from edgesr.compress import compress
 from edgesr.cube import read_cube, write_cube
 from edgesr.errors import DataError, EdgesrError
+from edgesr.loading.weights import load_network
 from edgesr.recipe import CompressRecipe
 from edgesr.report import ReportError, validate
 
@@ -151,7 +152,7 @@ def test_a_run_reports_a_nodata_beyond_the_type(recipe, data, dtype) -> None:
 
 FIELDS = {
     "texts": {"name": EVIL, "crs": EVIL, "source": EVIL},
-    "long texts": {"name": LONG, "crs": LONG, "source": LONG},
+    "long texts": {"name": LONG[:1000], "crs": LONG, "source": LONG},
     "large numbers": {
         "wavelengths": np.full(12, 1e308), "fwhm": np.full(12, 1e308), "nodata": 1e308,
         "gain": 1e308, "transform": np.array([1e-308, 0, 1e308, 0, 1e308, 1e308]),
@@ -172,6 +173,7 @@ def test_strange_metadata_pass_through_report_and_page(recipe, data, fields) -> 
     assert "x-evil" not in page.elements
     assert "alert" not in page.payload
     strict(page.payload)
+    assert load_network(Path("out/student.safetensors"), recipe.model)
     if fields.get("name") == EVIL:  # in the title, the heading, the conditions, ...
         assert page.words.count(EVIL) > 3
 
@@ -194,6 +196,16 @@ def test_what_cannot_be_reported_is_refused_before_the_work(
     assert isinstance(refusal.value, DataError | ReportError)
     assert refusal.value.exit_code == 2
     assert "\n" not in str(refusal.value)
+    assert not Path("out").exists()
+
+
+def test_what_weights_could_not_say_is_refused_before_the_work(recipe, data) -> None:
+    started = replace(recipe, data=own(data, name=LONG))
+    with pytest.raises(DataError, match=r"at data\.name: .*is too long"):
+        compress(started, Path("out"))
+    large = replace(recipe, data=own(data * 1e30), normalisation="band")
+    with pytest.raises(DataError, match=r"at data\.normalisation\.upper"):
+        compress(large, Path("out"))
     assert not Path("out").exists()
 
 

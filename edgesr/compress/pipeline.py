@@ -34,6 +34,7 @@ from edgesr.distill.trainer import TrainResult
 from edgesr.errors import ModelError, OptionError
 from edgesr.evaluation.cost import count
 from edgesr.evaluation.evaluate import evaluate, evaluate_bicubic
+from edgesr.loading.header import require_storable
 from edgesr.loading.standalone import write_loader
 from edgesr.loading.weights import has_header, load_custom, load_network, save_network
 from edgesr.loading.workload import Workload, check_trains, files_read, fit, open_workload
@@ -67,7 +68,9 @@ def run(
     folder = RunFolder(output, overwrite=overwrite, resume=resume, inputs=inputs)
     with folder.timed("open"):
         workload = open_workload(recipe)
-        validate_data(workload.scene.describe())
+        described = workload.scene.describe()
+        validate_data(described)
+        require_storable(described)
         sites = require_sites(workload.model, workload.example())
         if recipe.epochs:
             check_trains(workload.model, workload.example())

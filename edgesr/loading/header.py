@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from torch import Tensor
 
-from edgesr.errors import ModelError
+from edgesr.errors import DataError, ModelError
 from edgesr.loading.python_source import literal
 from edgesr.schema import find_fault
 from edgesr.stored import parse_json
@@ -67,6 +67,20 @@ def parse_header(text: str, path: Path, tensors: Mapping[str, Tensor]) -> dict[s
     except ModelError as error:
         _refuse(path, "extra_state", str(error))
     return header
+
+
+def require_storable(data: Mapping[str, Any]) -> None:
+    """Refuse data of which a header could be written, but not read again.
+
+    Raises:
+        DataError: a name too long, or numbers too large.
+    """
+    fault = find_fault("edgesr", "header.schema.json", {"data": data}, strict=True, parts=("data",))
+    if fault is not None:
+        raise DataError(
+            f"weights cannot say what they were trained on: at {fault.place}: {fault.reason}; "
+            "correct it in the cube"
+        )
 
 
 def _refuse(path: Path, place: str, reason: str) -> NoReturn:
