@@ -58,7 +58,7 @@ COMMANDS = {
     ),
     "analyze": Command(
         "analyze --data low.img --weights net.safetensors --output OUT",
-        ("/parameter_share.png", "/cumulative_spectrum.png"),
+        ("/spectrum.html",),
         (*CUBE, "net.safetensors"),
         makes_folder=True,
     ),

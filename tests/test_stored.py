@@ -189,14 +189,15 @@ def interrupted(tmp_path) -> RunFolder:
 @pytest.mark.parametrize(
     "damage", [*NO_JSON.values(), *map(content, [*OTHER[:4], b'{"a": "1"}', b'{"a": [[]]}'])]
 )
-def test_a_stage_whose_state_is_damaged_is_done_again(interrupted, capsys, damage):
+def test_a_stage_whose_state_is_damaged_is_done_again(interrupted, caplog, damage):
+    caplog.set_level("INFO", logger="edgesr")
     for name in ("stage", "timing"):
         damage(interrupted.state(f"{name}.json"))
     again = RunFolder(interrupted.path, overwrite=False, resume=True)
     again.create(CompressRecipe())
     found: Any = again.remember("stage", lambda: {"a": 2.5}, dict[str, float])
     if found == {"a": 2.5}:
-        lines = capsys.readouterr().err.splitlines()
+        lines = caplog.messages
         assert sum("stage.json" in line and "done again" in line for line in lines) == 1
         assert json.loads(again.state("stage.json").read_text()) == {"a": 2.5}
     else:  # a state may hold what is not finite: blocks without which nothing works
@@ -215,7 +216,8 @@ def test_a_pipe_in_place_of_a_state_is_replaced_and_a_folder_refused(interrupted
         interrupted.remember("stage", lambda: 1)
 
 
-def test_a_state_of_another_run_is_done_again(interrupted, capsys):
+def test_a_state_of_another_run_is_done_again(interrupted, caplog):
+    caplog.set_level("INFO", logger="edgesr")
     found = interrupted.remember("stage", lambda: {"b": 2.5}, dict[str, float], lambda v: "b" in v)
     assert found == {"b": 2.5}
-    assert "does not belong to this run" in capsys.readouterr().err
+    assert "does not belong to this run" in caplog.text

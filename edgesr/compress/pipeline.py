@@ -294,7 +294,7 @@ def _make(
 
     def written(made: Artifacts) -> bool:
         paths = [*(model.path for model in made.models), *(one.path for one in made.engines)]
-        return all((folder.path / path).is_file() for path in paths)
+        return all((folder.draft / path).is_file() for path in paths)
 
     def compute() -> dict[str, Any]:
         source, tuner = folder.draft / ONNX, tune if recipe.qat else None

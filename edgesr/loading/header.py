@@ -75,7 +75,9 @@ def require_storable(data: Mapping[str, Any]) -> None:
     Raises:
         DataError: a name too long, or numbers too large.
     """
-    fault = find_fault("edgesr", "header.schema.json", {"data": data}, strict=True, parts=("data",))
+    fault = find_fault(
+        "edgesr.loading", "header.schema.json", {"data": data}, strict=True, parts=("data",)
+    )
     if fault is not None:
         raise DataError(
             f"weights cannot say what they were trained on: at {fault.place}: {fault.reason}; "

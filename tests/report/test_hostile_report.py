@@ -12,7 +12,7 @@ import pytest
 
 from edgesr.commands.bench import render, stored
 from edgesr.errors import EdgesrError
-from edgesr.report import read_report
+from edgesr.report import read
 from edgesr.run_folder import REPORT
 
 ODD: list[Any] = [
@@ -42,7 +42,7 @@ def test_odd_values_in_every_place(report: dict[str, Any], tmp_path: Path, step:
             target[path[-1]] = value
             (tmp_path / REPORT).write_text(json.dumps(changed))
             try:
-                read_report(tmp_path / REPORT)
+                read(tmp_path / REPORT)
                 render(stored(tmp_path), [])
                 accepted += 1
                 continue
@@ -60,4 +60,4 @@ def test_no_path_leads_out_of_the_folder(report: dict[str, Any], tmp_path: Path,
     report["deployment"]["models"][0]["path"] = name
     (tmp_path / REPORT).write_text(json.dumps(report))
     with pytest.raises(EdgesrError, match=r"models\[0\]\.path"):
-        read_report(tmp_path / REPORT)
+        read(tmp_path / REPORT)
