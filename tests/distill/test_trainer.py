@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +10,7 @@ import torch.nn.functional as F
 from distill_fakes import SITE, SmallNet, scene
 from torch import nn
 
+from edgesr.cli.logs import logging_to
 from edgesr.distill import trainer
 from edgesr.distill.losses import kd_loss
 from edgesr.distill.trainer import TrainConfig, train
@@ -293,7 +295,8 @@ def test_weights_come_back_contiguous_and_the_random_state_untouched():
 
 
 def test_progress_goes_to_stderr_alone(capsys):
-    train(SmallNet(), [scene()], QUICK)
+    with logging_to(logging.INFO):
+        train(SmallNet(), [scene()], QUICK)
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "epoch 4/4" in captured.err
