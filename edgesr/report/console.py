@@ -212,7 +212,7 @@ def _choice_notes(report: Report) -> Iterator[Note]:
             "search",
             f"{_count(len(found.trials), 'design')} on {found.runtime}, seed {found.seed};"
             f" taken: {found.chosen.label}: {found.why};"
-            " table: change on validation after a short healing",
+            " table: change on validation after a short fine-tuning",
         )
     yield (
         "spectrum",

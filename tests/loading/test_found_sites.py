@@ -45,7 +45,7 @@ EXPECTED = {
 }
 
 
-def test_every_stranger_is_here():
+def test_every_third_party_network_is_here():
     assert EXPECTED.keys() == third_party.THIRD_PARTY.keys()
 
 

@@ -121,13 +121,13 @@ def cube() -> Cube:
 
 
 @pytest.fixture
-def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def third_party(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Weights with every kind of surgery entry, and all that a header can hold."""
     (tmp_path / "hostile_networks.py").write_text(NETWORKS)
     monkeypatch.syspath_prepend(str(tmp_path))
     model = apply_changes(load_custom(FACTORY), CHANGES)
     adapt(model, Call(2, (("scale", "int"),), multiple=2, output="sr"))
-    path = tmp_path / "stranger.safetensors"
+    path = tmp_path / "third_party.safetensors"
     save_network(model, path, data=DATA, training={"epochs": 3})
     return path
 
@@ -290,11 +290,11 @@ class Case:
         return WeightsRecipe(data=str(cube), patch=4)
 
 
-@pytest.fixture(params=["stranger", *OURS])
-def case(request, stranger: Path, canary: Path, cube: Cube) -> Case:
-    if request.param == "stranger":
-        return Case(stranger, FACTORY, canary, cube)
-    return Case(OURS[request.param](stranger.parent / "ours.safetensors"), None, canary, cube)
+@pytest.fixture(params=["third_party", *OURS])
+def case(request, third_party: Path, canary: Path, cube: Cube) -> Case:
+    if request.param == "third_party":
+        return Case(third_party, FACTORY, canary, cube)
+    return Case(OURS[request.param](third_party.parent / "ours.safetensors"), None, canary, cube)
 
 
 def test_the_header_as_it_is(case: Case) -> None:
@@ -372,13 +372,13 @@ def test_what_the_file_does_not_hold_is_never_allocated(
     assert built in ([], [torch.device("meta")])
 
 
-def test_a_stranger_s_layers_are_not_allocated_either(
-    stranger: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_third_party_network_s_layers_are_not_allocated_either(
+    third_party: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    header = header_of(stranger)
+    header = header_of(third_party)
     changed = replaced(header, ("surgery", 0, "geometry", "in_channels"), 65536)
     changed = replaced(changed, ("surgery", 0, "geometry", "out_channels"), 65536)
-    save_file(load_file(stranger), stranger, metadata={HEADER_KEY: json.dumps(changed)})
+    save_file(load_file(third_party), third_party, metadata={HEADER_KEY: json.dumps(changed)})
     applied: list[bool] = []
 
     def applying(model: torch.nn.Module, changes: Any) -> torch.nn.Module:
@@ -387,19 +387,19 @@ def test_a_stranger_s_layers_are_not_allocated_either(
 
     monkeypatch.setattr("edgesr.loading.weights.apply_changes", applying)
     with pytest.raises(ModelError, match=r"own\.weight is .* instead of \[65536, 65536, 3, 3\]"):
-        load_network(stranger, FACTORY)
+        load_network(third_party, FACTORY)
     assert applied == [True]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_weights_that_are_not_finite_are_named(stranger: Path, value: float) -> None:
-    header, tensors = header_of(stranger), load_file(stranger)
+def test_weights_that_are_not_finite_are_named(third_party: Path, value: float) -> None:
+    header, tensors = header_of(third_party), load_file(third_party)
     for key in tensors:
         spoiled = {name: tensor.clone() for name, tensor in tensors.items()}
         spoiled[key].view(-1)[-1] = value
-        save_file(spoiled, stranger, metadata={HEADER_KEY: json.dumps(header)})
+        save_file(spoiled, third_party, metadata={HEADER_KEY: json.dumps(header)})
         with pytest.raises(ModelError, match=f"not finite, in {key};"):
-            load_network(stranger, FACTORY)
+            load_network(third_party, FACTORY)
 
 
 def test_names_full_of_code_are_only_names(

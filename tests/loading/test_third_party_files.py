@@ -152,7 +152,7 @@ def test_a_whole_network_in_a_file_is_refused(tmp_path):
         load_custom("third_party:fsrcnn", tmp_path / "w.pt")
 
 
-def test_a_stranger_with_the_attributes_of_our_networks(monkeypatch, tmp_path):
+def test_a_third_party_network_with_the_attributes_of_our_networks(monkeypatch, tmp_path):
     """Its name, config, call, core and split are its own."""
 
     class VDSR(nn.Module):
