@@ -7,16 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from edgesr.cube import sample
-from edgesr.cube.containers import read_hdf5, read_matlab5, read_npy, read_npz
 from edgesr.cube.cube import Cube
-from edgesr.cube.raster import envi_header, read_envi, read_geotiff
-from edgesr.cube.reading import with_nodata_mask, without_impossible
+from edgesr.cube.formats import READERS, Reader
+from edgesr.cube.reading import reading, with_nodata_mask, without_impossible
 from edgesr.errors import DataError
 
-_HDF5 = b"\x89HDF\r\n\x1a\n"
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_SEVERAL_ARRAYS = (".mat", ".h5", ".hdf5", ".he5", ".hdf", ".nc", ".npz")
-FORMATS = "ENVI (.hdr), GeoTIFF, MATLAB 5 or 7.3, HDF5, .npy or .npz"
+_STARTS = 520  # bytes; MATLAB 7.3 has 512 of its own before those that tell what it is
 
 
 def read_cube(spec: str | Path) -> Cube:
@@ -39,8 +35,13 @@ def read_cube(spec: str | Path) -> Cube:
         )
     if not path.is_file():
         raise DataError(f"{path} is a folder; name the file of the cube in it")
+    reader = find_reader(path)
+    if reader is None:
+        raise DataError(_unknown(path))
     with np.errstate(over="ignore"):  # what exceeds float64 in nanometres is dropped as infinite
-        cube = without_impossible(_read(path, wanted), path)
+        with reading(path, reader.kind or reader.title):
+            cube = reader.read(path, wanted)
+        cube = without_impossible(cube, path)
     return with_nodata_mask(cube)
 
 
@@ -49,29 +50,34 @@ def split_spec(spec: str | Path) -> tuple[Path, str | None]:
     whole = Path(spec)
     text = str(spec)
     before, colon, after = text.rpartition(":")
-    if not whole.exists() and colon and after and before.lower().endswith(_SEVERAL_ARRAYS):
+    if not whole.exists() and colon and after and before.lower().endswith(_several_arrays()):
         return Path(before), after
     return whole, None
 
 
-def _read(path: Path, wanted: str | None) -> Cube:
+def find_reader(path: Path) -> Reader | None:
+    """The first reader, by order, that recognises a file; None where none does.
+
+    Raises:
+        DataError: the file cannot be opened, or is empty.
+    """
     try:
         with path.open("rb") as file:
-            start = file.read(520)
+            start = file.read(_STARTS)
     except OSError as error:
         raise DataError(f"{path}: cannot be opened ({error.strerror}); check its rights") from error
     if not start:
         raise DataError(f"{path}: the file is empty; copy it again")
-    if start.startswith(_HDF5) or start[512:].startswith(_HDF5):
-        return read_hdf5(path, wanted)
-    if start.startswith(b"PK"):
-        return read_npz(path, wanted)
-    if path.suffix.lower() == ".mat":
-        return read_matlab5(path, wanted)
-    if start.startswith(b"\x93NUMPY"):
-        return read_npy(path)
-    if start.startswith(_TIFF):
-        return read_geotiff(path)
-    if start.lstrip().startswith(b"ENVI") or envi_header(path) is not None:
-        return read_envi(path)
-    raise DataError(f"{path}: neither {FORMATS}; convert it, or, for ENVI, put its .hdr beside it")
+    readers = sorted(READERS.load().values(), key=lambda reader: (reader.order, reader.name))
+    return next((reader for reader in readers if reader.recognises(path, start)), None)
+
+
+def _several_arrays() -> tuple[str, ...]:
+    return tuple(suffix for reader in READERS.load().values() for suffix in reader.suffixes)
+
+
+def _unknown(path: Path) -> str:
+    readers = READERS.load().values()
+    *most, last = (reader.title for reader in readers)
+    advice = "".join(f", or, {reader.advice}" for reader in readers if reader.advice)
+    return f"{path}: neither {', '.join(most)} or {last}; convert it{advice}"

@@ -17,7 +17,7 @@ import rasterio
 import scipy.io
 
 from edgesr.cube import read_cube
-from edgesr.cube.matlab5 import Damaged, check_matlab5
+from edgesr.cube.formats._matlab5_check import Damaged, check_matlab5
 from edgesr.errors import DataError
 
 SECRET = np.arange(64, dtype=np.uint8)
