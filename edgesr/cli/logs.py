@@ -12,6 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from edgesr_export.registry import PluginWarning
+
 from edgesr.errors import EdgesrWarning, OptionError
 from edgesr.progress import LOGGER
 
@@ -64,7 +66,7 @@ def logging_to(level: int, json_file: Path | None = None) -> Iterator[None]:
     before, show = LOGGER.level, warnings.showwarning
 
     def as_line(message: Any, category: Any, *place: Any, **more: Any) -> None:
-        if issubclass(category, EdgesrWarning):
+        if issubclass(category, EdgesrWarning | PluginWarning):
             LOGGER.warning(str(message))
         else:
             show(message, category, *place, **more)

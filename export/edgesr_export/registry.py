@@ -20,6 +20,10 @@ from edgesr_export.errors import ExportError
 T = TypeVar("T")
 
 
+class PluginWarning(RuntimeWarning):
+    """What an installed package offers cannot be used; all else works."""
+
+
 class Registry(Mapping[str, T], Generic[T]):
     """Things by name, imported when they are asked for.
 
@@ -119,4 +123,4 @@ class Registry(Mapping[str, T], Generic[T]):
         if point.name not in self._broken:
             self._broken.add(point.name)
             text = f"the {self.kind} {point.name!r} ({point.value}) is left out: {why}"
-            warnings.warn(" ".join(text.split()), RuntimeWarning, stacklevel=4)
+            warnings.warn(" ".join(text.split()), PluginWarning, stacklevel=4)

@@ -39,6 +39,7 @@ from edgesr_jetson.bundle import make_bundle
 
 from edgesr.cli.main import build_parser, main
 from edgesr.cube import protocols, read_cube, write_cube
+from edgesr.cube.formats import READERS
 from edgesr.loading.weights import load_custom
 from edgesr.models import _registry as registry
 from edgesr.surgery import PASSES
@@ -208,7 +209,12 @@ def reader(
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     kept = [
         (collection, dict(collection))
-        for collection in (PASSES._things, registry.NETWORKS._things, protocols.PROTOCOLS)
+        for collection in (
+            PASSES._things,
+            registry.NETWORKS._things,
+            READERS._things,
+            protocols.PROTOCOLS,
+        )
     ]
 
     def make(document: Path, way: Way) -> Reader:
