@@ -12,8 +12,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from edgesr_export.registry import PluginWarning
-
 from edgesr.errors import EdgesrWarning, OptionError
 from edgesr.progress import LOGGER
 
@@ -66,6 +64,8 @@ def logging_to(level: int, json_file: Path | None = None) -> Iterator[None]:
     before, show = LOGGER.level, warnings.showwarning
 
     def as_line(message: Any, category: Any, *place: Any, **more: Any) -> None:
+        from edgesr_export.registry import PluginWarning  # help needs none of it
+
         if issubclass(category, EdgesrWarning | PluginWarning):
             LOGGER.warning(str(message))
         else:
