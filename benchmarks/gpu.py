@@ -125,7 +125,7 @@ def tensorrt_call(file: Path, tile: np.ndarray, precision: str) -> Callable[[], 
     Raises:
         AbsentError: no GPU, no TensorRT, or one that does not serve this GPU.
     """
-    from edgesr_export.tensorrt import Runner, available, build
+    from edgesr_export.tensorrt import Runner, Settings, available, build
     from edgesr_export.tensorrt.cuda import find_device
 
     if find_device() is None or not available():
@@ -133,7 +133,13 @@ def tensorrt_call(file: Path, tile: np.ndarray, precision: str) -> Callable[[], 
     engine = file.with_suffix(f".{precision}.engine")
     shape = tuple(tile.shape)
     try:
-        build(file, engine, expect=precision, profile={"input": (shape,) * 3}, progress=False)  # type: ignore[arg-type]
+        build(
+            file,
+            engine,
+            expect=precision,
+            profile={"input": (shape,) * 3},
+            settings=Settings(progress=False),
+        )
         runner = Runner(engine, onnx=file, cuda_graph=True)
     except ExportError as error:
         raise AbsentError(f"TensorRT: {error}") from error

@@ -55,7 +55,7 @@ def build_engine(
     """
     _check(output, options)
     from edgesr_export.model_file import load_model, model_files
-    from edgesr_export.tensorrt import build, side_path
+    from edgesr_export.tensorrt import Settings, build, side_path
     from edgesr_export.tensorrt.profile import model_inputs
 
     check_outputs([output, side_path(output)], model_files(source), overwrite=overwrite)
@@ -65,11 +65,10 @@ def build_engine(
     return build(
         source,
         output,
-        expect=options.precision,  # type: ignore[arg-type]
+        expect=options.precision,
         compute_capability=options.capability,
         profile=profile,
-        memory_limit=limit,
-        timing_cache=options.timing_cache,
+        settings=Settings(memory_limit=limit, timing_cache=options.timing_cache),
     )
 
 

@@ -29,7 +29,7 @@ from typing import Any
 
 import torch
 from edgesr_export.int8.layers import Layer
-from edgesr_export.int8.scheme import TENSORRT
+from edgesr_export.targets import find_target
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
@@ -73,10 +73,11 @@ def int8_layers(model: nn.Module, tile: Tensor) -> list[str]:
     finally:
         for handle in handles:
             handle.remove()
+    scheme = find_target("tensorrt").scheme
     return [
         path
         for path, layer in named.items()
-        if not gates.get(path, True) and not TENSORRT.unfit(_as_exported(path, layer))
+        if not gates.get(path, True) and not scheme.unfit(_as_exported(path, layer))
     ]
 
 

@@ -31,11 +31,10 @@ from edgesr_export.opset import check_opset, lower, opset_of
 from edgesr_export.probes import probes
 from edgesr_export.rewrite import rewrite
 from edgesr_export.runtime import session
-from edgesr_export.unsupported import explain, refuse_antialias
+from edgesr_export.targets import PRECISIONS, find_target
+from edgesr_export.unsupported import explain
 from edgesr_export.verify import TOLERANCE
 
-TARGETS = ("cpu", "tensorrt", "openvino")
-PRECISIONS = ("fp32", "fp16", "int8")
 HALF_TOLERANCE = 2e-2
 """For float16: some tens of roundings of 2^-11 each."""
 LEVEL_TOLERANCE = 2e-2
@@ -75,7 +74,7 @@ class Chain:
 
     Attributes:
         path: the file written.
-        target: "cpu" (ONNX Runtime), "tensorrt" or "openvino".
+        target: what the file is for.
         precision: "fp32", "fp16" or "int8".
         rewrites: one sentence for each kind of rewrite.
         links: the comparisons, in order.
@@ -124,8 +123,8 @@ def convert(
     Args:
         source: float32 ONNX file of one image [N, C, H, W], made by anyone.
         path: file to write; it appears only when the last link is checked.
-        target: one of :data:`TARGETS`.
-        precision: one of :data:`PRECISIONS`.
+        target: one of :data:`edgesr_export.targets.TARGETS`.
+        precision: one of :data:`edgesr_export.targets.PRECISIONS`.
         tiles: real images [N, C, H, W] to compare on, beside the synthetic ones.
         quantise: what makes the int8 file; needed for "int8" alone.
         opset: newest operator set that the file may need; by default that of ``source``.
@@ -136,11 +135,12 @@ def convert(
             an operator that the target does not take.
     """
     source, path = Path(source), Path(path)
-    _check(path, target, precision, quantise, overwrite)
+    on = find_target(target)
+    _check(path, precision, quantise, overwrite)
     if opset is not None:
         check_opset(opset)
     model = load_model(source)
-    refuse_antialias(model, target)
+    on.refuse(model)
     images = [*_named(tiles), *probes(_input_shape(model, source))]
     try:
         first: Run = session(source)
@@ -149,7 +149,7 @@ def convert(
     reference, skipped = _answers(first, images, source)
     with tempfile.TemporaryDirectory() as folder:
         links = _Links(images, reference, skipped)
-        new, rewrites = rewrite(model, "" if precision == "int8" else target)
+        new, rewrites = rewrite(model, () if precision == "int8" else on.rules)
         current = Path(folder) / "rewritten.onnx"
         write_model(new, current)
         links.add("exact rewrites", session(current), TOLERANCE)
@@ -166,14 +166,14 @@ def convert(
                     f"no layer of {source} gains by int8 within the limits; use fp32 or fp16"
                 )
             links.add("int8", session(current), None)
-            new, more = rewrite(load_model(current), target)  # layers are chosen by name, before
+            new, more = rewrite(load_model(current), on.rules)  # layers are chosen by name, before
             if more:
                 write_model(new, current)
                 links.add("rewrites for the target", session(current), LEVEL_TOLERANCE)
                 rewrites += more
         if opset is not None:
             rewrites += _lowered(current, opset, precision, links)
-        notes = _on_target(target, precision, current, links)
+        notes = tuple(on.check(current, links.add, _tolerance(precision)))
         result = load_model(current)
         kept = kept_nodes(result)
         _remember(result, links.done)
@@ -260,34 +260,18 @@ def _lowered(path: Path, opset: int, precision: str, links: _Links) -> list[str]
         return []
     lowered, done = lower(model, opset)
     write_model(lowered, path)
-    links.add(f"opset {opset}", session(path), TOLERANCE if precision == "fp32" else HALF_TOLERANCE)
+    links.add(f"opset {opset}", session(path), _tolerance(precision) or HALF_TOLERANCE)
     return done
 
 
-def _on_target(target: str, precision: str, path: Path, links: _Links) -> tuple[str, ...]:
-    """Compare on, or at least show to, the runtime of the target; what could not be checked."""
-    if target == "openvino":
-        from edgesr_export.openvino import openvino_session
-
-        tolerance = TOLERANCE if precision == "fp32" else HALF_TOLERANCE
-        links.add("OpenVINO", openvino_session(path), None if precision == "int8" else tolerance)
-    if target == "tensorrt":
-        from edgesr_export.tensorrt.check import parse
-
-        reader = parse(load_model(path))
-        return (f"{reader} reads the file",) if reader else ("no TensorRT here to read the file",)
-    return ()
+def _tolerance(precision: str) -> float | None:
+    """Largest accepted difference between two runtimes; of int8, metrics judge."""
+    return {"fp32": TOLERANCE, "fp16": HALF_TOLERANCE}.get(precision)
 
 
-def _check(
-    path: Path, target: str, precision: str, quantise: Quantise | None, overwrite: bool
-) -> None:
-    for option, given, valid in (
-        ("target", target, TARGETS),
-        ("precision", precision, PRECISIONS),
-    ):
-        if given not in valid:
-            raise ExportError(f"a {option} is one of {', '.join(valid)}, got {given!r}")
+def _check(path: Path, precision: str, quantise: Quantise | None, overwrite: bool) -> None:
+    if precision not in PRECISIONS:
+        raise ExportError(f"a precision is one of {', '.join(PRECISIONS)}, got {precision!r}")
     if precision == "int8" and quantise is None:
         raise ExportError("int8 needs calibration tiles, of which none were given")
     if path.exists() and not overwrite:

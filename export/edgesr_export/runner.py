@@ -11,30 +11,23 @@ openvino, -bf16         an .onnx file               OpenVINO, CPU, in float32 or
 tensorrt                an .engine file             TensorRT or TensorRT-RTX; no torch needed
 ======================  ==========================  ===========================================
 
+What runs a file is declared by the target that the file is for (:mod:`edgesr_export.targets`).
 A runtime is imported when it is opened, and nothing falls back to another one in silence.
 """
 
 from __future__ import annotations
 
 import copy
-import importlib.util
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from edgesr_export.errors import ExportError, one_line
-from edgesr_export.openvino import HINTS, abilities, openvino_session
-from edgesr_export.runtime import missing_provider, session
-from edgesr_export.tensorrt import Runner as Engine
-from edgesr_export.tensorrt import available
-from edgesr_export.tensorrt.cuda import find_device
+from edgesr_export.targets import Runtime, not_installed, runtimes
 
 if TYPE_CHECKING:
     from torch import nn
-
-NO_GPU = "there is no CUDA device here"
 
 
 class Runner(Protocol):
@@ -97,24 +90,24 @@ class TorchRunner:
         return answer
 
 
-Opener = Callable[[Any, int, int], Runner]
-OPENERS: dict[str, Opener] = {
-    "torch": lambda source, threads, _: TorchRunner(source, threads),
-    "torch-cuda": lambda source, threads, gpu: TorchRunner(source, threads, f"cuda:{gpu}"),
-    "onnxruntime": lambda source, threads, _: session(source, threads),
-    "onnxruntime-cuda": lambda source, threads, gpu: session(
-        source, threads, provider="cuda", device=gpu
+TORCH = (
+    Runtime(
+        "torch",
+        lambda source, threads, _: TorchRunner(source, threads),
+        lambda: not_installed("torch"),
+        suffix=None,
     ),
-    "onnxruntime-tensorrt": lambda source, threads, gpu: session(
-        source, threads, provider="tensorrt", device=gpu
+    Runtime(
+        "torch-cuda",
+        lambda source, threads, gpu: TorchRunner(source, threads, f"cuda:{gpu}"),
+        lambda: not_installed("torch") or _torch_lacks_cuda(),
+        suffix=None,
     ),
-    "openvino": lambda source, threads, _: openvino_session(source, threads),
-    "openvino-bf16": lambda source, threads, _: openvino_session(source, threads, "bfloat16"),
-    "tensorrt": lambda source, _, gpu: Engine(source, device=gpu),
-}
-SUFFIXES = {name: ".onnx" for name in OPENERS if name.startswith(("onnx", "open"))}
-SUFFIXES["tensorrt"] = ".engine"
-"""Of the file that a runtime takes; those of torch take a module."""
+)
+"""What runs a module as it is; what runs a file is declared by the file's target."""
+
+REFERENCE = "onnxruntime"
+"""What every ONNX file is compared in."""
 
 
 def open_runner(
@@ -124,7 +117,7 @@ def open_runner(
 
     Args:
         source: what the runtime takes, see the table above.
-        runtime: one of :data:`OPENERS`.
+        runtime: see the table above, and what further targets declare.
         threads: threads of the CPU; they are not used where a GPU computes.
         device: number of the GPU.
 
@@ -132,9 +125,8 @@ def open_runner(
         ExportError: an unknown runtime, one that cannot run here (with the reason), or a source
             that it does not take.
     """
-    if runtime not in OPENERS:
-        raise ExportError(f"a runtime is one of {', '.join(OPENERS)}, got {runtime!r}")
-    suffix = SUFFIXES.get(runtime)
+    found = _find(runtime)
+    suffix = found.suffix
     is_file = isinstance(source, (str, Path))
     if suffix is None and is_file:
         raise ExportError(f"{runtime} runs a torch module and was given the file {source}")
@@ -142,36 +134,42 @@ def open_runner(
         made = "build it with edgesr engine" if suffix == ".engine" else "export the network"
         given = source if is_file else type(source).__name__
         raise ExportError(f"{runtime} runs a file *{suffix} and was given {given}; {made}")
-    problem = unavailable(runtime)
+    problem = found.missing()
     if problem:
         raise ExportError(f"{runtime} cannot run here: {problem}")
-    return OPENERS[runtime](source, threads, device)
+    return found.open(source, threads, device)
 
 
 def available_runtimes() -> dict[str, str]:
     """Why a runtime cannot run here, by its name; empty for those that can."""
-    return {runtime: unavailable(runtime) for runtime in OPENERS}
+    return {name: runtime.missing() for name, runtime in _all().items()}
 
 
 def unavailable(runtime: str) -> str:
-    """Why ``runtime`` cannot run here and what to do; empty where it can."""
-    library, _, kind = runtime.partition("-")
-    if library == "tensorrt":
-        if not available():
-            return "TensorRT is not installed; install the extra 'tensorrt'"
-        return "" if find_device() else NO_GPU
-    if importlib.util.find_spec(library) is None:
-        return f"{library} is not installed; pip install {library}"
-    if library == "torch" and kind == "cuda":
-        import torch
+    """Why ``runtime`` cannot run here and what to do; empty where it can.
 
-        return "" if torch.cuda.is_available() else f"{NO_GPU} for torch {torch.__version__}"
-    if library == "onnxruntime" and kind:
-        return missing_provider(kind) or ("" if find_device() else NO_GPU)
-    if runtime == "openvino-bf16":
-        return _lacks_bfloat16()
-    return ""
+    Raises:
+        ExportError: there is no runtime of that name.
+    """
+    return _find(runtime).missing()
 
 
-def _lacks_bfloat16() -> str:
-    return "" if HINTS["bfloat16"][1] in abilities() else "this CPU does not compute in bfloat16"
+def _all() -> dict[str, Runtime]:
+    return {runtime.name: runtime for runtime in TORCH} | runtimes()
+
+
+def _find(name: str) -> Runtime:
+    known = _all()
+    if name not in known:
+        raise ExportError(f"a runtime is one of {', '.join(known)}, got {name!r}")
+    return known[name]
+
+
+def _torch_lacks_cuda() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return ""
+    from edgesr_export.tensorrt.cuda import NO_GPU
+
+    return f"{NO_GPU} for torch {torch.__version__}"

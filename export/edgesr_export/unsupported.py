@@ -9,12 +9,6 @@ import onnx
 
 from edgesr_export.errors import ExportError
 
-WITHOUT_ANTIALIAS = {
-    "tensorrt": "TensorRT does not take",
-    "openvino": "OpenVINO leaves the filter out of",
-}
-"""Targets without antialiased resizing, and what they do with it (OpenVINO 2026.4 says nothing)."""
-
 NOT_REGISTERED = re.compile(r"(?:([\w.]+):)?(\w+)\(-?\d+\) is not a registered function/op")
 NO_KERNEL = re.compile(r"implementation for (?:([\w.]+)\.)?(\w+)\(\d+\) node")
 
@@ -49,16 +43,19 @@ def explain(error: ExportError, model: onnx.ModelProto, runtime: str) -> ExportE
     )
 
 
-def refuse_antialias(model: onnx.ModelProto, target: str) -> None:
-    """Refuse a resize that filters before it shrinks, where the target cannot do it.
+def refuse_antialias(
+    model: onnx.ModelProto, complaint: str, *, where_it_enlarges: bool = True
+) -> None:
+    """Refuse a resize that filters before it shrinks, for a target that cannot do it.
 
-    Where a resize provably enlarges, there is nothing to filter, and OpenVINO is right.
+    Args:
+        model: the network.
+        complaint: what the target does with it, such as "TensorRT does not take".
+        where_it_enlarges: also where a resize provably enlarges, so that nothing is filtered.
 
     Raises:
         UnsupportedOperatorError: there is one.
     """
-    if target not in WITHOUT_ANTIALIAS:
-        return
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     for index, node in enumerate(model.graph.node):
         set_ = {a.name: a.i for a in node.attribute}
@@ -66,11 +63,11 @@ def refuse_antialias(model: onnx.ModelProto, target: str) -> None:
             continue
         scales = constants.get(node.input[2]) if len(node.input) > 2 else None
         enlarges = scales is not None and bool(np.all(onnx.numpy_helper.to_array(scales) >= 1))
-        if target == "openvino" and enlarges:
+        if enlarges and not where_it_enlarges:
             continue
         name = node.name or f"Resize_{index}"
         raise UnsupportedOperatorError(
-            f"{WITHOUT_ANTIALIAS[target]} layer {name} (Resize with antialias=1); use --target "
+            f"{complaint} layer {name} (Resize with antialias=1); use --target "
             "cpu, where ONNX Runtime runs it, or export the network with antialias off",
             name,
             "Resize",

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from distill_fakes import SmallNet
-from edgesr_export.int8 import quantize
+from edgesr_export.int8 import Quality, quantize
 from edgesr_export.onnx import export_onnx
 from onnx import numpy_helper
 from torch import Tensor, nn
@@ -208,9 +208,11 @@ def test_layers_are_those_of_the_export_with_its_scales(tmp_path):
         tmp_path / "int8.onnx",
         [tile.numpy() for tile in given],
         target="tensorrt",
-        evaluate=lambda network: {"mpsnr": float(network(given[0].numpy()).mean()), "sam": 0.0},
-        max_psnr_drop=math.inf,
-        max_sam_drop=math.inf,
+        quality=Quality(
+            lambda network: {"mpsnr": float(network(given[0].numpy()).mean()), "sam": 0.0},
+            math.inf,
+            math.inf,
+        ),
     )
     stored = {
         tensor.name: numpy_helper.to_array(tensor)

@@ -73,7 +73,7 @@ def test_tiles_are_compared_too(naive, tmp_path):
 
 
 def test_a_link_beyond_its_tolerance_fails_and_writes_nothing(naive, tmp_path, monkeypatch):
-    def wrong(model, target):
+    def wrong(model, rules):
         changed = onnx.ModelProto()
         changed.CopyFrom(model)
         weight = next(t for t in changed.graph.initializer if "head.weight" in t.name)
@@ -230,7 +230,7 @@ def test_enlarging_needs_no_filter(resize, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"target": "tpu"}, "a target is one of cpu, tensorrt, openvino, got 'tpu'"),
+        ({"target": "tpu"}, "a target is one of cpu, openvino, tensorrt, got 'tpu'"),
         ({"precision": "fp8"}, "a precision is one of fp32, fp16, int8, got 'fp8'"),
         ({"precision": "int8"}, "int8 needs calibration tiles"),
     ],

@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from edgesr_export.rewrite import rewrite
+from edgesr_export.targets import find_target
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -53,7 +54,7 @@ def test_every_part_is_quantised_with_its_channels_last(rewriting, depths, shape
 
 
 def test_only_bytes_are_joined(rewriting):
-    rewritten, _ = rewrite(attention(rewriting), "cpu")
+    rewritten, _ = rewrite(attention(rewriting), find_target("cpu").rules)
     levels = {
         name for n in rewritten.graph.node if n.op_type == "QuantizeLinear" for name in n.output
     }
@@ -93,7 +94,7 @@ def test_look_alikes_stay_untouched(rewriting, changes):
         model = attention(rewriting, **changes)
         if "more" in changes:
             model.graph.output.append(onnx.ValueInfoProto(name="z"))
-    rewritten, _ = rewrite(model, "cpu")
+    rewritten, _ = rewrite(model, find_target("cpu").rules)
     assert sum(n.op_type == "QuantizeLinear" for n in rewritten.graph.node) == 1
 
 

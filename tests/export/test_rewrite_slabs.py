@@ -8,6 +8,7 @@ from edgesr_export.rewrite.bicubic import phase_kernels
 from edgesr_export.rewrite.bilinear import triangle_kernels
 from edgesr_export.rewrite.slabs import SlabsOfBands
 from edgesr_export.rewrite.slabs_openvino import SlabsForOpenVino
+from edgesr_export.targets import find_target
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -163,7 +164,7 @@ def test_an_opset_before_the_operators_that_slabs_need_stays(rewriting):
 def test_slabs_fill_the_blocks_of_the_layout(rewriting, monkeypatch, rate, bands, widths):
     monkeypatch.setattr(SlabsOfBands, "width", 128)
     monkeypatch.setattr(slabs, "LANES", 16)
-    rewritten, _ = rewrite(tail(rewriting, rate, bands), "cpu")
+    rewritten, _ = rewrite(tail(rewriting, rate, bands), find_target("cpu").rules)
     found = [
         list(onnx.numpy_helper.to_array(tensor))
         for tensor in rewritten.graph.initializer

@@ -10,15 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from edgesr_export import runner as runner_module
 from edgesr_export import runtime
 from edgesr_export.errors import ExportError
 from edgesr_export.onnx import export_onnx
-from edgesr_export.runner import OPENERS, available_runtimes, open_runner
+from edgesr_export.runner import available_runtimes, open_runner
 from torch import nn
 
 IMAGE = np.random.default_rng(0).random((2, 5, 9, 7), dtype=np.float32)
-TOLERANCES = dict.fromkeys(OPENERS, 1e-5) | {"openvino-bf16": 3e-2}
+TOLERANCES = dict.fromkeys(available_runtimes(), 1e-5) | {"openvino-bf16": 3e-2}
 HERE = [name for name, problem in available_runtimes().items() if not problem]
 
 
@@ -88,8 +87,7 @@ def test_a_provider_that_onnx_runtime_leaves_out_is_an_error(path, monkeypatch):
     if not any("no cuda provider" in problem for problem in available_runtimes().values()):
         pytest.skip("this ONNX Runtime has CUDA")
     monkeypatch.setattr(runtime, "missing_provider", lambda name: "")
-    monkeypatch.setattr(runner_module, "missing_provider", lambda name: "")
-    monkeypatch.setattr(runner_module, "find_device", lambda: "a device")
+    monkeypatch.setattr("edgesr_export.tensorrt.cuda.find_device", lambda: "a device")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name in ("onnxruntime-cuda", "onnxruntime-tensorrt"):
@@ -117,7 +115,7 @@ def test_what_cannot_be_opened_is_one_line(source, name, message):
 
 @pytest.mark.parametrize("name", ["torch-cuda", "onnxruntime-cuda", "tensorrt"])
 def test_without_a_gpu_it_is_told_why(path, name, monkeypatch):
-    monkeypatch.setattr(runner_module, "find_device", lambda: None)
+    monkeypatch.setattr("edgesr_export.tensorrt.cuda.find_device", lambda: None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     source = {"torch-cuda": nn.ReLU(), "tensorrt": "net.engine"}.get(name, path)
     with pytest.raises(ExportError, match=rf"{name} cannot run here: .+"):
@@ -125,7 +123,7 @@ def test_without_a_gpu_it_is_told_why(path, name, monkeypatch):
 
 
 def test_a_runtime_that_is_not_installed_is_named(monkeypatch, path):
-    monkeypatch.setattr(runner_module.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("edgesr_export.targets._base.find_spec", lambda name: None)
     with pytest.raises(ExportError, match="openvino is not installed; pip install openvino"):
         open_runner(path, "openvino")
 

@@ -13,16 +13,16 @@ validation data (:mod:`edgesr_export.int8.control`) and, on a CPU, by what it sa
 (:mod:`edgesr_export.int8.speed`). Needs the extra ``int8``; NNCF sends nothing (:mod:`.telemetry`).
 """
 
-from edgesr_export.int8.quantise import quantize
+from edgesr_export.int8.quantise import Quality, Speed, quantize
 from edgesr_export.int8.result import LayerPrecision, QuantisationResult, recorded_layers
-from edgesr_export.int8.scheme import TARGETS
 from edgesr_export.int8.speed import GroupSpeed
 
 __all__ = [
-    "TARGETS",
     "GroupSpeed",
     "LayerPrecision",
+    "Quality",
     "QuantisationResult",
+    "Speed",
     "quantize",
     "recorded_layers",
 ]

@@ -123,7 +123,7 @@ def _parameters(nncf: Any, scheme: QuantScheme) -> Any:
     """One scale per activation tensor: no target has more.
 
     By default NNCF gives the first layer 7 bits, because CPUs without VNNI overflow at 8; GPUs do
-    not.
+    not, and this machine cannot time them.
     """
     advanced = nncf.quantization.advanced_parameters
     fix = advanced.OverflowFix.DISABLE if not scheme.timed else advanced.OverflowFix.FIRST_LAYER

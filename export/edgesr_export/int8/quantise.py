@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,16 +17,49 @@ from edgesr_export.int8.layers import Layer, find_layers, prepare
 from edgesr_export.int8.observe import observe
 from edgesr_export.int8.place import outlet
 from edgesr_export.int8.result import LayerPrecision, QuantisationResult, remember
-from edgesr_export.int8.scheme import find_scheme
+from edgesr_export.int8.scheme import QuantScheme
 from edgesr_export.int8.speed import GroupSpeed, faster_groups, rounds
 from edgesr_export.int8.telemetry import load_nncf
 from edgesr_export.int8.trial import Bench
 from edgesr_export.int8.validate_qdq import validate_qdq
 from edgesr_export.model_file import load_model, write_model
 from edgesr_export.runtime import Session
+from edgesr_export.targets import find_target
 
 SPEED_SIDE = 64
 """Side of the image that speed is measured on, where the file leaves it free."""
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What int8 may lose, and how that is measured.
+
+    Attributes:
+        evaluate: answers {"mpsnr": dB, "sam": degrees} of a network on validation data; never on
+            test data, since it chooses the layers.
+        max_psnr_drop: largest accepted loss of "mpsnr", in dB.
+        max_sam_drop: largest accepted rise of "sam", in degrees.
+    """
+
+    evaluate: Evaluate
+    max_psnr_drop: float
+    max_sam_drop: float
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How it is measured what gets faster.
+
+    Attributes:
+        threads: of the runtime, for the metrics too.
+        image: [N, B, h, w] to measure on; None takes the first tile, repeated to 64 x 64 where the
+            file leaves the size free.
+        repeats: timed rounds of each measurement, at least 1.
+    """
+
+    threads: int = 1
+    image: np.ndarray | None = None
+    repeats: int = 9
 
 
 def quantize(
@@ -35,13 +68,9 @@ def quantize(
     tiles: Iterable[np.ndarray],
     *,
     target: str,
-    evaluate: Evaluate,
-    max_psnr_drop: float,
-    max_sam_drop: float,
+    quality: Quality,
+    speed: Speed | None = None,
     keep: Collection[str] = (),
-    threads: int = 1,
-    speed_image: np.ndarray | None = None,
-    repeats: int = 9,
 ) -> QuantisationResult:
     """Write the network of ``source`` to ``path`` with as many int8 layers as the limits allow.
 
@@ -54,17 +83,11 @@ def quantize(
         path: file to write; it appears only when complete and proved.
         tiles: calibration inputs [1, B, h, w], as the network gets them: real training data,
             without nodata, never the test region.
-        target: "cpu" (ONNX Runtime) or "openvino" (only layers that get faster there, on this very
-            machine), or "tensorrt" (int8 with zero point 0 alone).
-        evaluate: answers {"mpsnr": dB, "sam": degrees} of a network on validation data; never on
-            test data, since it chooses the layers.
-        max_psnr_drop: largest accepted loss of "mpsnr", in dB.
-        max_sam_drop: largest accepted rise of "sam", in degrees.
+        target: one of :data:`edgesr_export.targets.TARGETS` that has int8; where this machine can
+            tell, only layers that get faster there.
+        quality: what may be lost.
+        speed: how speed is measured; by default in one thread on the first tile.
         keep: names of further layers to leave in float32.
-        threads: threads of the runtime, for the metrics and the speed.
-        speed_image: [N, B, h, w] to measure speed on; by default the first tile, repeated to
-            64 x 64 where the file leaves the size free.
-        repeats: timed rounds of each speed measurement, at least 1.
 
     Returns:
         What was decided for each layer and why. Where even one layer breaks a limit, or none gets
@@ -74,9 +97,10 @@ def quantize(
         ExportError: NNCF is not installed, no or unusable tiles, an unknown target or layer, a
             negative limit, metrics that are not finite, or a file that cannot be read or written.
     """
-    scheme, limits, path = find_scheme(target), Limits(max_psnr_drop, max_sam_drop), Path(path)
-    if repeats < 1:
-        raise ExportError(f"speed needs at least 1 timed round, got {repeats}")
+    on, path, speed = find_target(target), Path(path), speed or Speed()
+    scheme, limits = on.scheme, Limits(quality.max_psnr_drop, quality.max_sam_drop)
+    if speed.repeats < 1:
+        raise ExportError(f"speed needs at least 1 timed round, got {speed.repeats}")
     if not path.parent.is_dir():
         raise ExportError(f"{path} cannot be written: {path.parent} is no folder; create it first")
     load_nncf()
@@ -85,27 +109,23 @@ def quantize(
     reasons = {layer.name: layer.fixed or scheme.unfit(layer) for layer in layers}
     reasons |= dict.fromkeys(_known(keep, layers, source), "asked for")
     images = checked_tiles(tiles, model)
-    before = checked_metrics(evaluate, Session(source, threads))
-    candidates = [layer for layer in layers if not reasons[layer.name]]
-    calibration = calibrate(model, candidates, images, scheme)
-    for layer in candidates:
+    before = checked_metrics(quality.evaluate, Session(source, speed.threads))
+    calibration = _calibrated(model, _open(layers, reasons), images, scheme)
+    for layer in _open(layers, reasons):
         if layer.name not in calibration.weights:
             reasons[layer.name] = "NNCF leaves it in float: a gate, or an input without a range"
-    candidates = [layer for layer in candidates if not reasons[layer.name]]
-    if scheme.outputs:
-        calibration = _with_outputs(model, calibration, candidates, images)
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(model, calibration, scheme, Path(folder), threads)
-        image = _speed_image(model, images[0], speed_image)
+        bench = Bench(model, calibration, on, Path(folder), speed.threads)
+        image = _speed_image(model, images[0], speed.image)
         groups: list[GroupSpeed] = []
         if scheme.timed:
-            groups = faster_groups(bench, candidates, image, repeats)
+            groups = faster_groups(bench, _open(layers, reasons), image, speed.repeats)
             reasons |= _slow(groups)
-            candidates = [layer for layer in candidates if not reasons[layer.name]]
-        judge = _Judge(bench, evaluate, before, candidates)
+        candidates = _open(layers, reasons)
+        judge = _Judge(bench, quality.evaluate, before, candidates)
         decision = control(candidates, judge.drop, limits)
         chosen = {candidates[index].name for index in decision.chosen}
-        times = _compare(bench, chosen, image, 2 * repeats) if scheme.timed and chosen else {}
+        times = _compare(bench, chosen, image, 2 * speed.repeats) if scheme.timed and chosen else {}
         if times and times["int8"] >= times["float"]:
             reasons |= dict.fromkeys(chosen, "what the limits allow makes the network no faster")
             chosen = set()
@@ -129,6 +149,23 @@ def quantize(
         float_ms=times.get("float"),
         int8_ms=times.get("int8"),
     )
+
+
+def _open(layers: Sequence[Layer], reasons: Mapping[str, str]) -> list[Layer]:
+    """The layers that nothing speaks against."""
+    return [layer for layer in layers if not reasons[layer.name]]
+
+
+def _calibrated(
+    model: onnx.ModelProto, layers: list[Layer], images: list[np.ndarray], scheme: QuantScheme
+) -> Calibration:
+    """Ranges and weights; where the target wants pairs behind layers, ranges of what leaves too."""
+    found = calibrate(model, layers, images, scheme)
+    if not scheme.outputs:
+        return found
+    leaving = {outlet(model, layer.name) for layer in layers if layer.name in found.weights}
+    observed = observe(model, leaving, images)
+    return Calibration({**observed, **found.ranges}, found.weights, found.biases)
 
 
 @dataclass
@@ -157,15 +194,6 @@ def _known(keep: Collection[str], layers: list[Layer], source: Path | str) -> Co
     if unknown:
         raise ExportError(f"{source} has no layer {', '.join(unknown)} to keep in float")
     return keep
-
-
-def _with_outputs(
-    model: onnx.ModelProto, found: Calibration, layers: list[Layer], images: list[np.ndarray]
-) -> Calibration:
-    """The calibration with ranges of what leaves the layers; where one enters another, NNCF's."""
-    leaving = {outlet(model, layer.name) for layer in layers}
-    observed = observe(model, leaving, images)
-    return Calibration({**observed, **found.ranges}, found.weights, found.biases)
 
 
 def _speed_image(model: onnx.ModelProto, tile: np.ndarray, given: np.ndarray | None) -> np.ndarray:

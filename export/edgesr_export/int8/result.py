@@ -34,6 +34,11 @@ class LayerPrecision:
     reason: str
     alone: Drop | None = None
 
+    @property
+    def left_out(self) -> bool:
+        """Whether it is float only so that the limits hold."""
+        return self.precision != "int8" and self.alone is not None
+
 
 @dataclass(frozen=True)
 class QuantisationResult:
@@ -41,10 +46,10 @@ class QuantisationResult:
 
     Attributes:
         path: the file; None, and nothing written, where no layer is quantised.
-        target: "cpu", "openvino" or "tensorrt".
+        target: what the file is for.
         layers: every conv, gemm and matmul layer, in the order of the graph.
         before: metrics of the float32 network on validation.
-        after: of the quantised one, run by OpenVINO for that target and else by ONNX Runtime;
+        after: of the quantised one, run as the target does (TensorRT's by ONNX Runtime);
             equal to ``before`` without one.
         drop: the difference of the two.
         tiles: number of calibration tiles.

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import onnx
 
 from edgesr_export.int8.calibrate import Calibration
 from edgesr_export.int8.place import place
-from edgesr_export.int8.scheme import QuantScheme
 from edgesr_export.model_file import write_model
 from edgesr_export.rewrite import rewrite
-from edgesr_export.runtime import Session
-
-Network = Callable[[np.ndarray], np.ndarray]
+from edgesr_export.targets import Network, Target
 
 
 @dataclass(frozen=True)
@@ -26,39 +22,34 @@ class Bench:
     Attributes:
         model: the network in float32, before the rewrites of the target.
         calibration: of all layers that can be quantised.
-        scheme: of the target.
+        target: what it will run on.
         folder: for files that live as long as one trial.
         threads: of the sessions.
     """
 
     model: onnx.ModelProto
     calibration: Calibration
-    scheme: QuantScheme
+    target: Target
     folder: Path
     threads: int = 1
 
     def quantised(self, chosen: Collection[str]) -> onnx.ModelProto:
         """The network with the layers named in ``chosen`` in int8; all others in float32."""
-        return place(self.model, self.calibration, chosen, self.scheme)
+        return place(self.model, self.calibration, chosen, self.target.scheme)
 
     def session(self, chosen: Collection[str]) -> Network:
-        """The same after the rewrites of the target, loaded for its metrics: float is float32."""
-        return self._load(chosen, "float32")
+        """The same after the rewrites of the target, loaded for its metrics."""
+        return self._load(chosen, timed=False)
 
     def timed(self, chosen: Collection[str]) -> Network:
-        """The same, loaded for its speed: with OpenVINO, float is bfloat16 where the CPU has it."""
-        return self._load(chosen, "bfloat16")
+        """The same, loaded for its speed."""
+        return self._load(chosen, timed=True)
 
-    def _load(self, chosen: Collection[str], precision: str) -> Network:
+    def _load(self, chosen: Collection[str], *, timed: bool) -> Network:
         path = self.folder / "trial.onnx"
-        model, _ = rewrite(self.quantised(chosen), self.scheme.name)
+        model, _ = rewrite(self.quantised(chosen), self.target.rules)
         write_model(model, path)
         try:
-            if self.scheme.name != "openvino":
-                return Session(path, self.threads)
-            from edgesr_export.openvino import abilities, openvino_session
-
-            known = precision if "BF16" in abilities() else "float32"
-            return openvino_session(path, self.threads, known)
+            return self.target.trial(path, self.threads, timed=timed)
         finally:
             path.unlink()

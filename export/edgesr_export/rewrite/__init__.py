@@ -6,23 +6,21 @@ behind is merged with the network's own, and that sum is what the slabs are cut 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
-from onnxscript.rewriter import RewriteRuleSet
+from onnxscript.rewriter import RewriteRuleClassBase, RewriteRuleSet
 
 from edgesr_export.rewrite.batchnorm import BatchNormIntoConv
 from edgesr_export.rewrite.bicubic import BicubicByConv
 from edgesr_export.rewrite.bilinear import BilinearByConv
-from edgesr_export.rewrite.channel_norm import ChannelNormInPlace
-from edgesr_export.rewrite.gated_concat import GatedConcatChannelsLast
 from edgesr_export.rewrite.layernorm import LayerNormAffineIntoConv
-from edgesr_export.rewrite.mean_of_parts import MeanOfParts
 from edgesr_export.rewrite.nearest import NearestByChannels
 from edgesr_export.rewrite.scale import ScaleIntoConv
 from edgesr_export.rewrite.shuffle import SharedShuffle
-from edgesr_export.rewrite.slabs import SlabsOfBands
-from edgesr_export.rewrite.slabs_openvino import SlabsForOpenVino
 
 RULES = (
     BicubicByConv,
@@ -33,19 +31,15 @@ RULES = (
     ScaleIntoConv,
     LayerNormAffineIntoConv,
 )
-"""Good on every runtime."""
-
-RULES_OF_TARGET = {
-    "cpu": (SlabsOfBands, GatedConcatChannelsLast, MeanOfParts),
-    "openvino": (ChannelNormInPlace, SlabsForOpenVino),
-}
-"""What only pays on one, by target: "cpu" is ONNX Runtime."""
+"""Good on every runtime; what only pays on one is said by its target."""
 
 FIRST_OPSET_OF_TARGETS = 18
 """They use Shape with a range (15) and ReduceMean with axes as an input (18)."""
 
 
-def rewrite(model: onnx.ModelProto, target: str = "") -> tuple[onnx.ModelProto, list[str]]:
+def rewrite(
+    model: onnx.ModelProto, special: Sequence[type[RewriteRuleClassBase]] = ()
+) -> tuple[onnx.ModelProto, list[str]]:
     """Apply every rule until none fits.
 
     The rules ask for shapes; where the file leaves them out, as those of other exporters often do,
@@ -53,17 +47,17 @@ def rewrite(model: onnx.ModelProto, target: str = "") -> tuple[onnx.ModelProto, 
 
     Args:
         model: left untouched.
-        target: "cpu" and "openvino" add the forms that are faster there alone, from
-            :data:`FIRST_OPSET_OF_TARGETS` on; other targets have none.
+        special: rules that follow: those of a target, which are faster there alone; from
+            :data:`FIRST_OPSET_OF_TARGETS` on.
 
     Returns:
         The new model, and one sentence for each kind of rewrite done.
     """
     graph = ir.from_proto(_with_shapes(model))
-    done = []
+    done: list[str] = []
     opset = graph.opset_imports.get("", 0)
-    special = RULES_OF_TARGET.get(target, ()) if opset >= FIRST_OPSET_OF_TARGETS else ()
-    for rule in (*RULES, *special):
+    rules: list[Any] = [*RULES, *(special if opset >= FIRST_OPSET_OF_TARGETS else ())]
+    for rule in rules:
         count = RewriteRuleSet([rule.rule()], commute=True).apply_to_model(graph)
         if count:
             times = "" if count == 1 else f" ({count} times)"

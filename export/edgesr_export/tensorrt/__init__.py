@@ -8,7 +8,7 @@ their version. TensorRT itself is imported when it is first needed.
 """
 
 from edgesr_export.tensorrt.api import available
-from edgesr_export.tensorrt.builder import BuildResult, build
+from edgesr_export.tensorrt.builder import BuildResult, Settings, build
 from edgesr_export.tensorrt.dla import DlaReport, dla_report
 from edgesr_export.tensorrt.inspector import PrecisionError
 from edgesr_export.tensorrt.profile import Range, tile_profile
@@ -22,6 +22,7 @@ __all__ = [
     "PrecisionError",
     "Range",
     "Runner",
+    "Settings",
     "StaleEngineError",
     "UnsupportedOperatorError",
     "available",

@@ -28,11 +28,31 @@ from edgesr_export.tensorrt.inspector import EngineLayer
 from edgesr_export.tensorrt.messages import Messages, logger, reason, record
 from edgesr_export.tensorrt.profile import Range, Shape, checked_profile, model_inputs
 from edgesr_export.tensorrt.progress import Interrupt, line_on_stderr, make_monitor
-from edgesr_export.tensorrt.refusal import parser_error
-from edgesr_export.tensorrt.requested import Precision, check_expected, name_nodes, requested
+from edgesr_export.tensorrt.refusal import parser_error, refuse
+from edgesr_export.tensorrt.requested import check_expected, name_nodes, requested
 from edgesr_export.tensorrt.sidecar import SideFile, sha256, side_path
 from edgesr_export.tensorrt.weakly_typed import constrain
-from edgesr_export.unsupported import refuse_antialias
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How an engine is built, beside what for.
+
+    Attributes:
+        memory_limit: bytes that the engine may use beside its weights; None for no limit.
+        timing_cache: folder of timings that builds share; each device has its file there.
+        library: "tensorrt" or "tensorrt_rtx"; None takes the first that is here.
+        tf32: let float32 layers round their factors to 10 bits of significand, which is faster.
+        accept_warnings: patterns of parser warnings that the caller answers for.
+        progress: show on stderr what the builder does.
+    """
+
+    memory_limit: int | None = None
+    timing_cache: Path | str | None = None
+    library: str | None = None
+    tf32: bool = False
+    accept_warnings: Sequence[str] = ()
+    progress: bool = True
 
 
 @dataclass(frozen=True)
@@ -54,21 +74,16 @@ def build(
     onnx_path: Path | str,
     engine_path: Path | str,
     *,
-    expect: Precision,
+    expect: str,
     compute_capability: str | Capability | None = None,
     profile: Mapping[str, Range | Sequence[Shape]] | None = None,
-    memory_limit: int | None = None,
-    timing_cache: Path | str | None = None,
-    library: str | None = None,
-    tf32: bool = False,
-    accept_warnings: Sequence[str] = (),
-    progress: bool = True,
+    settings: Settings | None = None,
 ) -> BuildResult:
     """Build the engine of an ONNX file.
 
     Args:
         onnx_path: typed ONNX: float32, float16 (:func:`edgesr_export.fp16.to_fp16`) or explicit
-        Q/DQ.
+            Q/DQ.
         engine_path: file to write; its side file ``<name>.json`` stands beside it. Both appear
             only when the engine is proved to be what was asked for.
         expect: precision that the file and the engine must have; see
@@ -76,55 +91,53 @@ def build(
         compute_capability: GPU to build for, such as "8.6"; by default the one in use.
         profile: shapes that the engine serves; by default tiles of
             :data:`edgesr_export.tensorrt.profile.TILE` for every free axis.
-        memory_limit: bytes that the engine may use beside its weights; no limit by default.
-        timing_cache: folder of timings that builds share; each device has its file there.
-        library: "tensorrt" or "tensorrt_rtx"; by default the first that is here.
-        tf32: let float32 layers round their factors to 10 bits of significand, which is faster.
-        accept_warnings: patterns of parser warnings that the caller answers for.
-        progress: show on stderr what the builder does.
+        settings: how it is built.
 
     Raises:
         UnsupportedOperatorError: an operator that TensorRT does not take.
         PrecisionError: the engine does not compute in the precision asked for.
         ExportError: anything else that the caller can mend.
     """
-    onnx_path, engine_path = Path(onnx_path), Path(engine_path)
+    onnx_path, engine_path, settings = Path(onnx_path), Path(engine_path), settings or Settings()
     if not engine_path.parent.is_dir():
         raise ExportError(f"{engine_path} cannot be written: {engine_path.parent} is no folder")
-    if memory_limit is not None and memory_limit < 1:
-        raise ExportError(f"a memory limit is a number of bytes from 1, got {memory_limit}")
+    if settings.memory_limit is not None and settings.memory_limit < 1:
+        raise ExportError(
+            f"a memory limit is a number of bytes from 1, got {settings.memory_limit}"
+        )
     model = load_model(onnx_path)
     name_nodes(model)
-    refuse_antialias(model, "tensorrt")
+    refuse(model)
     kept = kept_nodes(model)
     asked = requested(model)
     check_expected(asked, kept, expect)
     ranges = checked_profile(model_inputs(model), profile)
-    api = find_api(library)
+    api = find_api(settings.library)
     device = find_device()
     target = _target(api, compute_capability, device)
     timed_here = device if device and device.capability == target else None
 
     began = time.monotonic()
-    network, parser_said = _parse(api, model, accept_warnings)
+    network, parser_said = _parse(api, model, settings.accept_warnings)
     config = network.config
     _set_target(api, config, target, device)
-    _set_precision(api, config, network.network, asked, kept, tf32)
+    _set_precision(api, config, network.network, asked, kept, settings.tf32)
     _set_profile(network.builder, config, network.network, ranges)
-    if memory_limit is not None:
-        config.set_memory_pool_limit(api.module.MemoryPoolType.WORKSPACE, memory_limit)
+    if settings.memory_limit is not None:
+        config.set_memory_pool_limit(api.module.MemoryPoolType.WORKSPACE, settings.memory_limit)
+    gpu = timed_here.name if timed_here else None
     cache = None
-    if timing_cache is not None:
-        gpu = timed_here.name if timed_here else None
-        cache = timing.cache_file(Path(timing_cache), api, capability_text(target), gpu)
+    if settings.timing_cache is not None:
+        cache = timing.cache_file(Path(settings.timing_cache), api, capability_text(target), gpu)
         timing.load_cache(config, cache)
-    plan, said = _run(api, network, expect, memory_limit, progress)
+    plan, said = _run(api, network, expect, settings.memory_limit, settings.progress)
     seconds = time.monotonic() - began
     layers, source = _layers(api, plan, said, timed_here)
     found = inspector.verify(asked, layers)
     if cache is not None:
         timing.save_cache(config, cache)
 
+    warnings = (*parser_said, *said.warnings)
     side = SideFile(
         engine_sha256=sha256(plan),
         onnx=onnx_path.name,
@@ -132,17 +145,17 @@ def build(
         library=api.name,
         version=api.version,
         compute_capability=capability_text(target),
-        gpu=timed_here.name if timed_here else None,
+        gpu=gpu,
         expect=expect,
         strongly_typed=api.strongly_typed,
-        tf32=tf32,
+        tf32=settings.tf32,
         profile={n: [list(r.least), list(r.best), list(r.most)] for n, r in ranges.items()},
         precision={n: {"asked": asked[n], "obtained": found[n]} for n in asked},
         kept_in_float32=kept,
         precision_source=source,
         layers=[{**asdict(layer), "precision": layer.precision} for layer in layers],
-        warnings={w: reason(w, accept_warnings) for w in (*parser_said, *said.warnings)},
-        memory_limit=memory_limit,
+        warnings={w: reason(w, settings.accept_warnings) for w in warnings},
+        memory_limit=settings.memory_limit,
         build_seconds=round(seconds, 3),
         built_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )

@@ -6,8 +6,7 @@ import onnx
 
 from edgesr_export.tensorrt.api import Api, available, find_api
 from edgesr_export.tensorrt.messages import logger, record
-from edgesr_export.tensorrt.refusal import parser_error
-from edgesr_export.unsupported import refuse_antialias
+from edgesr_export.tensorrt.refusal import parser_error, refuse
 
 
 def parse(model: onnx.ModelProto, api: Api | None = None) -> str | None:
@@ -19,7 +18,7 @@ def parse(model: onnx.ModelProto, api: Api | None = None) -> str | None:
         UnsupportedOperatorError: an operator that it does not take, with its layer.
         ExportError: any other complaint of the parser.
     """
-    refuse_antialias(model, "tensorrt")
+    refuse(model)
     if api is None:
         if not available():
             return None

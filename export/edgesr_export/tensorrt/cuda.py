@@ -21,6 +21,7 @@ import numpy as np
 from edgesr_export.errors import ExportError
 from edgesr_export.tensorrt.api import Capability
 
+NO_GPU = "there is no CUDA device here"
 TO_DEVICE, FROM_DEVICE = 1, 2
 OUT_OF_MEMORY = 2
 _MAJOR, _MINOR = 75, 76  # attributes of a device

@@ -8,7 +8,7 @@ from typing import Any
 import onnx
 
 from edgesr_export.errors import ExportError
-from edgesr_export.unsupported import UnsupportedOperatorError
+from edgesr_export.unsupported import UnsupportedOperatorError, refuse_antialias
 
 WAYS_OUT = {
     "Resize": "enlarge by a whole factor, which edgesr export rewrites as a convolution",
@@ -21,6 +21,15 @@ WAYS_OUT = {
     "DeformConv": "replace it by a plain convolution",
 }
 OTHERWISE = "replace it before the export, or run this file in ONNX Runtime"
+
+
+def refuse(model: onnx.ModelProto) -> None:
+    """Refuse what no TensorRT takes.
+
+    Raises:
+        UnsupportedOperatorError: there is such an operator.
+    """
+    refuse_antialias(model, "TensorRT does not take")
 
 
 def parser_error(parser: Any, model: onnx.ModelProto) -> ExportError:

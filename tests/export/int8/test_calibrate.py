@@ -7,8 +7,10 @@ from edgesr_export.errors import ExportError
 from edgesr_export.int8.calibrate import calibrate, checked_tiles
 from edgesr_export.int8.layers import find_layers, prepare
 from edgesr_export.int8.observe import observe
-from edgesr_export.int8.scheme import CPU, TENSORRT
+from edgesr_export.targets import find_target
 from onnx import numpy_helper
+
+CPU, TENSORRT = (find_target(name).scheme for name in ("cpu", "tensorrt"))
 
 
 def tile(**values):
@@ -36,7 +38,7 @@ def test_unusable_tiles_are_refused(network, tiles, message):
 
 
 @pytest.mark.usefixtures("nncf")
-@pytest.mark.parametrize("scheme", [CPU, TENSORRT], ids=lambda scheme: scheme.name)
+@pytest.mark.parametrize("scheme", [CPU, TENSORRT], ids=["cpu", "tensorrt"])
 def test_what_nncf_found_is_read_back(network, tiles, scheme):
     model = prepare(onnx.load(network))
     layers = [layer for layer in find_layers(model) if not layer.fixed]

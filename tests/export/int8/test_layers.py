@@ -7,6 +7,7 @@ from edgesr_export.errors import ExportError
 from edgesr_export.int8.layers import find_layers, is_interpolation, prepare
 from edgesr_export.rewrite import rewrite
 from edgesr_export.rewrite.bicubic import phase_kernels
+from edgesr_export.targets import find_target
 
 RANDOM = np.random.default_rng(0)
 
@@ -61,7 +62,7 @@ def test_the_residual_is_recognised_when_it_is_cut_into_slabs(parse):
         y = DepthToSpace<blocksize=2, mode="CRD">(s)"""
     image = f"float[batch, {bands}, height, width] x"
     model = onnx.shape_inference.infer_shapes(parse(body, weights, inputs=image))
-    cut, done = rewrite(model, "cpu")
+    cut, done = rewrite(model, find_target("cpu").rules)
     assert any("slabs" in sentence for sentence in done)
     layers = find_layers(prepare(cut))
     fixed = {layer.kind for layer in layers if layer.fixed}

@@ -11,9 +11,12 @@ import pytest
 import torch
 from edgesr_export.int8.calibrate import Calibration, Weight
 from edgesr_export.int8.place import outlet, place
-from edgesr_export.int8.scheme import CPU, TENSORRT, Range
+from edgesr_export.int8.scheme import Range
 from edgesr_export.int8.validate_qdq import validate_qdq
+from edgesr_export.targets import find_target
 from onnx.reference import ReferenceEvaluator
+
+CPU, TENSORRT = (find_target(name).scheme for name in ("cpu", "tensorrt"))
 
 BODY = """
     a = Conv(x, k1, b1)
@@ -51,7 +54,7 @@ def conv(x, weight, bias):
     return result.numpy()
 
 
-@pytest.mark.parametrize("scheme", [CPU, TENSORRT], ids=lambda scheme: scheme.name)
+@pytest.mark.parametrize("scheme", [CPU, TENSORRT], ids=["cpu", "tensorrt"])
 def test_the_graph_computes_with_rounded_values(parts, scheme):
     model, found, _ = parts
     placed = place(model, found, {"a", "c"}, scheme)

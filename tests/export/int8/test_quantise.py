@@ -1,21 +1,27 @@
 from __future__ import annotations
 
+import math
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import onnx
 import pytest
 from edgesr_export.errors import ExportError
+from edgesr_export.int8 import Quality, Speed, quantize, recorded_layers
 from edgesr_export.int8 import quantise as quantise_module
-from edgesr_export.int8 import quantize, recorded_layers
 from edgesr_export.int8.speed import GroupSpeed
 from edgesr_export.model_file import write_model
 from edgesr_export.rewrite import rewrite
+from edgesr_export.targets import find_target
 from onnx import TensorProto, numpy_helper
 
 pytestmark = pytest.mark.usefixtures("nncf")
 
-LOOSE = {"max_psnr_drop": 1.0, "max_sam_drop": 1.0}
+
+def loose(evaluate):
+    """Limits that hold."""
+    return Quality(evaluate, 1.0, 1.0)
 
 
 @pytest.fixture
@@ -34,7 +40,7 @@ def every_group_pays(monkeypatch):
 @pytest.fixture(scope="module")
 def for_tensorrt(network, tiles, evaluate, tmp_path_factory):
     path = tmp_path_factory.mktemp("tensorrt") / "int8.onnx"
-    return quantize(network, path, iter(tiles), target="tensorrt", evaluate=evaluate, **LOOSE)
+    return quantize(network, path, iter(tiles), target="tensorrt", quality=loose(evaluate))
 
 
 def test_no_uint8_and_no_zero_point_is_left_for_tensorrt(for_tensorrt):
@@ -96,7 +102,7 @@ def test_the_cpu_gets_uint8_activations_and_pairs_on_both_sides(
     network, tiles, evaluate, tmp_path, run_file
 ):
     path = tmp_path / "int8.onnx"
-    result = quantize(network, path, tiles, target="cpu", evaluate=evaluate, **LOOSE)
+    result = quantize(network, path, tiles, target="cpu", quality=loose(evaluate))
     graph = onnx.load(path).graph
     stored = {tensor.name: tensor for tensor in graph.initializer}
     quantisers = [node for node in graph.node if node.op_type == "QuantizeLinear"]
@@ -113,10 +119,10 @@ def test_openvino_gets_pairs_on_the_inputs_alone(network, tiles, evaluate, tmp_p
     openvino = pytest.importorskip("edgesr_export.openvino")
     pytest.importorskip("openvino")
     path = tmp_path / "int8.onnx"
-    result = quantize(network, path, tiles, target="openvino", evaluate=evaluate, **LOOSE)
+    result = quantize(network, path, tiles, target="openvino", quality=loose(evaluate))
     quantisers = [node for node in onnx.load(path).graph.node if node.op_type == "QuantizeLinear"]
     assert len(quantisers) == len(result.quantised) == 4
-    write_model(rewrite(onnx.load(path), "openvino")[0], path)
+    write_model(rewrite(onnx.load(path), find_target("openvino").rules)[0], path)
     after = evaluate(openvino.openvino_session(path))
     assert after["mpsnr"] == pytest.approx(result.after["mpsnr"], abs=1e-3)
 
@@ -124,7 +130,14 @@ def test_openvino_gets_pairs_on_the_inputs_alone(network, tiles, evaluate, tmp_p
 def test_measured_for_real_every_layer_has_a_verdict(network, tiles, evaluate, tmp_path):
     """What gets faster here is this machine's business; that all is said is ours."""
     path = tmp_path / "int8.onnx"
-    result = quantize(network, path, tiles, target="cpu", evaluate=evaluate, repeats=1, **LOOSE)
+    result = quantize(
+        network,
+        path,
+        tiles,
+        target="cpu",
+        quality=loose(evaluate),
+        speed=Speed(repeats=1),
+    )
     assert sorted(n for g in result.groups for n in g.layers) == sorted(
         layer.name for layer in result.layers if "interpolates" not in layer.reason
     )
@@ -137,8 +150,7 @@ def test_the_worst_layers_are_left_out_until_the_limit_holds(
     limit = for_tensorrt.drop.psnr / 2
     path = tmp_path / "int8.onnx"
     result = quantize(
-        network, path, tiles, target="tensorrt", evaluate=evaluate, max_psnr_drop=limit,
-        max_sam_drop=9.0,
+        network, path, tiles, target="tensorrt", quality=Quality(evaluate, limit, 9.0),
     )  # fmt: skip
     assert 0 < len(result.quantised) < 4
     assert result.drop.psnr <= limit
@@ -148,6 +160,9 @@ def test_the_worst_layers_are_left_out_until_the_limit_holds(
     outside = [layer.alone.psnr for layer in ranked if layer.precision == "fp32"]
     assert max(inside) <= min(outside)
     assert all("left out" in layer.reason for layer in ranked if layer.precision == "fp32")
+    assert [layer for layer in result.layers if layer.left_out] == [
+        layer for layer in ranked if layer.precision == "fp32"
+    ]
 
 
 def test_a_limit_that_every_layer_breaks_is_answered_honestly(network, tiles, tmp_path):
@@ -160,9 +175,7 @@ def test_a_limit_that_every_layer_breaks_is_answered_honestly(network, tiles, tm
         return {"mpsnr": 40.0 - np.abs(first[-1] - first[0]).max(), "sam": 1.0}
 
     path = tmp_path / "int8.onnx"
-    result = quantize(
-        network, path, tiles, target="tensorrt", evaluate=strict, max_psnr_drop=0, max_sam_drop=0
-    )
+    result = quantize(network, path, tiles, target="tensorrt", quality=Quality(strict, 0, 0))
     assert result.path is None
     assert not any(tmp_path.iterdir())
     assert result.quantised == ()
@@ -173,8 +186,8 @@ def test_a_limit_that_every_layer_breaks_is_answered_honestly(network, tiles, tm
 def test_layers_are_kept_on_request(network, tiles, evaluate, tmp_path, for_tensorrt):
     name = for_tensorrt.quantised[0]
     result = quantize(
-        network, tmp_path / "int8.onnx", tiles, target="tensorrt", evaluate=evaluate, keep=[name],
-        **LOOSE,
+        network, tmp_path / "int8.onnx", tiles, target="tensorrt", keep=[name],
+        quality=loose(evaluate),
     )  # fmt: skip
     kept = {layer.name: layer.reason for layer in result.layers if layer.precision == "fp32"}
     assert kept[name] == "asked for"
@@ -185,15 +198,19 @@ def test_layers_are_kept_on_request(network, tiles, evaluate, tmp_path, for_tens
     [
         ({"target": "tpu"}, "one of cpu, openvino, tensorrt"),
         ({"keep": ["nowhere"]}, "has no layer nowhere"),
-        ({"max_sam_drop": -1.0}, "max_sam_drop is a number from 0, got -1"),
-        ({"repeats": 0}, "at least 1 timed round"),
+        ({"quality": {"max_sam_drop": -1.0}}, "max_sam_drop is a number from 0, got -1"),
+        ({"speed": Speed(repeats=0)}, "at least 1 timed round"),
         ({"tiles": []}, "no calibration tile"),
         ({"path": "nowhere/int8.onnx"}, "is no folder"),
-        ({"evaluate": lambda network: {"mpsnr": float("nan"), "sam": 1.0}}, "finite number"),
+        (
+            {"quality": {"evaluate": lambda _: {"mpsnr": math.nan, "sam": 1.0}}},
+            "finite number",
+        ),
     ],
 )
 def test_bad_options_are_one_clear_line(network, tiles, evaluate, tmp_path, options, message):
-    given = {"path": "int8.onnx", "target": "tensorrt", "evaluate": evaluate, **LOOSE} | options
+    given = {"path": "int8.onnx", "target": "tensorrt", **options}
+    given["quality"] = replace(loose(evaluate), **given.get("quality", {}))
     path = tmp_path / given.pop("path")
     with pytest.raises(ExportError, match=message):
         quantize(network, path, given.pop("tiles", tiles), **given)

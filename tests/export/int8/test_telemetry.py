@@ -17,14 +17,14 @@ network, tile, control = sys.argv[1:]
 if control == "control":
     silence.silence_telemetry = lambda: None
 from edgesr_export.int8.calibrate import calibrate, checked_tiles
-from edgesr_export.int8.scheme import TARGETS
+from edgesr_export.targets import find_target
 from edgesr_export.int8.layers import find_layers, prepare
 from edgesr_export.model_file import load_model
 
 model = prepare(load_model(network))
 layers = [layer for layer in find_layers(model) if not layer.fixed]
 tiles = checked_tiles([np.load(tile)], model)
-assert calibrate(model, layers, tiles, TARGETS["tensorrt"]).weights
+assert calibrate(model, layers, tiles, find_target("tensorrt").scheme).weights
 if control == "control":
     from openvino_telemetry import Telemetry
     Telemetry().sender.executor.shutdown(wait=True)

@@ -6,8 +6,8 @@ import importlib.util
 
 import pytest
 from edgesr_export.fp16 import to_fp16
-from edgesr_export.int8 import quantize
-from edgesr_export.tensorrt import available, build
+from edgesr_export.int8 import Quality, quantize
+from edgesr_export.tensorrt import Settings, available, build
 
 pytestmark = pytest.mark.usefixtures("nncf")
 
@@ -19,14 +19,12 @@ def test_an_int8_engine_is_built_of_it(network, tiles, evaluate, tmp_path, rest)
     if importlib.util.find_spec("tensorrt_rtx") is None or "tensorrt_rtx" not in available():
         pytest.skip("tensorrt_rtx is not here: install the extra 'tensorrt' (Linux x86-64 only)")
     path = tmp_path / "int8.onnx"
-    result = quantize(
-        network, path, tiles, target="tensorrt", evaluate=evaluate, max_psnr_drop=1, max_sam_drop=1
-    )
+    result = quantize(network, path, tiles, target="tensorrt", quality=Quality(evaluate, 1, 1))
     if rest == "fp16":
         path = to_fp16(path, tmp_path / "int8_fp16.onnx").path
     side = build(
         path, tmp_path / "int8.engine", expect="int8", compute_capability="8.6", profile=PROFILE,
-        progress=False,
+        settings=Settings(progress=False),
     ).side  # fmt: skip
     obtained = {name: both["obtained"] for name, both in side.precision.items()}
     assert {name for name, kind in obtained.items() if kind == "int8"} == set(result.quantised)

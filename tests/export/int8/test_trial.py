@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import onnx
 import pytest
-from edgesr_export.int8 import trial
 from edgesr_export.int8.calibrate import calibrate
 from edgesr_export.int8.layers import find_layers, prepare
 from edgesr_export.int8.observe import observe
 from edgesr_export.int8.place import outlet
-from edgesr_export.int8.scheme import TARGETS
 from edgesr_export.int8.trial import Bench
+from edgesr_export.targets import find_target
 
 pytestmark = pytest.mark.usefixtures("nncf")
 
@@ -25,16 +24,19 @@ def prepared(network):
 def loaded(monkeypatch):
     """The models that sessions are opened on."""
     seen = []
-    monkeypatch.setattr(trial, "Session", lambda path, threads: seen.append(onnx.load(path)))
+    monkeypatch.setattr(
+        "edgesr_export.runtime.session", lambda path, *_, **__: seen.append(onnx.load(path))
+    )
     return seen
 
 
 def bench(prepared, tiles, target, folder):
     model, layers = prepared
-    calibration = calibrate(model, layers, tiles[:1], TARGETS[target])
+    on = find_target(target)
+    calibration = calibrate(model, layers, tiles[:1], on.scheme)
     ranges = observe(model, {outlet(model, layer.name) for layer in layers}, tiles[:1])
     calibration.ranges.update({**ranges, **calibration.ranges})
-    return Bench(model, calibration, TARGETS[target], folder)
+    return Bench(model, calibration, on, folder)
 
 
 def shuffles(model):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from edgesr_export.errors import ExportError
-from edgesr_export.int8.scheme import CPU, TENSORRT
 from edgesr_export.int8.validate_qdq import validate_qdq
+from edgesr_export.targets import find_target
+
+CPU, TENSORRT = (find_target(name).scheme for name in ("cpu", "tensorrt"))
 
 BODY = """
     q = QuantizeLinear(x, s, z)

@@ -14,6 +14,7 @@ from edgesr_export.errors import ExportError
 from edgesr_export.fp16 import to_fp16
 from edgesr_export.tensorrt import (
     PrecisionError,
+    Settings,
     UnsupportedOperatorError,
     build,
     check_engine,
@@ -23,7 +24,14 @@ from edgesr_export.tensorrt import builder as builder_module
 from edgesr_export.tensorrt.messages import KNOWN_WARNINGS, Messages
 
 PROFILE = {"input": ((1, 32, 8, 8), (1, 32, 16, 16), (2, 32, 32, 32))}
-QUIET = {"compute_capability": "8.6", "progress": False}
+
+
+def quiet(**settings):
+    """Options of a build for the usual GPU that says nothing."""
+    return {"compute_capability": "8.6", "settings": Settings(progress=False, **settings)}
+
+
+QUIET = quiet()
 DOUBLE = "y = Add(x, x)"
 
 
@@ -64,7 +72,7 @@ def test_an_engine_of_every_network_has_the_precision_asked_for(
         expect=expect,
         compute_capability=capability,
         profile=PROFILE if name == "lkca_net" else None,
-        progress=False,
+        settings=Settings(progress=False),
     )
     side = json.loads(result.side_file.read_text())
     assert side["engine_sha256"] == hashlib.sha256(result.engine.read_bytes()).hexdigest()
@@ -93,7 +101,7 @@ def test_two_builds_for_two_gpus_differ(files, tmp_path):
             tmp_path / f"{capability}.engine",
             expect="fp16",
             compute_capability=capability,
-            progress=False,
+            settings=Settings(progress=False),
         ).engine.read_bytes()
         for capability in ("8.6", "7.5")
     ]
@@ -187,7 +195,7 @@ def test_a_warning_of_the_parser_is_an_error_unless_it_is_accepted(write, tmp_pa
         with pytest.raises(ExportError, match=r"warns while it reads .*UINT8 zero_point"):
             build(path, tmp_path / "m.engine", expect="fp32", **QUIET)
         side = build(
-            path, tmp_path / "m.engine", expect="fp32", accept_warnings=["UINT8"], **QUIET
+            path, tmp_path / "m.engine", expect="fp32", **quiet(accept_warnings=["UINT8"])
         ).side
     assert "accepted: UINT8" in side.warnings.values()
     with pytest.raises(ExportError, match=r"uses uint8; TensorRT has int8"):
@@ -201,8 +209,8 @@ def test_every_known_warning_has_a_reason():
 def test_a_memory_limit_that_is_too_low_is_one_clear_line(files, tmp_path):
     with pytest.raises(ExportError, match=r"does not fit the memory limit of 1 MB; raise it"):
         build(
-            files("lkca_net"), tmp_path / "m.engine", expect="fp32", memory_limit=2**20,
-            profile=PROFILE, **QUIET,
+            files("lkca_net"), tmp_path / "m.engine", expect="fp32", profile=PROFILE,
+            **quiet(memory_limit=2**20),
         )  # fmt: skip
     assert not any(tmp_path.iterdir())
 
@@ -218,8 +226,11 @@ def test_a_gpu_with_too_little_memory_is_told_apart_from_a_limit():
     [
         ({"compute_capability": "5.3"}, r"does not build for compute capability 5\.3; it does for"),
         ({"compute_capability": "fast"}, r"looks like 8\.6 or SM86, got 'fast'"),
-        ({"memory_limit": 0}, "number of bytes from 1, got 0"),
-        ({"library": "openvino"}, "TensorRT comes as tensorrt or tensorrt_rtx, got 'openvino'"),
+        (quiet(memory_limit=0), "number of bytes from 1, got 0"),
+        (
+            quiet(library="openvino"),
+            "TensorRT comes as tensorrt or tensorrt_rtx, got 'openvino'",
+        ),
         ({"profile": {"z": ((1,), (1,), (1,))}}, "the profile names input z; the file has x"),
     ],
 )
@@ -232,7 +243,7 @@ def test_bad_options_are_one_clear_line(write, tmp_path, options, message):
 def test_without_a_gpu_one_must_be_named(write, tmp_path, monkeypatch):
     monkeypatch.setattr(builder_module, "find_device", lambda: None)
     with pytest.raises(ExportError, match=r"no GPU here.*name a compute capability: .*8\.6"):
-        build(write(DOUBLE), tmp_path / "m.engine", expect="fp32", progress=False)
+        build(write(DOUBLE), tmp_path / "m.engine", expect="fp32", settings=QUIET["settings"])
 
 
 def test_a_folder_that_does_not_exist_is_named(write, tmp_path):
@@ -272,7 +283,7 @@ def test_progress_goes_to_stderr_and_nothing_to_stdout(write, tmp_path, monkeypa
 def test_timings_are_kept_in_a_file_of_their_device(write, tmp_path):
     folder = tmp_path / "timings"
     for _ in range(2):
-        build(write(DOUBLE), tmp_path / "m.engine", expect="fp32", timing_cache=folder, **QUIET)
+        build(write(DOUBLE), tmp_path / "m.engine", expect="fp32", **quiet(timing_cache=folder))
     (file,) = folder.iterdir()
     assert re.fullmatch(r"timing-tensorrt_rtx-[\d.]+-sm8\.6-no-gpu.*\.cache", file.name)
     assert file.stat().st_size > 0
@@ -281,7 +292,7 @@ def test_timings_are_kept_in_a_file_of_their_device(write, tmp_path):
 def test_a_timing_cache_that_cannot_be_is_one_clear_line(write, tmp_path):
     path = write(DOUBLE)
     with pytest.raises(ExportError, match=r"timing cache .*model\.onnx.* is no folder"):
-        build(path, tmp_path / "m.engine", expect="fp32", timing_cache=path / "cache", **QUIET)
+        build(path, tmp_path / "m.engine", expect="fp32", **quiet(timing_cache=path / "cache"))
     assert not (tmp_path / "m.engine").exists()
 
 

@@ -20,6 +20,7 @@ from edgesr_export.errors import ExportError
 from edgesr_export.runtime import session
 from edgesr_export.tensorrt import (
     Runner,
+    Settings,
     StaleEngineError,
     available,
     build,
@@ -71,7 +72,7 @@ def engines(device, files, tmp_path_factory):
                 engine,
                 expect=precision.split("_")[0],
                 profile=PROFILE if name == "lkca_net" else None,
-                timing_cache=folder / "timings",
+                settings=Settings(timing_cache=folder / "timings"),
             )
         return engine
 
