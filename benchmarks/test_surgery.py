@@ -73,13 +73,13 @@ def test_calibration(timed_once: Callable[..., None], zoo: Zoo) -> None:
     pytest.importorskip("nncf")
     from edgesr_export.int8.calibrate import calibrate
     from edgesr_export.int8.layers import find_layers, prepare
-    from edgesr_export.int8.scheme import CPU
+    from edgesr_export.targets import find_target
 
     model = prepare(load_model(zoo.file("dense", "rewritten")))
     layers = [layer for layer in find_layers(model) if not layer.fixed]
     tiles = [tile[None] for tile in plausible_tiles(CALIBRATION_TILES, BANDS, 16)]
     start = time.perf_counter()
-    calibrate(model, layers, tiles, CPU)
+    calibrate(model, layers, tiles, find_target("cpu").scheme)
     timed_once(
         "making a file",
         time.perf_counter() - start,

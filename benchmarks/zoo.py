@@ -144,7 +144,7 @@ class Zoo:
     def _quantise(self, source: Path, path: Path, target: str) -> object:
         """INT8 wherever this CPU gains by it; quality is not asked, the weights being random."""
         try:
-            from edgesr_export.int8 import quantize
+            from edgesr_export.int8 import Quality, Speed, quantize
         except ModuleNotFoundError as error:
             raise AbsentError(f"INT8 needs the extra 'int8' ({error})") from error
         return quantize(
@@ -152,11 +152,8 @@ class Zoo:
             path,
             [tile[None] for tile in plausible_tiles(CALIBRATION_TILES, BANDS, 16)],
             target=target,
-            evaluate=lambda network: {"mpsnr": 0.0, "sam": 0.0},
-            max_psnr_drop=1.0,
-            max_sam_drop=1.0,
-            threads=self.threads,
-            repeats=5,
+            quality=Quality(lambda network: {"mpsnr": 0.0, "sam": 0.0}, 1.0, 1.0),
+            speed=Speed(self.threads, repeats=5),
         )
 
     def _in_torch(self, network: str, form: str, tile: torch.Tensor) -> Callable[[], object]:

@@ -7,12 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 import torch
+from edgesr_export.targets import TARGETS
 from onnx import helper, numpy_helper
 from torch import nn
 
@@ -153,6 +155,29 @@ def workplace(
     torch.set_num_threads(1)
 
 
+@pytest.fixture
+def numpy_target(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a target that an installed package offers."""
+    monkeypatch.setattr(TARGETS, "_things", dict(TARGETS.load()))
+    point = EntryPoint("numpy", "numpy_target:NumpyTarget", "edgesr.targets")
+    monkeypatch.syspath_prepend(str(REPOSITORY / "tests"))
+    monkeypatch.setattr(
+        "edgesr_export.registry.entry_points",
+        lambda group: [point] if group == point.group else [],
+    )
+    return point.name
+
+
+@pytest.fixture
+def without_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The registry of an installation that lacks the file ``targets/openvino.py``."""
+    modules = TARGETS._modules()
+    monkeypatch.setattr(TARGETS, "_things", dict(TARGETS.load()))
+    monkeypatch.setattr(TARGETS, "_modules", lambda: modules)
+    for collection in (TARGETS._things, modules):
+        del collection["openvino"]
+
+
 @pytest.fixture(scope="session")
 def small_recipe(materials: Materials) -> CompressRecipe:
     """Seconds of work: the bilinear network, whose dense upsampler has rank 72."""
@@ -166,8 +191,8 @@ def small_recipe(materials: Materials) -> CompressRecipe:
         epochs=2,
         steps_per_epoch=2,
         batch=2,
-        precisions="fp32",
-        targets="cpu",
+        precisions=("fp32",),
+        targets=("cpu",),
     )
 
 

@@ -77,7 +77,7 @@ def compressed(small_recipe, edgesr, tmp_path):
     recipe = replace(
         small_recipe,
         **{"method": "lowrank", "rank": 8, "epochs": 0, "init": "weights"},
-        **{"precisions": "fp32,int8", "targets": "cpu,tensorrt,openvino"},
+        **{"precisions": ("fp32", "int8"), "targets": ("cpu", "tensorrt", "openvino")},
         **{"max_psnr_drop": 40.0, "max_sam_drop": 90.0},
     )
     recipe.save(tmp_path / "recipe.toml")

@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from edgesr_export.targets import PRECISIONS, TARGETS
+
 from edgesr.cli.parser import add_command, add_json, add_output, file_to_write
 from edgesr.errors import OptionError
 
@@ -33,12 +35,10 @@ def _export(commands: Any) -> None:
     export.add_argument(
         "--target",
         required=True,
-        choices=("cpu", "tensorrt", "openvino"),
-        help="what will run it: ONNX Runtime on a CPU, TensorRT or OpenVINO",
+        choices=list(TARGETS),
+        help="what will run it; cpu is ONNX Runtime on a CPU",
     )
-    export.add_argument(
-        "--precision", default="fp32", choices=("fp32", "fp16", "int8"), help="(default: fp32)"
-    )
+    export.add_argument("--precision", default="fp32", choices=PRECISIONS, help="(default: fp32)")
     export.add_argument(
         "--opset",
         type=int,
@@ -76,7 +76,7 @@ def _engine(commands: Any) -> None:
     engine.add_argument(
         "--precision",
         default="fp32",
-        choices=("fp32", "fp16", "int8"),
+        choices=PRECISIONS,
         help="of the file and of the engine (default: fp32)",
     )
     engine.add_argument(

@@ -10,9 +10,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from edgesr.errors import EdgesrError
-from edgesr.recipe.options import Options, field_type, option_name, read_toml
+from edgesr.recipe.options import Options, field_type, help_of, option_name, read_toml
 
 R = TypeVar("R", bound=Options)
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Asks what is registered, and what the defaults are, only when help is printed."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        item = getattr(action, "field", None)
+        return action.help if item is None else help_of(item).replace("%", "%%")
 
 
 class Parser(argparse.ArgumentParser):
@@ -20,9 +28,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(
-            formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(
-                prog, max_help_position=30
-            ),
+            formatter_class=lambda prog: _Formatter(prog, max_help_position=30),
             allow_abbrev=False,
             **settings,
         )
@@ -75,15 +81,15 @@ def _add_messages(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_option(group: Any, kind: type, item: Field[Any]) -> None:
-    text = item.metadata["help"].replace("%", "%%")
     settings: dict[str, Any] = {"dest": item.name, "default": argparse.SUPPRESS}
     if kind is bool:
-        group.add_argument(option_name(item.name), action="store_true", help=text, **settings)
-        return
-    if item.default not in (None, ""):
-        text += f" (default: {item.default})"
-    metavar = item.metadata["metavar"] or {int: "N", float: "X", str: item.name.upper()}[kind]
-    group.add_argument(option_name(item.name), type=kind, metavar=metavar, help=text, **settings)
+        settings["action"] = "store_true"
+    else:
+        usual = {int: "N", float: "X", str: item.name.upper(), tuple: "LIST"}
+        settings["metavar"] = item.metadata["metavar"] or usual[kind]
+        settings["type"] = str if kind is tuple else kind
+    text = item.metadata["help"].replace("%", "%%")
+    group.add_argument(option_name(item.name), help=text, **settings).field = item
 
 
 def file_to_write(text: str) -> Path:

@@ -13,6 +13,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
+from edgesr.compress.deploy_config import deploy_config
 from edgesr.compress.students import PUBLISHED
 from edgesr.deploy import Engine, Model
 from edgesr.deploy import stage as deployment
@@ -69,7 +70,7 @@ def bench(run: Path, *, tile: int | None = None, threads: int | None = None) -> 
     student = load_network(run / STUDENT, factory).model.eval()
     with tempfile.TemporaryDirectory() as scratch:
         table, _ = deployment.measure(
-            recipe,
+            deploy_config(recipe),
             run,
             made,
             workload,

@@ -91,9 +91,12 @@ def profile_both(source: Path, output: Path) -> str:
 
 def _quantiser(low: np.ndarray, high: np.ndarray, options: Int8Options) -> Quantise:
     try:
-        from edgesr_export.int8 import quantize
+        from edgesr_export.int8 import Quality, quantize
     except ModuleNotFoundError as error:
         raise OptionError(f"int8 cannot be made here: {error}; install the extra 'int8'") from error
+
+    evaluate = _evaluator(low[1::2], high[1::2])
+    quality = Quality(evaluate, options.max_psnr_drop, options.max_sam_drop)
 
     def quantise(source: Path, path: Path, target: str) -> object:
         return quantize(
@@ -101,9 +104,7 @@ def _quantiser(low: np.ndarray, high: np.ndarray, options: Int8Options) -> Quant
             path,
             [tile[None] for tile in low[::2]],
             target=target,
-            evaluate=_evaluator(low[1::2], high[1::2]),
-            max_psnr_drop=options.max_psnr_drop,
-            max_sam_drop=options.max_sam_drop,
+            quality=quality,
         )
 
     return quantise

@@ -121,9 +121,14 @@ def _without_folders(recipe: TrainRecipe) -> dict[str, Any]:
     """Return the recipe's values with files by name alone: weights travel, folders do not."""
     values = recipe.to_dict()
     for key in ("data", "extra", "initial"):
-        if values[key]:
-            values[key] = ",".join(Path(part.strip()).name for part in values[key].split(","))
+        values[key] = _names_alone(values[key])
     return values
+
+
+def _names_alone(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_names_alone(part) for part in value]
+    return Path(value).name if value else value
 
 
 def _check_checkpoint(checkpoint: Path, *, overwrite: bool, resume: bool) -> None:
@@ -152,8 +157,8 @@ def _new_network(recipe: TrainRecipe, scene: Scene) -> nn.Module:
 def _extra_scenes(recipe: TrainRecipe, target: Scene) -> list[Scene]:
     """Open the extra cubes for training alone, each scaled by itself."""
     scenes = []
-    for spec in filter(None, recipe.extra.split(",")):
-        cube = read_cube(spec.strip())
+    for spec in recipe.extra:
+        cube = read_cube(spec)
         scenes.append(
             make_scene(
                 cube.select_bands(match_bands(target, cube)),

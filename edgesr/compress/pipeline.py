@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from edgesr_export.errors import ExportError
-from edgesr_export.runtime import session
+from edgesr_export.runner import REFERENCE, open_runner
 from edgesr_export.sizes import input_shape
 from torch import nn
 
@@ -19,13 +19,14 @@ from edgesr.compress.candidates import (
     enumerate_candidates,
     measure_candidates,
 )
+from edgesr.compress.deploy_config import deploy_config
 from edgesr.compress.pictures import take_pictures
 from edgesr.compress.students import Student, check_search, make_students
 from edgesr.compress.surgery_config import budget_of, surgery_options
 from edgesr.compress.training_config import student_config
 from edgesr.deploy import PLAIN, REWRITTEN
 from edgesr.deploy import stage as deployment
-from edgesr.deploy.bundle import bundle_report
+from edgesr.deploy.bundle import board_target, bundle_report
 from edgesr.deploy.inputs import write_network
 from edgesr.deploy.quality import SessionModule
 from edgesr.deploy.stage import ALONE, PAPER, TEACHER, Artifacts
@@ -60,8 +61,10 @@ def run(
     reads: Sequence[Path] = (),
 ) -> dict[str, Any]:
     """Do the whole job; see :func:`edgesr.compress.compress`."""
-    if recipe.bundle and "tensorrt" not in recipe.targets:
-        raise OptionError("--bundle packs models for TensorRT; name tensorrt among --targets")
+    if recipe.bundle and (board := board_target()).name not in recipe.targets:
+        raise OptionError(
+            f"--bundle packs models for {board.label}; name {board.name} among --targets"
+        )
     options = surgery_options(recipe)
     check_search(recipe)
     inputs = [*files_read(recipe), *reads]
@@ -120,15 +123,16 @@ def _run(
         with folder.timed("deploy"):
             made = _make(recipe, folder, workload, sites, student, teacher)
         with folder.timed("measure"):
+            config = deploy_config(recipe)
             table, timings = deployment.measure(
-                recipe, folder.draft, made, workload, student, others, folder.state("")
+                config, folder.draft, made, workload, student, others, folder.state("")
             )
-            profile = deployment.profile(recipe, folder.draft, made, workload, folder.state(""))
+            profile = deployment.profile(config, folder.draft, made, workload, folder.state(""))
         timings["student"] = deployment.student_time(table)
     else:
         made = Artifacts([], [], [])
         with folder.timed("measure"):
-            timings = deployment.measure_in_torch(recipe, workload, student, others)
+            timings = deployment.measure_in_torch(recipe.latency_tile, workload, student, others)
     with folder.timed("pictures"), timed_stage("pictures of the test region"):
         pictures = _pictures(folder, workload, student, made)
 
@@ -192,10 +196,13 @@ def _run(
     validate(content)
     write_page(report, pictures, folder.draft / PAGE)
     if recipe.bundle:
-        if any(model.target == "tensorrt" for model in made.models):
+        if any(model.target == board_target().name for model in made.models):
             bundle_report(folder.draft, report, overwrite=True)
         else:
-            log("no bundle: no model for TensorRT came out, for the reasons given as 'absent'")
+            log(
+                f"no bundle: no model for {board_target().label} came out, for the reasons given as"
+                " 'absent'"
+            )
     folder.finish(content)
     return content
 
@@ -298,7 +305,8 @@ def _make(
 
     def compute() -> dict[str, Any]:
         source, tuner = folder.draft / ONNX, tune if recipe.qat else None
-        return deployment.make(recipe, folder.draft, source, workload, tuner).to_dict()
+        config = deploy_config(recipe)
+        return deployment.make(config, folder.draft, source, workload, tuner).to_dict()
 
     made: Artifacts = folder.remember("deployment", compute, Artifacts, written)
     return made
@@ -312,7 +320,8 @@ def _pictures(
     for model in made.models:
         if model.precision == "int8":
             path = folder.draft / model.path
-            networks.setdefault("int8", SessionModule(session(path), input_shape(path)))
+            int8 = SessionModule(open_runner(path, REFERENCE), input_shape(path))
+            networks.setdefault("int8", int8)
     pictures = take_pictures(workload.scene, networks)
     pictures.save(folder.draft / PICTURES)
     return pictures

@@ -11,6 +11,7 @@ from edgesr_export.errors import ExportError
 from edgesr_export.model_file import load_model, write_model
 from edgesr_export.refill import refill
 from edgesr_export.rewrite import rewrite
+from edgesr_export.targets import ALWAYS, find_target
 from edgesr_export.tracing import FIXED, export_with_fallbacks, tracing
 from edgesr_export.verify import compare
 from torch import Tensor, nn
@@ -52,9 +53,9 @@ def static_onnx(
     return path
 
 
-def for_target(path: Path, model: nn.Module, tile: Tensor, target: str = "cpu") -> Path:
+def for_target(path: Path, model: nn.Module, tile: Tensor, target: str = ALWAYS) -> Path:
     """The file as a runtime gets it in the end, compared with its network."""
-    rewritten, _ = rewrite(load_model(path), target)
+    rewritten, _ = rewrite(load_model(path), find_target(target).rules)
     fast = path.with_suffix(f".{target}.onnx")
     write_model(rewritten, fast)
     compare(fast, model, [tile])

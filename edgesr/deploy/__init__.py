@@ -5,6 +5,7 @@
     model.onnx --+-- cpu       -- fp32, fp16, int8 --+
                  +-- tensorrt  -- fp32, fp16, int8 --+-- quality on test, size, difference, latency
                  +-- openvino  -- fp32, int8       --+
+                 +-- ... of edgesr_export.targets --+
                         |
                         +-- engines
 
@@ -13,16 +14,18 @@ What cannot be made here is listed with its reason; nothing is guessed.
 
 from edgesr.deploy.baselines import PLAIN, REWRITTEN, export_baselines, open_baselines
 from edgesr.deploy.engines import Engine, build_engines
-from edgesr.deploy.measure import measure_models, ratios
+from edgesr.deploy.measure import Conditions, Reference, measure_models, ratios
 from edgesr.deploy.quality import calibration_tiles, on_validation, reference_tiles
 from edgesr.deploy.variants import Limits, Model, Skipped, VariantBuilder
 
 __all__ = [
     "PLAIN",
     "REWRITTEN",
+    "Conditions",
     "Engine",
     "Limits",
     "Model",
+    "Reference",
     "Skipped",
     "VariantBuilder",
     "build_engines",

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
 
 from edgesr_export.chain import convert
-from edgesr_export.errors import ExportError
-from edgesr_export.runtime import session
+from edgesr_export.runner import REFERENCE, open_runner
+from edgesr_export.targets import ALWAYS, TARGETS
 from edgesr_export.tracing import STRATEGIES, ExportStrategy, export_with_fallbacks
 from torch import Tensor, nn
 
 from edgesr.deploy.measure import Baseline
 
 PLAIN, REWRITTEN = "plain", "rewritten"
-OPENVINO = "plain, OpenVINO bf16"
 
 
 def baseline_file(network: str, form: str) -> str:
@@ -54,24 +51,25 @@ def export_baselines(
         export_with_fallbacks(
             network, plain, [example], shown, strategies=strategies, rewrite=False
         )
-        convert(plain, rewritten, target="cpu", tiles=[shown.numpy()], overwrite=True)
+        convert(plain, rewritten, target=ALWAYS, tiles=[shown.numpy()], overwrite=True)
     return files
 
 
 def open_baselines(files: Mapping[str, Path], threads: int, shape: Sequence[int]) -> list[Baseline]:
-    """Load the files for the CPU; the first also in OpenVINO's bfloat16, where that works.
+    """Load the files in ONNX Runtime; the first also as other targets make the best of it.
 
     Args:
         files: of :func:`export_baselines`.
         threads: of the runtimes.
-        shape: [1, B, h, w] that will be timed; OpenVINO gains by knowing it.
+        shape: [1, B, h, w] that will be timed; some runtimes gain by knowing it.
     """
-    baselines = [Baseline(name, session(path, threads)) for name, path in files.items()]
+    baselines = [
+        Baseline(name, open_runner(path, REFERENCE, threads=threads))
+        for name, path in files.items()
+    ]
     first, path = next(iter(files.items()))
-    if find_spec("openvino") is not None:
-        from edgesr_export.openvino import openvino_session
-
-        name = first.replace(PLAIN, OPENVINO)
-        with suppress(ExportError):  # a CPU without it
-            baselines.append(Baseline(name, openvino_session(path, threads, "bfloat16", shape)))
+    for target in TARGETS.load().values():
+        if found := target.unrewritten(path, threads, shape):
+            label, network = found
+            baselines.append(Baseline(f"{first}, {label}", network))
     return baselines

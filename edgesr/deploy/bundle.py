@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from edgesr_export.runtime import session
+from edgesr_export.runner import REFERENCE, open_runner
 from edgesr_export.sizes import input_shape
+from edgesr_export.targets import TARGETS, Target
 from edgesr_jetson.bundle import MANIFEST, make_bundle
 
 from edgesr.deploy import reference_tiles
@@ -24,6 +25,18 @@ from edgesr.report.model import DeployedModel
 from edgesr.run_folder import ARCHIVE, BUNDLE, RECIPE, STUDENT, finished_report
 
 LARGEST = 128  # LR side up to which engines are built
+
+
+def board_target() -> Target:
+    """The target whose files a board takes.
+
+    Raises:
+        OptionError: none is registered.
+    """
+    for target in TARGETS.load().values():
+        if target.bundled:
+            return target
+    raise OptionError("no target is made for boards here; a bundle needs one")
 
 
 def bundle(run: Path, *, overwrite: bool = False) -> Path:
@@ -66,14 +79,15 @@ def _check_place(run: Path, source: Path, overwrite: bool) -> None:
 
 def bundle_report(run: Path, report: Report, *, overwrite: bool = False) -> Path:
     """Do as :func:`bundle`, with the report of a run that is about to be finished."""
+    target = board_target()
     models = {
         model.precision: model
         for model in (report.deployment.models if report.deployment else ())
-        if model.target == "tensorrt"
+        if model.target == target.name
     }
     if not models:
         raise OptionError(
-            f"{run} holds no models for TensorRT; compress with tensorrt among --targets"
+            f"{run} holds no models for {target.label}; compress with {target.name} among --targets"
         )
     recipe = CompressRecipe.load(run / RECIPE)
     student = load_network(run / STUDENT, recipe.model if ":" in recipe.model else None)
@@ -88,7 +102,7 @@ def bundle_report(run: Path, report: Report, *, overwrite: bool = False) -> Path
     facts = _facts(report, models)
     with timed_stage("make the bundle"):
         if "int8" in files:
-            own = session(files["int8"])
+            own = open_runner(files["int8"], REFERENCE)
             outputs["int8"] = [own(tile.numpy()) for tile in tiles]
         return make_bundle(
             files,

@@ -1,22 +1,18 @@
-"""TensorRT engines of the models that are made for it, where TensorRT is installed."""
+"""Engines of the models, for targets that run engines and not files, where they can be built."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgesr_export.errors import ExportError
+from edgesr_export.targets import find_target
 
 from edgesr.deploy.variants import Model, Skipped
+from edgesr.progress import timed_stage
 
 FOLDER = "engines"
-DEFAULT_CAPABILITY = "8.6"
-"""Built for where no GPU is at hand: Ampere, such as an RTX 30 or A10."""
-
-TILES = (8, 64, 128)
-"""LR sides that an engine serves: least, tuned for, largest."""
 
 
 @dataclass(frozen=True)
@@ -47,68 +43,47 @@ class Engine:
 def build_engines(
     folder: Path, models: Sequence[Model], capability: str | None
 ) -> tuple[list[Engine], list[Skipped]]:
-    """Build an engine of every model for TensorRT.
+    """Build an engine of every model whose target runs engines.
 
     Args:
         folder: of the run.
-        models: what was made; those for other targets are passed over.
-        capability: GPU to build for, such as "8.6"; None takes the one here, else
-            :data:`DEFAULT_CAPABILITY`.
+        models: what was made; those that run as they are are passed over.
+        capability: GPU to build for, such as "8.6"; None takes the one here, else a usual one.
 
     Returns:
-        The engines, and what is not: TensorRT may not be here, or refuse a model.
+        The engines, and what is not: what builds them may not be here, or refuse a model.
     """
-    wanted = [model for model in models if model.target == "tensorrt"]
-    from edgesr_export.tensorrt import available
-
-    if not wanted:
-        return [], []
-    if not available():
-        why = (
-            "TensorRT is not installed: pip install 'edgesr[tensorrt]', or build on the board"
-            " with edgesr bundle"
-        )
-        return [], [Skipped("TensorRT engines", why)]
-    engines, absent = [], []
-    for model in wanted:
-        try:
-            engines.append(_build(folder, model, capability or _here()))
-        except ExportError as error:
-            absent.append(Skipped(f"a TensorRT engine in {model.precision}", str(error)))
+    engines: list[Engine] = []
+    absent: list[Skipped] = []
+    for target in dict.fromkeys(model.target for model in models):
+        on = find_target(target)
+        if not on.engines:
+            continue
+        if why := on.cannot_build():
+            absent.append(Skipped(f"{on.engines} engines", why))
+            continue
+        with timed_stage(f"{on.engines} engines"):
+            for model in (one for one in models if one.target == target):
+                try:
+                    engines.append(_build(folder, model, capability))
+                except ExportError as error:
+                    what = f"a {on.engines} engine in {model.precision}"
+                    absent.append(Skipped(what, str(error)))
     return engines, absent
 
 
-def _here() -> str:
-    from edgesr_export.tensorrt.api import capability_text
-    from edgesr_export.tensorrt.cuda import find_device
-
-    device = find_device()
-    return capability_text(device.capability) if device else DEFAULT_CAPABILITY
-
-
-def _build(folder: Path, model: Model, capability: str) -> Engine:
-    import onnx
-    from edgesr_export.tensorrt import build, tile_profile
-    from edgesr_export.tensorrt.profile import model_inputs
-
-    source = folder / model.path
+def _build(folder: Path, model: Model, capability: str | None) -> Engine:
     (folder / FOLDER).mkdir(exist_ok=True)
-    path = folder / FOLDER / f"sm{capability.replace('.', '')}-{model.precision}.engine"
-    profile = tile_profile(model_inputs(onnx.load(source, load_external_data=False)), TILES)
-    side = build(
-        source,
-        path,
-        expect=model.precision,  # type: ignore[arg-type]
-        compute_capability=capability,
-        profile=profile,
-    ).side
+    built = find_target(model.target).build(
+        folder / model.path, folder / FOLDER, model.precision, capability
+    )
     return Engine(
-        path=str(path.relative_to(folder)),
+        path=str(built.path.relative_to(folder)),
         model=model.path,
-        precision=model.precision,
-        library=f"{side.library} {side.version}",
-        compute_capability=side.compute_capability,
-        bytes=path.stat().st_size,
-        build_s=side.build_seconds,
-        layers=dict(Counter(str(one["obtained"]) for one in side.precision.values())),
+        precision=built.precision,
+        library=built.library,
+        compute_capability=built.compute_capability,
+        bytes=built.path.stat().st_size,
+        build_s=built.build_s,
+        layers=built.layers,
     )

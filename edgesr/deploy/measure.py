@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from edgesr_export.errors import ExportError
-from edgesr_export.runtime import session
 from edgesr_export.sizes import input_shape
+from edgesr_export.targets import Row, find_target
 from edgesr_export.tracing import usable
 from torch import Tensor, nn
 
@@ -25,10 +23,6 @@ from edgesr.evaluation.evaluate import inference
 from edgesr.evaluation.latency import Timing, measure
 from edgesr.progress import timed_stage, track
 
-ONNX_RUNTIME = "ONNX Runtime, CPU"
-OPENVINO = "OpenVINO, CPU"
-TENSORRT = "TensorRT"
-NO_GPU = "it needs a GPU and none is here; the bundle measures it on a board"
 WARMUP = 2
 
 
@@ -46,28 +40,42 @@ class Baseline:
 
 
 @dataclass(frozen=True)
-class _Row:
-    """One line of the table: a model on a runtime."""
+class Reference:
+    """What every model must equal, and what its quality is measured on.
 
-    model: Model
-    runtime: str
-    precision: str
-    judge: Network  # computes the metrics
-    timed: Network | None
-    why_not_timed: str | None = None
+    Attributes:
+        student: the network, in torch.
+        scene: whose test region the metrics are taken on.
+        inputs: [N, B, h, w] to compare on; those that the file takes are.
+    """
+
+    student: nn.Module
+    scene: Scene
+    inputs: Sequence[Tensor]
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What is timed, and how.
+
+    Attributes:
+        tile: [1, B, h, w].
+        threads: threads of the CPU's runtimes.
+        repeats: measured rounds.
+    """
+
+    tile: np.ndarray
+    threads: int
+    repeats: int = 15
 
 
 def measure_models(
     folder: Path,
     models: Sequence[Model],
     engines: Sequence[Engine],
-    student: nn.Module,
-    scene: Scene,
-    inputs: Sequence[Tensor],
-    tile: np.ndarray,
-    threads: int,
+    reference: Reference,
+    conditions: Conditions,
     baselines: Sequence[Baseline] = (),
-    repeats: int = 15,
 ) -> tuple[list[dict[str, Any]], dict[str, Timing]]:
     """Measure every model on every runtime that is here.
 
@@ -75,32 +83,32 @@ def measure_models(
         folder: of the run.
         models: what was made; paths are relative to ``folder``.
         engines: what was built of them.
-        student: the network that all of them must equal, in torch.
-        scene: whose test region the metrics are taken on.
-        inputs: [N, B, h, w] to compare with ``student`` on; those that it takes are.
-        tile: [1, B, h, w] to time.
-        threads: threads of the CPU's runtimes.
+        reference: what they must equal.
+        conditions: what is timed.
         baselines: networks to time in the same rounds.
-        repeats: measured rounds.
 
     Returns:
         Entries of ``deployment.models`` of the report, and the times of the baselines by name.
     """
     shape = input_shape(folder / models[0].path)
+    student = reference.student
     with inference(student):
-        taken = usable(student, inputs, shape)
+        taken = usable(student, reference.inputs, shape)
         answers = [(one.numpy(), student(one).numpy()) for one in taken]
-    rows = [row for model in models for row in _rows(folder, model, engines, threads, tile.shape)]
-    calls = {f"row {index}": row.timed for index, row in enumerate(rows) if row.timed}
+    rows = [(one, row) for one in models for row in _rows(folder, one, engines, conditions)]
+    calls = {f"row {index}": row.timed for index, (_, row) in enumerate(rows) if row.timed}
     calls |= {f"baseline {baseline.name}": baseline.network for baseline in baselines}
     with timed_stage("time models"):
         timings = measure(
-            {name: partial(call, tile) for name, call in calls.items()}, repeats, WARMUP
+            {name: partial(call, conditions.tile) for name, call in calls.items()},
+            conditions.repeats,
+            WARMUP,
         )
     entries = []
-    for index, row in enumerate(track(rows, "measure models")):
-        metrics, difference = on_test(row.judge, scene, shape), _difference(row.judge, answers)
-        entries.append(_entry(folder, row, metrics, difference, timings.get(f"row {index}")))
+    for index, (model, row) in enumerate(track(rows, "measure models")):
+        metrics = on_test(row.judge, reference.scene, shape)
+        difference, timing = _difference(row.judge, answers), timings.get(f"row {index}")
+        entries.append(_entry(folder, model, row, metrics, difference, timing))
     return entries, {baseline.name: timings[f"baseline {baseline.name}"] for baseline in baselines}
 
 
@@ -120,48 +128,16 @@ def ratios(pairs: Mapping[str, tuple[str, float, str, float]]) -> list[dict[str,
 
 
 def _rows(
-    folder: Path, model: Model, engines: Sequence[Engine], threads: int, shape: Sequence[int]
-) -> list[_Row]:
-    path = folder / model.path
-    if model.target == "openvino":
-        return _openvino_rows(path, model, threads, shape)
-    own = session(path, threads)
-    if model.target == "cpu":
-        return [_Row(model, ONNX_RUNTIME, model.precision, own, own)]
-    engine = next((one for one in engines if one.model == model.path), None)
-    runner, why = _on_gpu(folder, engine)
-    return [_Row(model, TENSORRT, model.precision, runner or own, runner, why)]
-
-
-def _openvino_rows(path: Path, model: Model, threads: int, shape: Sequence[int]) -> list[_Row]:
-    """Float32 and, where the CPU has it, bfloat16; what is timed knows its one size beforehand."""
-    from edgesr_export.openvino import openvino_session
-
-    kinds = {"fp32": "float32"}
-    judges = {"fp32": openvino_session(path, threads)}
-    with suppress(ExportError):  # a CPU without it
-        judges["bf16"] = openvino_session(path, threads, "bfloat16")
-        kinds["bf16"] = "bfloat16"
-    rows = [
-        _Row(model, OPENVINO, name, judge, openvino_session(path, threads, kinds[name], shape))
-        for name, judge in judges.items()
-    ]
-    if model.precision == "int8":
-        name = "int8, bf16" if "bf16" in judges else "int8"
-        rows = [replace(rows[-1], precision=name)]
-    return rows
-
-
-def _on_gpu(folder: Path, engine: Engine | None) -> tuple[Network | None, str | None]:
-    from edgesr_export.tensorrt import Runner
-    from edgesr_export.tensorrt.cuda import find_device
-
-    if engine is None or find_device() is None:
-        return None, NO_GPU
-    try:
-        return Runner(folder / engine.path, onnx=folder / engine.model, cuda_graph=True), None
-    except ExportError as error:
-        return None, f"not run here: {error}"
+    folder: Path, model: Model, engines: Sequence[Engine], conditions: Conditions
+) -> list[Row]:
+    engine = next((folder / one.path for one in engines if one.model == model.path), None)
+    return find_target(model.target).measured(
+        folder / model.path,
+        model.precision,
+        engine=engine,
+        threads=conditions.threads,
+        shape=conditions.tile.shape,
+    )
 
 
 def _difference(network: Network, answers: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
@@ -169,19 +145,23 @@ def _difference(network: Network, answers: Sequence[tuple[np.ndarray, np.ndarray
 
 
 def _entry(
-    folder: Path, row: _Row, metrics: dict[str, float], difference: float, timing: Timing | None
+    folder: Path,
+    model: Model,
+    row: Row,
+    metrics: dict[str, float],
+    difference: float,
+    timing: Timing | None,
 ) -> dict[str, Any]:
-    content = (folder / row.model.path).read_bytes()
-    where = row.runtime if row.timed else ONNX_RUNTIME
+    content = (folder / model.path).read_bytes()
     return {
-        "target": row.model.target,
+        "target": model.target,
         "precision": row.precision,
         "runtime": row.runtime,
-        "path": row.model.path,
+        "path": model.path,
         "bytes": len(content),
         "sha256": hashlib.sha256(content).hexdigest(),
         "metrics": metrics,
-        "metrics_runtime": where,
+        "metrics_runtime": row.judged_by or row.runtime,
         "max_abs_difference": difference,
         "latency_ms": None
         if timing is None
@@ -189,7 +169,7 @@ def _entry(
         "why_not_timed": row.why_not_timed,
         **{
             key: value
-            for key, value in asdict(row.model).items()
+            for key, value in asdict(model).items()
             if key in ("rewrites", "layers", "counts", "validation", "links", "tuned")
         },
     }

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from edgesr_export.profile import node_times
-from edgesr_export.runtime import session
+from edgesr_export.runner import REFERENCE, open_runner
 from edgesr_export.sizes import Shape, input_shape
+from edgesr_export.targets import ALWAYS, PRECISIONS, find_target
 from edgesr_export.tracing import tracing
 from torch import Tensor, nn
 
 from edgesr.deploy import (
     PLAIN,
     REWRITTEN,
+    Conditions,
     Engine,
     Limits,
     Model,
+    Reference,
     Skipped,
     VariantBuilder,
     build_engines,
@@ -31,17 +32,14 @@ from edgesr.deploy import (
     open_baselines,
     ratios,
 )
-from edgesr.deploy.baselines import OPENVINO, baseline_file
+from edgesr.deploy.baselines import baseline_file
 from edgesr.deploy.inputs import adversarial_images, window_corner
-from edgesr.deploy.measure import ONNX_RUNTIME
 from edgesr.errors import OptionError
 from edgesr.evaluation.latency import Timing, in_torch
 from edgesr.evaluation.latency import measure as time_calls
 from edgesr.loading.workload import Workload
 from edgesr.progress import timed_stage
-from edgesr.recipe.recipes import CompressRecipe
 
-DEFAULT_SAM_DROP = 0.05  # degrees that int8 may lose where the recipe sets no limit
 REPEATS = 15
 PROFILED = 5
 TEACHER, PAPER, ALONE = "teacher", "paper's", "upsampler alone"
@@ -53,7 +51,7 @@ class Artifacts:
 
     Attributes:
         models: ONNX files.
-        engines: TensorRT engines of them.
+        engines: engines of them, for targets that run those.
         absent: what could not be made here.
     """
 
@@ -66,53 +64,61 @@ class Artifacts:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class DeployConfig:
+    """What is made of a student, and how it is measured.
+
+    Attributes:
+        targets: of :data:`edgesr_export.targets.TARGETS`.
+        precisions: of :data:`edgesr_export.targets.PRECISIONS`, for each target that takes them.
+        limits: what int8 may lose on validation.
+        tile: LR side of the tile that is timed.
+        threads: of the CPU's runtimes.
+        compute_capability: GPU that engines are built for; None for the one here, else a usual one.
+    """
+
+    targets: tuple[str, ...] = (ALWAYS,)
+    precisions: tuple[str, ...] = PRECISIONS
+    limits: Limits = field(default_factory=Limits)
+    tile: int = 64
+    threads: int = 1
+    compute_capability: str | None = None
+
+
 def make(
-    recipe: CompressRecipe,
+    config: DeployConfig,
     folder: Path,
     source: Path,
     workload: Workload,
     tune: Callable[[], Path] | None = None,
 ) -> Artifacts:
-    """Write the student for every target and precision, and engines where TensorRT is.
+    """Write the student for every target and precision, and engines where they can be built.
 
     Args:
-        recipe: precisions, limits and threads.
-        folder: of the run.
+        config: what is wanted.
+        folder: that the files go to, each into a folder of its kind.
         source: the student's float32 ONNX file.
         workload: the scene.
         tune: fine-tunes the student with quantisation simulated and returns its float32 ONNX file;
             called where the limits leave layers out of int8. None leaves it so.
 
     Raises:
-        ExportError: a model that differs from the one before, or that TensorRT refuses.
+        ExportError: a model that differs from the one before, or that its target refuses.
     """
     shape = input_shape(source)
     builder = VariantBuilder(
         folder,
         calibration_tiles(workload.scene, shape),
         on_validation(workload.scene, shape),
-        int8_limits(recipe),
-        _threads(recipe),
-        workload.example(recipe.latency_tile).numpy(),
+        config.limits,
+        config.threads,
+        workload.example(config.tile).numpy(),
     )
-    models, absent = builder.make_all(
-        source, recipe.targets.split(","), recipe.precisions.split(",")
-    )
-    if tune is not None and any(_left_out(model) for model in models):
+    models, absent = builder.make_all(source, config.targets, config.precisions)
+    if tune is not None and any(model.left_out for model in models):
         models = _tuned(builder, models, source, tune())
-    with timed_stage("TensorRT engines"):
-        engines, missing = build_engines(folder, models, recipe.compute_capability)
+    engines, missing = build_engines(folder, models, config.compute_capability)
     return Artifacts(models, engines, absent + missing)
-
-
-def int8_limits(recipe: CompressRecipe) -> Limits:
-    """What int8 may lose on validation: the recipe's budget."""
-    sam = DEFAULT_SAM_DROP if recipe.max_sam_drop is None else recipe.max_sam_drop
-    return Limits(recipe.max_psnr_drop, sam)
-
-
-def _left_out(model: Model) -> bool:
-    return any(layer["reason"].startswith("left out") for layer in model.layers)
 
 
 def _tuned(builder: VariantBuilder, models: list[Model], plain: Path, tuned: Path) -> list[Model]:
@@ -120,7 +126,10 @@ def _tuned(builder: VariantBuilder, models: list[Model], plain: Path, tuned: Pat
 
     The limits hold against the network before it was tuned.
     """
-    before, after = (builder.evaluate(session(path, builder.threads)) for path in (plain, tuned))
+    before, after = (
+        builder.evaluate(open_runner(path, REFERENCE, threads=builder.threads))
+        for path in (plain, tuned)
+    )
     lost = before["mpsnr"] - after["mpsnr"], after["sam"] - before["sam"]
     limits = Limits(builder.limits.psnr - lost[0], builder.limits.sam - lost[1])
     if min(limits.psnr, limits.sam) < 0:
@@ -128,7 +137,7 @@ def _tuned(builder: VariantBuilder, models: list[Model], plain: Path, tuned: Pat
     builder = replace(builder, limits=limits)
     kept = []
     for model in models:
-        if not _left_out(model):
+        if not model.left_out:
             kept.append(model)
             continue
         path = builder.folder / model.path
@@ -143,7 +152,7 @@ def _tuned(builder: VariantBuilder, models: list[Model], plain: Path, tuned: Pat
 
 
 def measure(
-    recipe: CompressRecipe,
+    config: DeployConfig,
     folder: Path,
     made: Artifacts,
     workload: Workload,
@@ -154,8 +163,8 @@ def measure(
     """Measure what was made beside the uncompressed network and others, in one process.
 
     Args:
-        recipe: tile and threads.
-        folder: of the run.
+        config: tile and threads.
+        folder: that :func:`make` wrote to.
         made: what to measure.
         workload: the scene and the uncompressed network.
         student: the network that the models must equal.
@@ -166,28 +175,23 @@ def measure(
         ``deployment`` of the report, and the times of the baselines and of the student by name.
     """
     networks = {TEACHER: workload.model, **others}
-    tile = workload.example(recipe.latency_tile)
+    tile = workload.example(config.tile)
     first = folder / made.models[0].path
-    _check_tile(recipe.latency_tile, input_shape(first))
+    _check_tile(config.tile, input_shape(first))
     with timed_stage("export what they are compared with"):
         strategies = tracing(first).strategies
         files = export_baselines(networks, workload.example(), scratch, tile, strategies)
-    threads = _threads(recipe)
     entries, timings = measure_models(
         folder,
         made.models,
         made.engines,
-        student,
-        workload.scene,
-        verification_inputs(workload),
-        tile.numpy(),
-        threads,
-        open_baselines(files, threads, tile.shape),
-        REPEATS,
+        Reference(student, workload.scene, verification_inputs(workload)),
+        Conditions(tile.numpy(), config.threads, REPEATS),
+        open_baselines(files, config.threads, tile.shape),
     )
     deployment = {
         "input_shape": list(tile.shape),
-        "threads": threads,
+        "threads": config.threads,
         "repeats": REPEATS,
         "models": entries,
         "engines": [asdict(engine) for engine in made.engines],
@@ -198,10 +202,13 @@ def measure(
 
 
 def measure_in_torch(
-    recipe: CompressRecipe, workload: Workload, student: nn.Module, others: Mapping[str, nn.Module]
+    side: int, workload: Workload, student: nn.Module, others: Mapping[str, nn.Module]
 ) -> dict[str, Timing]:
-    """Time networks that cannot be exported, in turn, in PyTorch; names as :func:`measure` has."""
-    tile = workload.example(recipe.latency_tile)
+    """Time networks that cannot be exported, in turn, in PyTorch; names as :func:`measure` has.
+
+    ``side`` is that of the LR tile.
+    """
+    tile = workload.example(side)
     networks = {
         f"{name} {REWRITTEN}": one for name, one in {TEACHER: workload.model, **others}.items()
     }
@@ -238,45 +245,47 @@ def _ratios(
         if entry["latency_ms"]
     }
     best = min(timed, key=lambda name: timed[name])
-    plain, naive = f"{TEACHER} {PLAIN}", f"{TEACHER} {OPENVINO}"
+    plain, usual = f"{TEACHER} {PLAIN}", find_target(ALWAYS).label
     for name in timed:
-        if ONNX_RUNTIME in name and any(kind in name for kind in ("fp32", "int8")):
+        if usual in name and any(kind in name for kind in ("fp32", "int8")):
             pairs[name] = (plain, baselines[plain], name, timed[name])
     pairs.setdefault(best, (plain, baselines[plain], best, timed[best]))
-    if naive in baselines:
-        pairs["against OpenVINO bf16"] = (naive, baselines[naive], best, timed[best])
+    for naive in (name for name in baselines if name.startswith(f"{plain}, ")):
+        label = naive.removeprefix(f"{plain}, ")
+        pairs[f"against {label}"] = (naive, baselines[naive], best, timed[best])
     return ratios(pairs)
 
 
 def profile(
-    recipe: CompressRecipe, folder: Path, made: Artifacts, workload: Workload, scratch: Path
+    config: DeployConfig, folder: Path, made: Artifacts, workload: Workload, scratch: Path
 ) -> dict[str, Any]:
     """Return where the time of a call goes, layer by layer: ``profile`` of the report.
 
     Args:
-        recipe: tile and threads.
-        folder: of the run.
+        config: the tile.
+        folder: that :func:`make` wrote to.
         made: whose models for the CPU are profiled.
         workload: the scene.
         scratch: where :func:`measure` has left the uncompressed network.
     """
-    tile = workload.example(recipe.latency_tile).numpy()
+    usual = find_target(ALWAYS)
+    tile = workload.example(config.tile).numpy()
     files = {TEACHER: scratch / baseline_file(TEACHER, PLAIN)}
     files |= {
         {"fp32": "student"}.get(model.precision, model.precision): folder / model.path
         for model in made.models
-        if model.target == "cpu" and model.precision in ("fp32", "int8")
+        if model.target == usual.name and model.precision in ("fp32", "int8")
     }
     with timed_stage("profile"):
         networks = [
             {
                 "name": name,
-                "layers": [asdict(node) for node in node_times(path, tile, runs=PROFILED)],
+                "layers": [asdict(node) for node in usual.layer_times(path, tile, PROFILED)],
             }
             for name, path in files.items()
         ]
     return {
-        "runtime": ONNX_RUNTIME,
+        "runtime": usual.label,
         "input_shape": list(tile.shape),
         "threads": 1,
         "runs": PROFILED,
@@ -285,11 +294,10 @@ def profile(
 
 
 def student_time(deployment: Mapping[str, Any]) -> Timing:
-    """The time of the student in float32 on ONNX Runtime, which is always made."""
+    """The time of the student in float32 on the CPU, which is always made."""
+    usual = find_target(ALWAYS).label
     entry = next(
-        one
-        for one in deployment["models"]
-        if (one["runtime"], one["precision"]) == (ONNX_RUNTIME, "fp32")
+        one for one in deployment["models"] if (one["runtime"], one["precision"]) == (usual, "fp32")
     )
     found = entry["latency_ms"]
     return Timing(found["median"], found["p95"], math.nan, deployment["repeats"])
@@ -298,7 +306,3 @@ def student_time(deployment: Mapping[str, Any]) -> Timing:
 def verification_inputs(workload: Workload) -> list[Tensor]:
     """Return real and adversarial LR inputs: a test window, zeros, ones, a step, odd noise."""
     return [window_corner(workload), *adversarial_images(len(workload.scene.bands)).values()]
-
-
-def _threads(recipe: CompressRecipe) -> int:
-    return recipe.threads or torch.get_num_threads()

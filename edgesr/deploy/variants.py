@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ import numpy as np
 from edgesr_export.chain import Chain, convert
 from edgesr_export.errors import ExportError
 from edgesr_export.model_file import load_model
+from edgesr_export.targets import ALWAYS, find_target
 
 from edgesr.progress import timed_stage
 
@@ -21,14 +21,6 @@ if TYPE_CHECKING:
     from edgesr_export.int8 import QuantisationResult
 
 FOLDER = "models"
-PRECISIONS = {
-    "cpu": ("fp32", "fp16", "int8"),
-    "tensorrt": ("fp32", "fp16", "int8"),
-    "openvino": ("fp32", "int8"),  # its halves are bfloat16, chosen when the file is loaded
-}
-OPSETS = {"tensorrt": 16}
-"""The newest that the oldest TensorRT of a supported board reads: 8.5, of JetPack 5."""
-
 SPEED_REPEATS = 5  # rounds in which int8 layers of a kind are timed against float ones
 LAYERS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 NONE_WITHIN = "not one layer can be int8 within the limits and gain by it"
@@ -40,8 +32,8 @@ Evaluate = Callable[[Callable[[np.ndarray], np.ndarray]], dict[str, float]]
 class Limits:
     """What int8 may lose on validation: MPSNR in dB, SAM in degrees."""
 
-    psnr: float
-    sam: float
+    psnr: float = 0.05
+    sam: float = 0.05
 
 
 @dataclass(frozen=True)
@@ -49,13 +41,14 @@ class Model:
     """A file for one target in one precision.
 
     Attributes:
-        target: "cpu" (ONNX Runtime), "tensorrt" or "openvino".
+        target: of :data:`edgesr_export.targets.TARGETS`.
         precision: "fp32", "fp16" or "int8".
         path: relative to the run's folder.
         rewrites: one sentence for each kind of exact rewrite.
         links: the comparisons that it passed; see :class:`edgesr_export.chain.Link`.
         layers: name, kind, precision and reason of each layer whose precision was decided.
         counts: number of those layers by precision.
+        left_out: number of those that are float only so that the limits hold.
         validation: "before", "after" and "drop" on validation, where layers were chosen by it.
         tuned: whether the weights were fine-tuned with quantisation simulated.
     """
@@ -69,6 +62,7 @@ class Model:
     counts: dict[str, int] = field(default_factory=dict)
     validation: dict[str, dict[str, float]] | None = None
     tuned: bool = False
+    left_out: int = 0
 
     @property
     def name(self) -> str:
@@ -110,25 +104,26 @@ class VariantBuilder:
 
         Args:
             source: float32 ONNX file.
-            targets: of "cpu", "tensorrt", "openvino".
-            precisions: of "fp32", "fp16", "int8".
+            targets: of :data:`edgesr_export.targets.TARGETS`.
+            precisions: of :data:`edgesr_export.targets.PRECISIONS`.
 
         Returns:
             What was made, and what was not: a target may lack an operator of the network, or a
             precision move its output too far.
 
         Raises:
-            ExportError: not even float32 for the CPU can be made.
+            ExportError: an unknown target, or not even float32 for the CPU can be made.
         """
         made: list[Model] = []
         absent: list[Skipped] = []
         for target in targets:
-            for precision in (name for name in PRECISIONS[target] if name in precisions):
-                why, model = _missing(target, precision), None
+            on = find_target(target)
+            for precision in (name for name in on.precisions if name in precisions):
+                why, model = on.missing(precision), None
                 try:
                     model = None if why else self.make(source, target, precision)
                 except ExportError as error:
-                    if (target, precision) == ("cpu", "fp32"):
+                    if (target, precision) == (ALWAYS, "fp32"):
                         raise
                     why = str(error)
                 if model is None:
@@ -156,7 +151,7 @@ class VariantBuilder:
                     precision=precision,
                     tiles=self.tiles[:2],
                     quantise=partial(self._quantise, results),
-                    opset=OPSETS.get(target),
+                    opset=find_target(target).opset,
                     overwrite=True,
                 )
         except ExportError:
@@ -166,21 +161,17 @@ class VariantBuilder:
         return _described(chain, str(path.relative_to(self.folder)), results)
 
     def _quantise(
-        self, results: list[QuantisationResult], source: Path, path: Path, scheme: str
+        self, results: list[QuantisationResult], source: Path, path: Path, target: str
     ) -> object:
-        from edgesr_export.int8 import quantize
+        from edgesr_export.int8 import Quality, Speed, quantize
 
         result = quantize(
             source,
             path,
             self.tiles,
-            target=scheme,
-            evaluate=self.evaluate,
-            max_psnr_drop=self.limits.psnr,
-            max_sam_drop=self.limits.sam,
-            threads=self.threads,
-            speed_image=self.speed_image,
-            repeats=SPEED_REPEATS,
+            target=target,
+            quality=Quality(self.evaluate, self.limits.psnr, self.limits.sam),
+            speed=Speed(self.threads, self.speed_image, SPEED_REPEATS),
         )
         results.append(result)
         return result
@@ -188,7 +179,7 @@ class VariantBuilder:
 
 def _described(chain: Chain, path: str, results: list[QuantisationResult]) -> Model:
     layers = _typed_layers(chain) if chain.precision == "fp16" else []
-    validation = None
+    validation, left_out = None, 0
     for result in results:
         layers = [
             {key: str(getattr(layer, key)) for key in ("name", "kind", "precision", "reason")}
@@ -196,6 +187,7 @@ def _described(chain: Chain, path: str, results: list[QuantisationResult]) -> Mo
         ]
         drop = {"mpsnr": result.drop.psnr, "sam": result.drop.sam}
         validation = {"before": result.before, "after": result.after, "drop": drop}
+        left_out = sum(layer.left_out for layer in result.layers)
     return Model(
         chain.target,
         chain.precision,
@@ -205,6 +197,7 @@ def _described(chain: Chain, path: str, results: list[QuantisationResult]) -> Mo
         layers,
         dict(Counter(layer["precision"] for layer in layers)),
         validation,
+        left_out=left_out,
     )
 
 
@@ -220,13 +213,3 @@ def _typed_layers(chain: Chain) -> list[dict[str, str]]:
         for node in load_model(chain.path).graph.node
         if node.op_type in LAYERS or node.name in chain.kept
     ]
-
-
-def _missing(target: str, precision: str) -> str | None:
-    """Why a target or precision cannot be made here."""
-    needs = {"openvino": target == "openvino", "nncf": precision == "int8"}
-    for package, needed in needs.items():
-        if needed and find_spec(package) is None:
-            extra = {"nncf": "int8"}.get(package, package)
-            return f"{package} is not installed: pip install 'edgesr[{extra}]'"
-    return None

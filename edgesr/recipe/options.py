@@ -6,11 +6,11 @@ Nothing here imports torch or numpy: ``edgesr --help`` must answer at once.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from pathlib import Path
 from types import UnionType
-from typing import Any, Self, get_args, get_type_hints
+from typing import Any, Self, get_args, get_origin, get_type_hints
 
 from edgesr import stored
 from edgesr.errors import OptionError
@@ -19,10 +19,20 @@ from edgesr.files import atomic_path
 
 @dataclass(frozen=True)
 class Check:
-    """A range or set of values, with the words that name it in help and in errors."""
+    """A range or set of values, with the words that name it in help and in errors.
 
-    words: str
+    Attributes:
+        said: the words, or what finds them when they are asked for: what is registered can grow.
+        holds: whether a value is within.
+    """
+
+    said: str | Callable[[], str]
     holds: Callable[[Any], bool]
+
+    @property
+    def words(self) -> str:
+        """What the value must be."""
+        return self.said if isinstance(self.said, str) else self.said()
 
 
 POSITIVE = Check("an integer of at least 1", lambda value: value >= 1)
@@ -39,39 +49,77 @@ def one_of(*choices: str) -> Check:
     return Check(f"one of {', '.join(choices)}", lambda value: value in choices)
 
 
-def list_with(first: str, *others: str) -> Check:
-    """Check that a value is a comma separated list of the words given, ``first`` among them."""
-    return Check(
-        f"a list of {', '.join((first, *others))} with {first} in it, such as {first},{others[-1]}",
-        lambda value: first in (given := value.split(",")) and {*given} <= {first, *others},
-    )
+def registered(names: Callable[[], Collection[str]]) -> Check:
+    """Check that a value is one of the names that are there when it is checked."""
+    return Check(lambda: f"one of {', '.join(names())}", lambda value: value in names())
+
+
+def list_with(first: str, names: Callable[[], Collection[str]]) -> Check:
+    """Check that a value holds only names that are there when it is checked, among them ``first``.
+
+    The first is there always.
+    """
+
+    def words() -> str:
+        known = list(names())
+        return f"a list of {', '.join(known)} with {first} in it, such as {first},{known[-1]}"
+
+    return Check(words, lambda value: first in value and {*value} <= {*names()})
 
 
 def option(
     default: Any, group: str, text: str, *, check: Check | None = None, metavar: str | None = None
 ) -> Any:
-    """Describe one field of a recipe: its default, help group, help text and valid values."""
-    return field(
-        default=default,
-        metadata={"group": group, "help": text, "check": check, "metavar": metavar},
-    )
+    """Describe one field of a recipe: its default, help group, help text and valid values.
+
+    A default that is a function is asked when it is needed. In the text, ``{names}`` stands for
+    the words of the check.
+    """
+    metadata = {"group": group, "help": text, "check": check, "metavar": metavar}
+    if callable(default):
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def default_of(item: Field[Any]) -> Any:
+    """Return the value of a field that nobody sets."""
+    return item.default if item.default_factory is MISSING else item.default_factory()
+
+
+def help_of(item: Field[Any]) -> str:
+    """Return the help text of a field, with what is registered now and the default."""
+    check, default = item.metadata["check"], default_of(item)
+    text: str = item.metadata["help"]
+    if check is not None:
+        text = text.replace("{names}", check.words)
+    if default in (None, "", ()) or default is False:
+        return text
+    return f"{text} (default: {as_text(default)})"
+
+
+def as_text(value: Any) -> Any:
+    """Return a list as the command line spells it, anything else as it is."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else value
 
 
 def field_type(recipe: type, name: str) -> type:
-    """Return the plain type of a field: ``int`` for ``int | None``."""
+    """Return the plain type of a field: ``int`` for ``int | None``, ``tuple`` for a list."""
     return _plain(get_type_hints(recipe)[name])
 
 
 def _plain(hint: Any) -> type:
     if isinstance(hint, UnionType):
         hint = next(kind for kind in get_args(hint) if kind is not type(None))
-    plain: type = hint
+    plain: type = get_origin(hint) or hint
     return plain
 
 
 @dataclass(frozen=True)
 class Options:
-    """A set of options: its fields are declared with :func:`option`, its values always valid."""
+    """A set of options: its fields are declared with :func:`option`, its values always valid.
+
+    A list is a tuple of texts; a list of TOML and a text with commas are taken for one.
+    """
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))
@@ -85,6 +133,8 @@ class Options:
                     object.__setattr__(self, item.name, value := float(value))
                 except OverflowError:  # of a number without end, as Python has them
                     raise OptionError(f"{option_name(item.name)} is too large") from None
+            if expected is tuple:
+                object.__setattr__(self, item.name, value := _as_tuple(value))
             if not isinstance(value, expected) or (
                 isinstance(value, bool) and expected is not bool
             ):
@@ -97,7 +147,7 @@ class Options:
                 raise OptionError(f"{option_name(item.name)} must be finite, not {value!r}")
             if check is not None and not check.holds(value):
                 raise OptionError(
-                    f"{option_name(item.name)} must be {check.words}, not {value!r:.80}"
+                    f"{option_name(item.name)} must be {check.words}, not {as_text(value)!r:.80}"
                 )
 
     @classmethod
@@ -165,5 +215,15 @@ def _listed(keys: Sequence[str], limit: int = 8) -> str:
     return ", ".join([*named, *(["..."] if len(keys) > limit else [])])
 
 
+def _as_tuple(value: Any) -> Any:
+    """The list that a value stands for; the value itself where it stands for none."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    if isinstance(value, (list, tuple)) and all(isinstance(part, str) for part in value):
+        return tuple(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
 def _article(kind: type) -> str:
-    return {int: "an integer", float: "a number", str: "a text", bool: "true or false"}[kind]
+    words = {int: "an integer", float: "a number", str: "a text", bool: "true or false"}
+    return {**words, tuple: "a list of texts"}[kind]

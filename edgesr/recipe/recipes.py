@@ -6,8 +6,11 @@ A recipe is a frozen dataclass. Its fields are the command line's options, the k
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Self
+
+from edgesr_export.targets import ALWAYS, PRECISIONS, TARGETS, runtimes
 
 from edgesr.recipe.options import (
     ABOVE_ZERO,
@@ -21,18 +24,20 @@ from edgesr.recipe.options import (
     list_with,
     one_of,
     option,
+    registered,
 )
 
 EMBEDDED = "indian_pines"
 DEFAULT_MODEL = "lkca_net"
-RUNTIMES = (
-    "onnxruntime",
-    "openvino",
-    "openvino-bf16",
-    "onnxruntime-cuda",
-    "onnxruntime-tensorrt",
-)
-"""Of :mod:`edgesr_export.runner`: those that run an ONNX file."""
+
+
+def _runtimes() -> Collection[str]:
+    """Those that run an ONNX file."""
+    return [name for name, runtime in runtimes().items() if runtime.suffix == ".onnx"]
+
+
+def _usual_targets() -> tuple[str, ...]:
+    return tuple(name for name, target in TARGETS.load().items() if target.by_default)
 
 
 @dataclass(frozen=True)
@@ -190,24 +195,22 @@ class CompressRecipe(WeightsRecipe):
     runtime: str = option(
         "onnxruntime",
         "Search",
-        f"what latency is measured on: {', '.join(RUNTIMES)}",
-        check=one_of(*RUNTIMES),
+        "what latency is measured on: {names}",
+        check=registered(_runtimes),
         metavar="NAME",
     )
     trials: int = option(20, "Search", "designs to try", check=POSITIVE)
-    precisions: str = option(
-        "fp32,fp16,int8",
+    precisions: tuple[str, ...] = option(
+        PRECISIONS,
         "Deployment",
-        "what is made for each target, comma separated; fp32 always is",
-        check=list_with("fp32", "fp16", "int8"),
-        metavar="LIST",
+        "what is made for each target: {names}",
+        check=list_with("fp32", lambda: PRECISIONS),
     )
-    targets: str = option(
-        "cpu,tensorrt,openvino",
+    targets: tuple[str, ...] = option(
+        _usual_targets,
         "Deployment",
-        "what it is made for, comma separated; cpu always is",
-        check=list_with("cpu", "tensorrt", "openvino"),
-        metavar="LIST",
+        "what it is made for: {names}",
+        check=list_with(ALWAYS, lambda: list(TARGETS)),
     )
     qat: bool = option(
         False,
@@ -307,8 +310,8 @@ class TrainRecipe(Recipe):
     initial: str | None = option(
         None, "Network", "start from these weights instead of from scratch", metavar="FILE"
     )
-    extra: str = option(
-        "", "Data", "more cubes to mix in, comma separated (bands are matched by wavelength)"
+    extra: tuple[str, ...] = option(
+        (), "Data", "more cubes to mix in, comma separated (bands are matched by wavelength)"
     )
     mix: float = option(0.5, "Training", "share of a batch from the extra cubes", check=PART)
     focus: float = option(

@@ -18,6 +18,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from edgesr_export.targets import TARGETS
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -26,7 +27,7 @@ from edgesr.cli.main import main
 from edgesr.compress import compress
 from edgesr.errors import OptionError
 from edgesr.loading.weights import load_network
-from edgesr.recipe.options import option_name
+from edgesr.recipe.options import as_text, default_of, option_name
 from edgesr.recipe.recipes import (
     AnalyzeRecipe,
     CompressRecipe,
@@ -80,6 +81,7 @@ def test_help_imports_nothing_heavy():
     assert "edgesr" in loaded
     assert [name for name in modules if name.startswith("edgesr_export")] == ["edgesr_export"]
     heavy = "torch numpy scipy h5py rasterio onnx onnxruntime safetensors tensorly rich matplotlib"
+    heavy += " openvino nncf tensorrt onnxscript"
     assert not loaded & {*heavy.split(), "jsonschema", "msgspec", "tomli_w", "psutil"}
 
 
@@ -108,8 +110,18 @@ def test_help_shows_every_option_with_its_default_and_an_example(command, capsys
     for item in fields(recipe) if recipe else ():
         entry = shown[option_name(item.name)]
         assert f"\n{item.metadata['group']}:\n" in text
-        if item.default not in (None, "", False):
-            assert f"(default: {item.default})" in entry
+        default = default_of(item)
+        if default not in (None, "", (), False):
+            assert f"(default: {as_text(default)})" in entry
+
+
+@pytest.mark.parametrize("command", ["compress", "export"])
+def test_help_lists_the_targets_that_are_registered(command, capsys, numpy_target):
+    shown = entries(help_of(command, capsys))
+    text = shown["--target" if command == "export" else "--targets"].replace(",", ", ")
+    assert {*TARGETS} <= {*re.findall(r"\w+", text)}
+    if command == "compress":
+        assert numpy_target in shown["--runtime"]
 
 
 def test_general_help_lists_the_commands_and_the_version(capsys):

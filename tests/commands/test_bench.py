@@ -19,7 +19,7 @@ OLD_REPORT = Path(__file__).parents[1] / "report" / "report_v1.json"
 
 @pytest.fixture
 def finished(workplace, plain_export, small_recipe) -> Path:
-    compress(replace(small_recipe, targets="cpu,openvino"), Path("run"))
+    compress(replace(small_recipe, targets=("cpu", "openvino")), Path("run"))
     return Path("run")
 
 

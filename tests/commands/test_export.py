@@ -50,6 +50,13 @@ def test_an_older_operator_set_is_reached_or_refused_in_one_line(tmp_path, capsy
     assert [entry.version for entry in onnx.load(output).opset_import] == [16]
 
 
+def test_a_target_of_another_package_is_a_choice(source, tmp_path, capsys, numpy_target):
+    output = tmp_path / "out.onnx"
+    assert main(["export", str(source), "--target", numpy_target, "--output", str(output)]) == 0
+    assert "ONNX reference: largest difference" in capsys.readouterr().out
+    assert [link.name for link in recorded_links(output)] == ["exact rewrites", "ONNX reference"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

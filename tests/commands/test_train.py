@@ -126,7 +126,7 @@ def test_the_file_says_how_it_was_made_but_not_where(train, workplace, materials
     assert told["data"]["bands"] == "0-7"
     assert told["data"]["scale"] == 4
     assert told["training"]["recipe"]["data"] == "made.npy"
-    assert told["training"]["recipe"]["extra"] == "made.npy,made.npy"
+    assert told["training"]["recipe"]["extra"] == ["made.npy", "made.npy"]
     assert len(told["training"]["history"]) == 3
     assert load_file("net.safetensors")["upsampler.weight"].dtype == torch.float16
     best = max([*told["training"]["history"]], key=lambda entry: entry["val_mpsnr"])

@@ -23,7 +23,9 @@ OLD_REPORT = Path(__file__).parents[1] / "report" / "report_v1.json"
 
 @pytest.fixture
 def finished(workplace, plain_export, small_recipe) -> Path:
-    compress(replace(small_recipe, targets="cpu,tensorrt", precisions="fp32,fp16"), Path("run"))
+    compress(
+        replace(small_recipe, targets=("cpu", "tensorrt"), precisions=("fp32", "fp16")), Path("run")
+    )
     return Path("run")
 
 
@@ -84,8 +86,8 @@ def test_int8_comes_with_what_it_cost(workplace, plain_export, small_recipe):
     pytest.importorskip("nncf", reason="the extra int8 is not installed")
     recipe = replace(
         small_recipe,
-        targets="cpu,tensorrt",
-        precisions="fp32,int8",
+        targets=("cpu", "tensorrt"),
+        precisions=("fp32", "int8"),
         max_psnr_drop=5.0,
         max_sam_drop=5.0,
         bundle=True,

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from edgesr.deploy import measure_models, ratios
+from edgesr.deploy import Conditions, Reference, measure_models, ratios
 from edgesr.deploy.baselines import PLAIN, REWRITTEN, export_baselines, open_baselines
 from edgesr.deploy.engines import Engine
-from edgesr.deploy.measure import ONNX_RUNTIME, TENSORRT
 from edgesr.evaluation.evaluate import evaluate
+
+ONNX_RUNTIME, TENSORRT = "ONNX Runtime, CPU", "TensorRT"
 
 
 @pytest.fixture
@@ -30,13 +31,9 @@ def table(subject, builder):
         Path(),
         made,
         [engine],
-        subject.network,
-        subject.scene,
-        [subject.tile],
-        subject.tile.numpy(),
-        1,
+        Reference(subject.network, subject.scene, [subject.tile]),
+        Conditions(subject.tile.numpy(), threads=1, repeats=3),
         [Baseline],
-        repeats=3,
     )
     return rows, timings, calls
 
@@ -77,3 +74,28 @@ def test_rivals_are_the_network_itself(subject, plain_export, tmp_path):
         answer = baseline.network(subject.tile.numpy())
         tolerance = 1e-5 if "bf16" not in baseline.name else 3e-2
         assert abs(answer - subject.answer()).max() < tolerance
+
+
+def test_an_added_target_is_made_and_has_its_line(subject, builder, numpy_target):
+    made, absent = builder().make_all(subject.source, ["cpu", numpy_target], ["fp32", "int8"])
+    assert [one.what for one in absent if numpy_target in one.what] == []
+    assert [one.precision for one in made if one.target == numpy_target] == ["fp32"]
+    rows, _ = measure_models(
+        Path(),
+        made,
+        [],
+        Reference(subject.network, subject.scene, [subject.tile]),
+        Conditions(subject.tile.numpy(), threads=1, repeats=1),
+    )
+    (row,) = (one for one in rows if one["target"] == numpy_target)
+    assert (row["runtime"], row["metrics_runtime"]) == ("ONNX reference", "ONNX reference")
+    assert row["metrics"] == pytest.approx(evaluate(subject.network, subject.scene), rel=1e-3)
+    assert row["latency_ms"]["median"] > 0
+
+
+def test_baselines_do_without_a_target_that_is_not_there(
+    subject, plain_export, tmp_path, without_openvino
+):
+    files = export_baselines({"teacher": subject.network}, subject.tile, tmp_path)
+    names = [one.name for one in open_baselines(files, 1, subject.tile.shape)]
+    assert names == [f"teacher {PLAIN}", f"teacher {REWRITTEN}"]

@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 
 from edgesr.compress import compress
+from edgesr.compress.deploy_config import deploy_config
 from edgesr.deploy import Limits, Model
 from edgesr.deploy import stage as deployment
-from edgesr.deploy.stage import Artifacts, int8_limits
+from edgesr.deploy.stage import Artifacts, DeployConfig
+from edgesr.loading.workload import open_workload
 from edgesr.recipe.recipes import CompressRecipe
 from edgesr.stored import typed
 
 
 def model(layers: int, left: int) -> Model:
-    reasons = ["within the limits"] * layers + [
-        "left out to hold the limits: alone it costs"
-    ] * left
+    reasons = ["within the limits"] * layers + ["they would not hold"] * left
     return Model(
         "cpu",
         "int8",
@@ -27,6 +27,7 @@ def model(layers: int, left: int) -> Model:
         [],
         [{"name": "", "kind": "", "precision": "int8", "reason": reason} for reason in reasons],
         {"int8": layers, "fp32": left},
+        left_out=left,
     )
 
 
@@ -53,7 +54,7 @@ class FakeMaker:
 
 @pytest.fixture
 def tuned(tmp_path, monkeypatch):
-    monkeypatch.setattr(deployment, "session", lambda path, threads: path)
+    monkeypatch.setattr(deployment, "open_runner", lambda path, runtime, threads: path)
     (tmp_path / "cpu-int8.onnx").write_text("plain")
 
     def run(layers: int, quality: tuple[float, float]):
@@ -86,8 +87,8 @@ def test_tuning_that_alone_breaks_the_limits_is_dropped(tuned):
 
 
 def test_limits_are_the_recipe_s_budget():
-    assert int8_limits(CompressRecipe(max_psnr_drop=0.2)) == Limits(0.2, 0.05)
-    assert int8_limits(CompressRecipe(max_sam_drop=0.3)) == Limits(0.05, 0.3)
+    assert deploy_config(CompressRecipe(max_psnr_drop=0.2)).limits == Limits(0.2, 0.05)
+    assert deploy_config(CompressRecipe(max_sam_drop=0.3)).limits == Limits(0.05, 0.3)
 
 
 def test_what_was_made_survives_json():
@@ -101,8 +102,8 @@ def test_a_run_tunes_where_layers_were_left_out(workplace, plain_export, small_r
     recipe = replace(
         small_recipe,
         groups=2,
-        targets="cpu,tensorrt",
-        precisions="fp32,int8",
+        targets=("cpu", "tensorrt"),
+        precisions=("fp32", "int8"),
         max_psnr_drop=0.0,
         max_sam_drop=0.002,
         qat=True,
@@ -117,3 +118,35 @@ def test_a_run_tunes_where_layers_were_left_out(workplace, plain_export, small_r
     assert ("quantisation simulated" in told) == (left_out or any(m["tuned"] for m in models))
     for model in models:
         assert model["validation"]["drop"]["mpsnr"] <= 0 or model["tuned"]
+
+
+def test_a_run_for_a_target_of_another_package(workplace, plain_export, small_recipe, numpy_target):
+    report = compress(replace(small_recipe, epochs=0, targets=("cpu", numpy_target)), Path("run"))
+    (row,) = (one for one in report["deployment"]["models"] if one["target"] == numpy_target)
+    assert row["max_abs_difference"] < 1e-4
+    assert row["latency_ms"]["median"] > 0
+    assert CompressRecipe.load(Path("run/recipe.toml")).targets == ("cpu", numpy_target)
+
+
+def test_a_run_where_a_usual_target_is_not_there(
+    workplace, plain_export, small_recipe, without_openvino
+):
+    usual = CompressRecipe().targets
+    assert usual == ("cpu", "tensorrt")
+    report = compress(replace(small_recipe, epochs=0, targets=usual), Path("run"))
+    made = {one["target"] for one in report["deployment"]["models"]}
+    assert made == {"cpu", "tensorrt"}
+
+
+def test_the_stages_need_no_recipe_and_no_run(workplace, plain_export, subject, small_recipe):
+    workload = open_workload(small_recipe)
+    config = DeployConfig(precisions=("fp32",), tile=8)
+    made = deployment.make(config, Path(), subject.source, workload)
+    Path("scratch").mkdir()
+    table, timings = deployment.measure(
+        config, Path(), made, workload, subject.network, {}, Path("scratch")
+    )
+    profile = deployment.profile(config, Path(), made, workload, Path("scratch"))
+    assert [one["path"] for one in table["models"]] == ["models/cpu-fp32.onnx"]
+    assert set(timings) >= {"teacher plain", "teacher rewritten"}
+    assert [one["name"] for one in profile["networks"]] == ["teacher", "student"]

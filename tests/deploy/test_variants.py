@@ -8,7 +8,6 @@ import pytest
 from edgesr_export.errors import ExportError
 from edgesr_export.runtime import session
 
-from edgesr.deploy import variants as models
 from edgesr.deploy.variants import NONE_WITHIN
 
 
@@ -70,7 +69,7 @@ def test_limits_that_nothing_holds_leave_no_file(subject, builder):
 def test_what_is_not_installed_is_absent_with_advice(
     subject, builder, monkeypatch, target, precision, package, extra
 ):
-    monkeypatch.setattr(models, "find_spec", lambda name: None)
+    monkeypatch.setattr("edgesr_export.targets._base.find_spec", lambda name: None)
     made, absent = builder().make_all(subject.source, [target], [precision])
     assert made == []
     assert absent[0].what == f"{precision} for {target}"

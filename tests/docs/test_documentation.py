@@ -35,6 +35,7 @@ from documents import (
     prose,
 )
 from edgesr_export.onnx import export_onnx
+from edgesr_export.targets import TARGETS
 from edgesr_jetson.bundle import make_bundle
 
 from edgesr.cli.main import build_parser, main
@@ -92,8 +93,8 @@ WAYS = {
             "export model.onnx": "export runs/first/model.onnx",
             "CompressRecipe(rank_target=0.9, max_psnr_drop=0.02)": (
                 'CompressRecipe(data="scene.hdr", weights="teacher.safetensors", patch=16,'
-                ' epochs=0, latency_tile=16, rank=8, precisions="fp32", targets="cpu", threads=1,'
-                " baseline_groups=0)"
+                ' epochs=0, latency_tile=16, rank=8, precisions=("fp32",), targets=("cpu",),'
+                " threads=1, baseline_groups=0)"
             ),
             'compress(recipe, Path("runs/first"))': 'compress(recipe, Path("runs/python"))',
         },
@@ -201,6 +202,7 @@ def reader(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> Iterator[Callable[[Path, Way], Reader]]:
     """Make a reader of a document; what the document registers is forgotten afterwards."""
+    TARGETS.load()
     before = set(sys.modules)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -213,6 +215,7 @@ def reader(
             PASSES._things,
             registry.NETWORKS._things,
             READERS._things,
+            TARGETS._things,
             protocols.PROTOCOLS,
         )
     ]

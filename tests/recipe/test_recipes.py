@@ -5,14 +5,17 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pytest
+from edgesr_export.targets import PRECISIONS, TARGETS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgesr.errors import OptionError
-from edgesr.recipe.options import field_type, option_name, read_toml
+from edgesr.recipe.options import default_of, field_type, option_name, read_toml
 from edgesr.recipe.recipes import AnalyzeRecipe, CompressRecipe, Recipe, TrainRecipe, WeightsRecipe
 
 KINDS = [Recipe, WeightsRecipe, AnalyzeRecipe, CompressRecipe, TrainRecipe]
+NAMES = ["a.npy", "b.mat:cube", "c.h5:/x"]
+LISTED = {"targets": list(TARGETS), "precisions": list(PRECISIONS)}
 TEXTS = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12
 )
@@ -24,13 +27,14 @@ def values(kind: type[Recipe], name: str) -> st.SearchStrategy[Any]:
     check = item.metadata["check"]
     words = check.words.removeprefix("one of ").split(", ") if check else []
     plain = {
+        tuple: st.lists(st.sampled_from(LISTED.get(name, NAMES)), unique=True).map(tuple),
         bool: st.booleans(),
         int: st.integers(0, 2**62),
         float: st.floats(0, 1e6) | st.floats(0, 1),
         str: st.sampled_from(words) if words else TEXTS,
     }[field_type(kind, name)]
     valid = plain.filter(check.holds) if check else plain
-    return valid | st.none() if item.default is None else valid
+    return valid | st.none() if default_of(item) is None else valid
 
 
 @st.composite
@@ -65,6 +69,16 @@ def test_sections_are_for_reading_only(tmp_path):
     assert isinstance(recipe.max_psnr_drop, float)
 
 
+@pytest.mark.parametrize("text", ['"cpu,tensorrt"', '["cpu", "tensorrt"]', '"cpu, tensorrt"'])
+def test_lists_are_read_as_toml_has_them_and_as_they_are_typed(tmp_path, text):
+    (tmp_path / "recipe.toml").write_text(f"[deployment]\ntargets = {text}")
+    recipe = CompressRecipe.load(tmp_path / "recipe.toml")
+    assert recipe.targets == ("cpu", "tensorrt")
+    recipe.save(tmp_path / "again.toml")
+    stored = tomllib.loads((tmp_path / "again.toml").read_text())
+    assert stored["deployment"]["targets"] == ["cpu", "tensorrt"]
+
+
 def test_unknown_keys_are_refused_and_the_known_listed(tmp_path):
     (tmp_path / "recipe.toml").write_text("[surgery]\nrnak = 16\nzoom = 1")
     with pytest.raises(OptionError, match=r"unknown keys rnak, zoom; known are alpha, .*, weights"):
@@ -93,6 +107,15 @@ def test_unknown_keys_are_refused_and_the_known_listed(tmp_path):
         ({"seed": -1}, "--seed must be an integer from 0"),
         ({"seed": 2**63}, "--seed must be an integer from 0"),
         ({"threads": 0}, "--threads must be an integer of at least 1, not 0"),
+        (
+            {"targets": "tensorrt"},
+            "--targets must be a list of cpu, .* with cpu in it, such as cpu,",
+        ),
+        ({"targets": ["cpu", "moon"]}, "--targets must be a list of .*, not 'cpu,moon'"),
+        ({"targets": ["cpu", 3]}, r"--targets must be a list of texts, not \['cpu', 3\]"),
+        ({"targets": None}, "--targets must be a list of texts, not None"),
+        ({"precisions": "fp32,fp8"}, "--precisions must be a list of fp32, fp16, int8 with fp32"),
+        ({"runtime": "abacus"}, "--runtime must be one of onnxruntime, .*, not 'abacus'"),
         ({"alpha": -0.1}, "--alpha must be a number of at least 0, not -0.1"),
     ],
 )
@@ -131,7 +154,8 @@ def test_every_option_has_a_help_text_a_group_and_a_default_that_its_check_accep
     for item in fields(kind):
         assert item.metadata["help"]
         assert item.metadata["group"]
-        assert field_type(kind, item.name) in (bool, int, float, str)
+        assert field_type(kind, item.name) in (bool, int, float, str, tuple)
         check = item.metadata["check"]
-        if check is not None and item.default is not None:
-            assert check.holds(item.default)
+        default = default_of(item)
+        if check is not None and default is not None:
+            assert check.holds(default)

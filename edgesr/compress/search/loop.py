@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgesr_export.runner import open_runner, unavailable
+from edgesr_export.targets import runtimes
 from torch import nn
 
 from edgesr.compress.candidates import REPEATS, CalibratedModel, quality_drop
@@ -122,7 +123,7 @@ class _Bench:
             return open_runner(
                 student or self.build(trial.design), self.runtime, threads=self.options.threads
             )
-        target = "openvino" if self.runtime.startswith("openvino") else "cpu"
+        target = runtimes()[self.runtime].target
         path = self.scratch / f"trial-{trial.number}.{target}.onnx"
         if not path.exists():
             student = student or self.build(trial.design)

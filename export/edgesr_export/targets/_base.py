@@ -257,7 +257,9 @@ def register(kind: T) -> T:
     return kind
 
 
-TARGETS: Registry[Target] = Registry("target", "edgesr_export.targets", "edgesr.targets", register)
+TARGETS: Registry[Target] = Registry(
+    "target", "edgesr_export.targets", "edgesr.targets", lambda _, kind: register(kind)
+)
 
 
 def find_target(name: str) -> Target:
