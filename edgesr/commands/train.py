@@ -126,7 +126,7 @@ def _without_folders(recipe: TrainRecipe) -> dict[str, Any]:
 
 
 def _names_alone(value: Any) -> Any:
-    if isinstance(value, tuple):
+    if isinstance(value, list):
         return [_names_alone(part) for part in value]
     return Path(value).name if value else value
 

@@ -188,8 +188,9 @@ class Options:
             temporary.write_text(tomli_w.dumps(sections))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the recipe's values by name."""
-        return asdict(self)
+        """Return the recipe's values by name, as JSON has them."""
+        values = asdict(self).items()
+        return {key: list(one) if isinstance(one, tuple) else one for key, one in values}
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -87,6 +87,14 @@ def test_a_target_whose_runtime_is_not_here_is_made_and_the_lack_noted(
     monkeypatch.setattr(own, "runtimes", (lacking,))
     result = convert(source, tmp_path / "out.onnx", target=numpy_target)
     assert result.notes == ("not run on ONNX reference: numpy has left",)
+    (row,) = own().measured(result.path, "fp32", engine=None, threads=1, shape=IMAGE.shape)
+    assert (row.timed, row.why_not_timed) == (None, "numpy has left")
+    assert row.judged_by == "ONNX Runtime, CPU"
+    np.testing.assert_allclose(
+        row.judge(IMAGE), open_runner(source, "onnxruntime")(IMAGE), atol=1e-5
+    )
+    with pytest.raises(ExportError, match="cannot run on ONNX reference: numpy has left"):
+        own().open(result.path)
 
 
 def test_what_it_does_not_have_is_said(numpy_target, source, tmp_path):

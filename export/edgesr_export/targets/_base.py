@@ -134,7 +134,10 @@ class Target:
 
     @property
     def runtimes(self) -> Sequence[Runtime]:
-        """What runs its files, or files of others; the first of them is its own."""
+        """What runs its files or engines, or files of others.
+
+        The first that takes an ONNX file made for the target is its own.
+        """
         return ()
 
     def missing(self, precision: str) -> str:
@@ -163,20 +166,35 @@ class Target:
         Returns:
             What could not be checked, and why.
         """
-        problem = self._runtime().missing()
-        if problem:
+        if problem := self.cannot_run():
             return (f"not run on {self.label}: {problem}",)
         run = self.open(path)
         compare(run.name, run, tolerance)
         return ()
 
+    def cannot_run(self) -> str:
+        """Why its files cannot run here, and what to do; empty where they can."""
+        own = self._own_runtime()
+        return own.missing() if own else "nothing here runs its files"
+
     def open(self, path: Path, threads: int = 1) -> Runner:
-        """The file, loaded by the target's own runtime."""
-        return self._runtime().open(path, threads, 0)
+        """The file, loaded by the target's own runtime.
+
+        Raises:
+            ExportError: it cannot run here.
+        """
+        own = self._own_runtime()
+        if own is None or own.missing():
+            raise ExportError(f"{path} cannot run on {self.label}: {self.cannot_run()}")
+        return own.open(path, threads, 0)
 
     def trial(self, path: Path, threads: int, *, timed: bool) -> Network:
-        """A file of which some layers are int8, loaded for its metrics or for its speed."""
-        return self.open(path, threads)
+        """A file of which some layers are int8, loaded for its metrics or for its speed.
+
+        Where the target cannot run it, ONNX Runtime, which computes the same, does.
+        """
+        on = find_target(ALWAYS) if self.cannot_run() else self
+        return on.open(path, threads)
 
     def measured(
         self,
@@ -196,8 +214,16 @@ class Target:
             threads: of the CPU.
             shape: [1, B, h, w], the only one that will be timed.
         """
+        if why := self.cannot_run():
+            return [self.untimed(path, precision, threads, why)]
         run = self.open(path, threads)
         return [Row(self.label, precision, run, run)]
+
+    def untimed(self, path: Path, precision: str, threads: int, why: str) -> Row:
+        """The line of a file that cannot run here; ONNX Runtime judges it."""
+        reference = find_target(ALWAYS)
+        judge = reference.open(path, threads)
+        return Row(self.label, precision, judge, None, why, judged_by=reference.label)
 
     def unrewritten(
         self, path: Path, threads: int, shape: Sequence[int]
@@ -234,8 +260,9 @@ class Target:
         """
         raise NotImplementedError
 
-    def _runtime(self) -> Runtime:
-        return next(one for one in self.runtimes if one.target == self.name)
+    def _own_runtime(self) -> Runtime | None:
+        own = (one for one in self.runtimes if (one.target, one.suffix) == (self.name, ".onnx"))
+        return next(own, None)
 
 
 T = TypeVar("T", bound=type[Target])

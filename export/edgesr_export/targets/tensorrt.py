@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from edgesr_export.errors import ExportError
 from edgesr_export.targets._base import (
-    ALWAYS,
     Built,
     Compare,
     Network,
     Row,
     Runtime,
     Target,
-    find_target,
     register,
 )
 
@@ -75,10 +73,6 @@ class TensorRt(Target):
         reader = parse(load_model(path))
         return (f"{reader} reads the file",) if reader else ("no TensorRT here to read the file",)
 
-    def trial(self, path: Path, threads: int, *, timed: bool) -> Network:
-        """In ONNX Runtime, which computes the same."""
-        return find_target(ALWAYS).open(path, threads)
-
     def measured(
         self,
         path: Path,
@@ -89,12 +83,10 @@ class TensorRt(Target):
         shape: Sequence[int],
     ) -> list[Row]:
         """The engine, launched as one graph; the file in ONNX Runtime where there is no GPU."""
-        reference = find_target(ALWAYS)
-        run, why = _on_gpu(path, engine)
-        if run is not None:
-            return [Row(self.label, precision, run, run)]
-        judge = reference.open(path, threads)
-        return [Row(self.label, precision, judge, None, why, judged_by=reference.label)]
+        run = _on_gpu(path, engine)
+        if isinstance(run, str):
+            return [self.untimed(path, precision, threads, run)]
+        return [Row(self.label, precision, run, run)]
 
     def cannot_build(self) -> str:
         from edgesr_export.tensorrt import available
@@ -144,16 +136,17 @@ def _missing() -> str:
     return "" if find_device() else NO_GPU
 
 
-def _on_gpu(path: Path, engine: Path | None) -> tuple[Network | None, str | None]:
+def _on_gpu(path: Path, engine: Path | None) -> Network | str:
+    """The engine of a file, or why it cannot run here."""
     from edgesr_export.tensorrt import Runner as Engine
     from edgesr_export.tensorrt.cuda import find_device
 
     if engine is None or find_device() is None:
-        return None, "it needs a GPU and none is here; the bundle measures it on a board"
+        return "it needs a GPU and none is here; the bundle measures it on a board"
     try:
-        return Engine(engine, onnx=path, cuda_graph=True), None
+        return Engine(engine, onnx=path, cuda_graph=True)
     except ExportError as error:
-        return None, f"not run here: {error}"
+        return f"not run here: {error}"
 
 
 def _here() -> str:
