@@ -220,7 +220,7 @@ def be_steady(patch: pytest.MonkeyPatch) -> None:
     """Let no latency differ between two runs."""
     for module in ("edgesr.compress.candidates", "edgesr.deploy.measure"):
         patch.setattr(f"{module}.measure", steady)
-    patch.setattr("edgesr.deploy.stage.node_times", lambda *arguments, **options: [])
+    patch.setattr("edgesr_export.profile.node_times", lambda *arguments, **options: [])
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from edgesr_export.errors import ExportError
-from edgesr_export.runner import REFERENCE, open_runner
+from edgesr_export.runner import ONNX_RUNTIME, open_runner
 from edgesr_export.sizes import input_shape
 from torch import nn
 
@@ -320,7 +320,7 @@ def _pictures(
     for model in made.models:
         if model.precision == "int8":
             path = folder.draft / model.path
-            int8 = SessionModule(open_runner(path, REFERENCE), input_shape(path))
+            int8 = SessionModule(open_runner(path, ONNX_RUNTIME), input_shape(path))
             networks.setdefault("int8", int8)
     pictures = take_pictures(workload.scene, networks)
     pictures.save(folder.draft / PICTURES)

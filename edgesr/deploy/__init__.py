@@ -14,7 +14,7 @@ What cannot be made here is listed with its reason; nothing is guessed.
 
 from edgesr.deploy.baselines import PLAIN, REWRITTEN, export_baselines, open_baselines
 from edgesr.deploy.engines import Engine, build_engines
-from edgesr.deploy.measure import Conditions, Reference, measure_models, ratios
+from edgesr.deploy.measure import Conditions, Truth, measure_models, ratios
 from edgesr.deploy.quality import calibration_tiles, on_validation, reference_tiles
 from edgesr.deploy.variants import Limits, Model, Skipped, VariantBuilder
 
@@ -25,8 +25,8 @@ __all__ = [
     "Engine",
     "Limits",
     "Model",
-    "Reference",
     "Skipped",
+    "Truth",
     "VariantBuilder",
     "build_engines",
     "calibration_tiles",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edgesr_export.chain import convert
-from edgesr_export.runner import REFERENCE, open_runner
+from edgesr_export.runner import ONNX_RUNTIME, open_runner
 from edgesr_export.targets import ALWAYS, TARGETS
 from edgesr_export.tracing import STRATEGIES, ExportStrategy, export_with_fallbacks
 from torch import Tensor, nn
@@ -64,7 +64,7 @@ def open_baselines(files: Mapping[str, Path], threads: int, shape: Sequence[int]
         shape: [1, B, h, w] that will be timed; some runtimes gain by knowing it.
     """
     baselines = [
-        Baseline(name, open_runner(path, REFERENCE, threads=threads))
+        Baseline(name, open_runner(path, ONNX_RUNTIME, threads=threads))
         for name, path in files.items()
     ]
     first, path = next(iter(files.items()))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from edgesr_export.runner import REFERENCE, open_runner
+from edgesr_export.runner import ONNX_RUNTIME, open_runner
 from edgesr_export.sizes import input_shape
 from edgesr_export.targets import TARGETS, Target
 from edgesr_jetson.bundle import MANIFEST, make_bundle
@@ -102,7 +102,7 @@ def bundle_report(run: Path, report: Report, *, overwrite: bool = False) -> Path
     facts = _facts(report, models)
     with timed_stage("make the bundle"):
         if "int8" in files:
-            own = open_runner(files["int8"], REFERENCE)
+            own = open_runner(files["int8"], ONNX_RUNTIME)
             outputs["int8"] = [own(tile.numpy()) for tile in tiles]
         return make_bundle(
             files,

@@ -40,7 +40,7 @@ class Baseline:
 
 
 @dataclass(frozen=True)
-class Reference:
+class Truth:
     """What every model must equal, and what its quality is measured on.
 
     Attributes:
@@ -73,7 +73,7 @@ def measure_models(
     folder: Path,
     models: Sequence[Model],
     engines: Sequence[Engine],
-    reference: Reference,
+    truth: Truth,
     conditions: Conditions,
     baselines: Sequence[Baseline] = (),
 ) -> tuple[list[dict[str, Any]], dict[str, Timing]]:
@@ -83,7 +83,7 @@ def measure_models(
         folder: of the run.
         models: what was made; paths are relative to ``folder``.
         engines: what was built of them.
-        reference: what they must equal.
+        truth: what they must equal.
         conditions: what is timed.
         baselines: networks to time in the same rounds.
 
@@ -91,9 +91,9 @@ def measure_models(
         Entries of ``deployment.models`` of the report, and the times of the baselines by name.
     """
     shape = input_shape(folder / models[0].path)
-    student = reference.student
+    student = truth.student
     with inference(student):
-        taken = usable(student, reference.inputs, shape)
+        taken = usable(student, truth.inputs, shape)
         answers = [(one.numpy(), student(one).numpy()) for one in taken]
     rows = [(one, row) for one in models for row in _rows(folder, one, engines, conditions)]
     calls = {f"row {index}": row.timed for index, (_, row) in enumerate(rows) if row.timed}
@@ -106,7 +106,7 @@ def measure_models(
         )
     entries = []
     for index, (model, row) in enumerate(track(rows, "measure models")):
-        metrics = on_test(row.judge, reference.scene, shape)
+        metrics = on_test(row.judge, truth.scene, shape)
         difference, timing = _difference(row.judge, answers), timings.get(f"row {index}")
         entries.append(_entry(folder, model, row, metrics, difference, timing))
     return entries, {baseline.name: timings[f"baseline {baseline.name}"] for baseline in baselines}

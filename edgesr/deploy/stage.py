@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from edgesr_export.runner import REFERENCE, open_runner
+from edgesr_export.runner import ONNX_RUNTIME, open_runner
 from edgesr_export.sizes import Shape, input_shape
 from edgesr_export.targets import ALWAYS, PRECISIONS, find_target
 from edgesr_export.tracing import tracing
@@ -21,8 +21,8 @@ from edgesr.deploy import (
     Engine,
     Limits,
     Model,
-    Reference,
     Skipped,
+    Truth,
     VariantBuilder,
     build_engines,
     calibration_tiles,
@@ -127,7 +127,7 @@ def _tuned(builder: VariantBuilder, models: list[Model], plain: Path, tuned: Pat
     The limits hold against the network before it was tuned.
     """
     before, after = (
-        builder.evaluate(open_runner(path, REFERENCE, threads=builder.threads))
+        builder.evaluate(open_runner(path, ONNX_RUNTIME, threads=builder.threads))
         for path in (plain, tuned)
     )
     lost = before["mpsnr"] - after["mpsnr"], after["sam"] - before["sam"]
@@ -185,7 +185,7 @@ def measure(
         folder,
         made.models,
         made.engines,
-        Reference(student, workload.scene, verification_inputs(workload)),
+        Truth(student, workload.scene, verification_inputs(workload)),
         Conditions(tile.numpy(), config.threads, REPEATS),
         open_baselines(files, config.threads, tile.shape),
     )

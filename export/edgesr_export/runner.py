@@ -106,7 +106,7 @@ TORCH = (
 )
 """What runs a module as it is; what runs a file is declared by the file's target."""
 
-REFERENCE = "onnxruntime"
+ONNX_RUNTIME = "onnxruntime"
 """What every ONNX file is compared in."""
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgesr.deploy import Conditions, Reference, measure_models, ratios
+from edgesr.deploy import Conditions, Truth, measure_models, ratios
 from edgesr.deploy.baselines import PLAIN, REWRITTEN, export_baselines, open_baselines
 from edgesr.deploy.engines import Engine
 from edgesr.evaluation.evaluate import evaluate
@@ -31,7 +31,7 @@ def table(subject, builder):
         Path(),
         made,
         [engine],
-        Reference(subject.network, subject.scene, [subject.tile]),
+        Truth(subject.network, subject.scene, [subject.tile]),
         Conditions(subject.tile.numpy(), threads=1, repeats=3),
         [Baseline],
     )
@@ -84,7 +84,7 @@ def test_an_added_target_is_made_and_has_its_line(subject, builder, numpy_target
         Path(),
         made,
         [],
-        Reference(subject.network, subject.scene, [subject.tile]),
+        Truth(subject.network, subject.scene, [subject.tile]),
         Conditions(subject.tile.numpy(), threads=1, repeats=1),
     )
     (row,) = (one for one in rows if one["target"] == numpy_target)

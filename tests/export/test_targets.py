@@ -11,6 +11,7 @@ import pytest
 import torch
 from edgesr_export.chain import convert, recorded_links
 from edgesr_export.errors import ExportError
+from edgesr_export.int8.scheme import Range
 from edgesr_export.onnx import export_onnx
 from edgesr_export.runner import available_runtimes, open_runner
 from edgesr_export.targets import ALWAYS, TARGETS, Runtime, Target, find_target, register, runtimes
@@ -45,9 +46,11 @@ def test_every_target_says_what_the_others_say(target):
     assert target.label
     assert "fp32" in target.precisions
     assert all(TARGETS[runtime.target] is target for runtime in target.runtimes)
-    assert target.rules is not None
+    assert all(rule.description for rule in target.rules)
     if "int8" in target.precisions:
-        assert target.scheme.timed in (True, False)
+        scale, zero = target.scheme.affine(Range(-1.0, 1.0))
+        assert 1 / 128 <= scale <= 2 / 255
+        assert zero in (0, 127, 128)
 
 
 def test_the_one_that_is_always_made_is_there():

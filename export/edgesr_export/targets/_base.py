@@ -221,9 +221,9 @@ class Target:
 
     def untimed(self, path: Path, precision: str, threads: int, why: str) -> Row:
         """The line of a file that cannot run here; ONNX Runtime judges it."""
-        reference = find_target(ALWAYS)
-        judge = reference.open(path, threads)
-        return Row(self.label, precision, judge, None, why, judged_by=reference.label)
+        usual = find_target(ALWAYS)
+        judge = usual.open(path, threads)
+        return Row(self.label, precision, judge, None, why, judged_by=usual.label)
 
     def unrewritten(
         self, path: Path, threads: int, shape: Sequence[int]
