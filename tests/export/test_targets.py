@@ -49,7 +49,7 @@ def test_every_target_says_what_the_others_say(target):
     assert all(rule.description for rule in target.rules)
     if "int8" in target.precisions:
         scale, zero = target.scheme.affine(Range(-1.0, 1.0))
-        assert 1 / 128 <= scale <= 2 / 255
+        assert float(scale) == pytest.approx(2 / 255, rel=0.01)
         assert zero in (0, 127, 128)
 
 
@@ -106,6 +106,14 @@ def test_what_it_does_not_have_is_said(numpy_target, source, tmp_path):
         own.scheme  # noqa: B018
     with pytest.raises(ExportError, match="the target numpy has no profiler"):
         own.layer_times(source, IMAGE, 1)
+
+
+def test_no_file_for_openvino_is_written_unseen_by_it(source, tmp_path, monkeypatch):
+    """Where it is not installed."""
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(ExportError, match="needs OpenVINO, which cannot be imported"):
+        convert(source, tmp_path / "out.onnx", target="openvino")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_openvino_the_rest_works(without_openvino, source, tmp_path):

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgesr_export.errors import ExportError
-from edgesr_export.targets._base import Network, Row, Runtime, Target, not_installed, register
+from edgesr_export.targets._base import (
+    Compare,
+    Network,
+    Row,
+    Runtime,
+    Target,
+    not_installed,
+    register,
+)
 
 if TYPE_CHECKING:
     import onnx
@@ -62,6 +70,14 @@ class OpenVino(Target):
         from edgesr_export.unsupported import refuse_antialias
 
         refuse_antialias(model, "OpenVINO leaves the filter out of", where_it_enlarges=False)
+
+    def check(self, path: Path, compare: Compare, tolerance: float | None) -> Sequence[str]:
+        """On OpenVINO, without which no file is written: it may take an operator otherwise."""
+        from edgesr_export.openvino import openvino_session
+
+        run = openvino_session(path)
+        compare(run.name, run, tolerance)
+        return ()
 
     def trial(self, path: Path, threads: int, *, timed: bool) -> Network:
         """For its speed, float is bfloat16 where the CPU has it; for its metrics, float32."""
