@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ import numpy as np
 
 from edgesr.cube.cube import Cube, invalid_values
 from edgesr.cube.memory import require_memory
-from edgesr.errors import DataError, EdgesrError, EdgesrWarning
+from edgesr.errors import DataError, EdgesrError, EdgesrWarning, shown
 
 _POSSIBLE: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
     "wavelengths": ("finite and above 0", lambda values: np.isfinite(values) & (values > 0)),
@@ -21,6 +22,7 @@ _POSSIBLE: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
     "gain": ("finite and not 0", lambda values: np.isfinite(values) & (values != 0)),
     "transform": ("finite", np.isfinite),
 }
+_MOST_LISTED = 20  # variables of a file that a message names
 _MASKED_AT_ONCE = 1 << 29  # bytes; a larger memory-mapped cube is looked at only where it is used
 
 
@@ -59,15 +61,18 @@ def choose_variable(variables: Mapping[str, Variable], wanted: str | None, path:
         DataError: ``wanted`` is not there or has not three axes; or nothing is wanted and not
             exactly one array has three axes. The message lists what is there.
     """
-    listing = "; ".join(f"{name} ({variable})" for name, variable in variables.items())
+    listed = [f"{shown(name)} ({variable})" for name, variable in variables.items()]
+    more = len(listed) - _MOST_LISTED
+    listing = "; ".join(listed[:_MOST_LISTED]) + (f"; and {more} more" if more > 0 else "")
     if wanted is not None:
         name = next((name for name in variables if name.strip("/") == wanted.strip("/")), None)
         if name is None:
             raise DataError(f"{path}: has no variable {wanted!r}; it holds {listing or 'none'}")
         if len(variables[name].shape) != 3:
             raise DataError(
-                f"{path}: {name} has {len(variables[name].shape)} axes ({variables[name]}), but a "
-                f"cube has three, [height, width, bands]; the file holds {listing}"
+                f"{path}: {shown(name)} has {len(variables[name].shape)} axes "
+                f"({variables[name]}), but a cube has three, [height, width, bands]; the file "
+                f"holds {listing}"
             )
         return name
     cubes = [name for name, variable in variables.items() if len(variable.shape) == 3]
@@ -75,8 +80,8 @@ def choose_variable(variables: Mapping[str, Variable], wanted: str | None, path:
         return cubes[0]
     if cubes:
         raise DataError(
-            f"{path}: several arrays have three axes; name one, such as {path}:{cubes[0]}; the "
-            f"file holds {listing}"
+            f"{path}: several arrays have three axes; name one, such as {path}:{shown(cubes[0])}; "
+            f"the file holds {listing}"
         )
     raise DataError(
         f"{path}: no array has three axes, [height, width, bands]; reshape the cube and save it "
@@ -98,7 +103,7 @@ def bands_last(data: np.ndarray, vectors: Mapping[str, np.ndarray]) -> np.ndarra
 def require_memory_to_read(shape: tuple[int, ...], dtype: np.dtype, path: Path) -> None:
     """Refuse an array that does not fit into free memory."""
     require_memory(
-        int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize,
+        math.prod(map(int, shape)) * np.dtype(dtype).itemsize,
         f"{path}: reading {' x '.join(map(str, shape))} values",
         "convert the cube to .npy, which is read piece by piece, or cut a part out of it",
     )

@@ -96,7 +96,80 @@ def test_virtual_datasets_of_the_file_itself_are_read(tmp_path):
     np.testing.assert_array_equal(read_cube(f"{path}:/cube").data, SECRET.reshape(4, 4, 4))
 
 
+@pytest.mark.parametrize("how", [external, virtual, linked])
+def test_a_virtual_dataset_of_the_file_itself_may_not_lead_on(how, secret, tmp_path):
+    path = tmp_path / "scene.h5"
+    with h5py.File(path, "w") as file:
+        how(file, secret)
+        layout = h5py.VirtualLayout((4, 4, 4), "u1")
+        layout[...] = h5py.VirtualSource(".", "cube", (4, 4, 4))
+        file.create_virtual_dataset("relay", layout)
+    assert "another file" in refused(f"{path}:/relay")
+    assert "another file" in refused(path)
+
+
+def test_a_link_to_another_file_is_named_as_the_reason(secret, tmp_path):
+    with h5py.File(tmp_path / "scene.h5", "w") as file:
+        linked(file, secret)
+    assert "/cube keeps its values in another file" in refused(tmp_path / "scene.h5")
+
+
+def test_names_from_a_file_stay_in_one_line(tmp_path):
+    with h5py.File(tmp_path / "scene.h5", "w") as file:
+        for index in range(100):
+            file[f"two\nlines\x1b[31m{index}"] = SECRET.reshape(4, 4, 4)
+    assert "and 80 more" in refused(tmp_path / "scene.h5")
+
+
+def test_a_size_beyond_every_integer_is_refused(tmp_path):
+    with h5py.File(tmp_path / "scene.h5", "w") as file:
+        file.create_dataset("cube", (1 << 22, 1 << 22, 1 << 22), "u1", chunks=(1, 1, 1024))
+    assert "memory" in refused(tmp_path / "scene.h5")
+
+
 # --- GDAL --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".msk", ".MSK"])
+@pytest.mark.parametrize(("name", "driver"), [("scene.tif", "GTiff"), ("scene.img", "ENVI")])
+def test_a_mask_that_points_to_others_is_not_opened(name, driver, suffix, secret, tmp_path):
+    shape = {"height": 4, "width": 4, "count": 3, "dtype": "uint8"}
+    place = rasterio.Affine.translation(0, 4)
+    with rasterio.open(tmp_path / name, "w", driver=driver, transform=place, **shape) as file:
+        file.write(np.ones((3, 4, 4), np.uint8))
+    read_cube(tmp_path / name)
+    (tmp_path / f"{name}{suffix}").write_text(
+        '<VRTDataset rasterXSize="4" rasterYSize="4">'
+        '<VRTRasterBand dataType="Byte" band="1" subClass="VRTRawRasterBand">'
+        f'<SourceFilename relativeToVRT="0">{secret}</SourceFilename><ImageOffset>0</ImageOffset>'
+        "<PixelOffset>1</PixelOffset><LineOffset>4</LineOffset></VRTRasterBand></VRTDataset>"
+    )
+    assert f"its mask {name}{suffix} is no GeoTIFF; move it away" in refused(tmp_path / name)
+
+
+def test_a_mask_that_is_a_geotiff_is_read(tmp_path):
+    shape = {"height": 4, "width": 4, "count": 3, "dtype": "uint8"}
+    place = rasterio.Affine.translation(0, 4)
+    valid = np.full((4, 4), 255, np.uint8)
+    valid[1, 2] = 0
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False),
+        rasterio.open(tmp_path / "a.tif", "w", driver="GTiff", transform=place, **shape) as file,
+    ):
+        file.write(np.ones((3, 4, 4), np.uint8))
+        file.write_mask(valid)
+    assert (tmp_path / "a.tif.msk").is_file()
+    assert np.argwhere(read_cube(tmp_path / "a.tif").mask).tolist() == [[1, 2]]
+
+
+def test_a_name_that_gdal_takes_for_a_driver_is_that_of_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    place = rasterio.Affine.translation(0, 4)
+    shape = {"height": 4, "width": 4, "count": 3, "dtype": "uint8"}
+    with rasterio.open("a.tif", "w", driver="GTiff", transform=place, **shape) as file:
+        file.write(np.ones((3, 4, 4), np.uint8))
+    Path("a.tif").rename("GTIFF_DIR:1:a.tif")
+    assert read_cube("GTIFF_DIR:1:a.tif").shape == (4, 4, 3)
 
 
 @pytest.mark.parametrize("name", ["scene.tif", "scene.hdr", "scene.img", "scene.vrt", "scene"])
@@ -260,3 +333,20 @@ def test_a_large_variable_is_refused_before_it_is_unpacked(tmp_path, monkeypatch
     path.write_bytes(stored("cube", compressed=True))
     monkeypatch.setattr("edgesr.cube.memory.free_memory", lambda: 100)
     assert "memory" in refused(path)
+
+
+@pytest.mark.parametrize("wanted", ["", ":s.small"])
+def test_a_large_struct_is_refused_before_it_is_unpacked(tmp_path, monkeypatch, wanted):
+    path = tmp_path / "scene.mat"
+    large = {"deep": {"cube": np.zeros((200, 200, 50), np.uint8)}, "small": np.ones((2, 2, 2))}
+    scipy.io.savemat(path, {"s": large}, do_compression=True)
+    monkeypatch.setattr("edgesr.cube.memory.free_memory", lambda: 1_900_000)
+    monkeypatch.setattr("scipy.io.loadmat", None)
+    assert "memory" in refused(f"{path}{wanted}")
+
+
+def test_what_lies_beside_a_struct_counts_not_as_in_it(tmp_path):
+    path = tmp_path / "scene.mat"
+    inner = {"cube": np.zeros((5, 6, 7), np.uint16), "cell": np.array([np.ones(3), 2.0], object)}
+    scipy.io.savemat(path, {"a": np.zeros((9, 9, 9)), "s": inner, "b": np.ones((3, 3, 3))})
+    assert check_matlab5(path) == 5 * 6 * 7 * 2 + 3 * 8 + 8

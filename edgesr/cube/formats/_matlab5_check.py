@@ -38,8 +38,11 @@ class Damaged(ValueError):  # noqa: N818  (never seen outside this room)
     """The file is no MATLAB 5 file, or a part of it contradicts another."""
 
 
-def check_matlab5(path: Path) -> None:
+def check_matlab5(path: Path) -> int:
     """Walk through a MATLAB 5 file, compressed variables included.
+
+    Returns:
+        The bytes that its structs take in memory, with all that lies in them.
 
     Raises:
         Damaged: something in it that SciPy must not be given.
@@ -69,6 +72,7 @@ def check_matlab5(path: Path) -> None:
                 inner.limit = size
                 walker.matrix(inner)
             file.seek(end)
+    return walker.in_structs
 
 
 class _Plain:
@@ -120,7 +124,8 @@ class _Inflated(_Plain):
 
 class _Walker:
     def __init__(self, order: str) -> None:
-        self.order, self.elements = order, 0
+        self.order, self.elements, self.in_structs = order, 0, 0
+        self._in_struct = False
 
     def tag(self, source: _Plain) -> tuple[int, int]:
         """Type and size of an element in the long form, which a variable has."""
@@ -143,6 +148,7 @@ class _Walker:
         known = count is not None and kind in SIZES
         if kind not in kinds or (known and length != (count or 0) * SIZES[kind]):
             raise Damaged(f"an element of type {kind} with {length} bytes holds no {count} values")
+        self.in_structs += length if self._in_struct else 0
         if data is None:
             source.skip(length)
             source.skip(min(-length % 8, source.limit))
@@ -169,6 +175,7 @@ class _Walker:
             return  # an empty array
         flags = struct.unpack(f"{self.order}I", self.element(source, {UINT32}, 8)[:4])[0]
         kind = flags & 0xFF
+        self._in_struct = kind == STRUCT if depth == 0 else self._in_struct
         if kind == OPAQUE:
             for _ in range(3):
                 self.element(source, {INT8})

@@ -9,11 +9,9 @@ import numpy as np
 
 from edgesr.cube.cube import Cube
 from edgesr.cube.formats._base import Reader, register
-from edgesr.cube.formats._gdal import gain, georeference, opened, side_files
+from edgesr.cube.formats._gdal import TIFF_STARTS, gain, georeference, opened, side_files
 from edgesr.cube.reading import require_memory_to_read
 from edgesr.cube.spectral import described_wavelength, numbers, unit_factor
-
-_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 @register
@@ -28,7 +26,7 @@ class GeoTiff(Reader):
     name, title, kind, order = "geotiff", "GeoTIFF", "a GeoTIFF", 50
 
     def recognises(self, path: Path, start: bytes) -> bool:
-        return start.startswith(_MAGIC)
+        return start.startswith(TIFF_STARTS)
 
     def files(self, path: Path) -> list[Path]:
         return [path, *side_files(path)]

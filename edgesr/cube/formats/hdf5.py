@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from edgesr.cube.cube import Cube
 from edgesr.cube.formats._arrays import cube_of
 from edgesr.cube.formats._base import Reader, register
 from edgesr.cube.reading import Variable, require_memory_to_read
-from edgesr.errors import DataError
+from edgesr.errors import DataError, shown
 
 _MAGIC = b"\x89HDF\r\n\x1a\n"
 
@@ -35,14 +34,7 @@ class Hdf5(Reader):
         import h5py
 
         with h5py.File(path, "r") as file:
-            datasets: dict[str, Any] = {}
-
-            def collect(name: str, item: Any) -> None:
-                if isinstance(item, h5py.Dataset) and item.dtype.kind in "iuf" and item.ndim > 0:
-                    datasets[f"/{name}"] = item
-
-            file.visititems(collect)  # follows neither soft nor external links
-            datasets, elsewhere = _own_storage(datasets)
+            datasets, elsewhere = _own_storage(file)
             if wanted is not None and (files := elsewhere.get(f"/{wanted.strip('/')}")):
                 raise DataError(_elsewhere(path, wanted, files))
             if elsewhere and not any(len(item.shape) == 3 for item in datasets.values()):
@@ -69,22 +61,45 @@ class Hdf5(Reader):
             return cube_of(variables, load, wanted, path, attribute)
 
 
-def _own_storage(datasets: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, list[str]]]:
-    """Datasets whose values lie in the file itself, and the files that the others name."""
-    own, elsewhere = {}, {}
-    for name, item in datasets.items():
-        files = [str(one[0]) for one in item.external or ()]
-        if item.is_virtual:
-            files += [one.file_name for one in item.virtual_sources() if one.file_name != "."]
+def _own_storage(file: Any) -> tuple[dict[str, Any], dict[str, str]]:
+    """Numeric datasets whose values lie in the file itself, and where those of others lie.
+
+    A virtual dataset is the file's own where all its sources are plain datasets of it: others may
+    lead on to another file. No shape is asked for before, as that of a virtual one may depend on
+    its sources.
+    """
+    import h5py
+
+    numeric: dict[str, Any] = {}
+    elsewhere: dict[str, str] = {}
+
+    def collect(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and item.dtype.kind in "iuf":
+            numeric[f"/{name}"] = item
+
+    def collect_link(name: str, link: Any) -> None:
+        if isinstance(link, h5py.ExternalLink):
+            elsewhere[f"/{name}"] = link.filename
+
+    file.visititems(collect)  # follows neither soft nor external links
+    file.visititems_links(collect_link)
+    plain = {name for name, item in numeric.items() if not (item.external or item.is_virtual)}
+    for name in numeric.keys() - plain:
+        item = numeric[name]
+        files = [one[0] for one in item.external or ()]
+        files += [
+            one.file_name
+            for one in (item.virtual_sources() if item.is_virtual else ())
+            if one.file_name != "." or f"/{one.dset_name.strip('/')}" not in plain
+        ]
         if files:
-            elsewhere[name] = files
-        else:
-            own[name] = item
+            elsewhere[name] = files[0]
+    own = {name: item for name, item in numeric.items() if name not in elsewhere and item.ndim > 0}
     return own, elsewhere
 
 
-def _elsewhere(path: Path, name: str, files: list[str]) -> str:
+def _elsewhere(path: Path, name: str, file: str) -> str:
     return (
-        f"{path}: {name} keeps its values in another file ({files[0]!r}), which is not read; copy"
-        " them into this one, such as with h5repack"
+        f"{path}: {shown(name)} keeps its values in another file ({file!r}), which is not read;"
+        " copy them into this one, such as with h5repack"
     )

@@ -30,11 +30,12 @@ class Matlab5(Reader):
     def read(self, path: Path, wanted: str | None) -> Cube:
         import scipy.io
 
-        check_matlab5(path)
+        in_structs = check_matlab5(path)
         stored = scipy.io.whosmat(path)
         structs = [name for name, _, kind in stored if kind == "struct"]
         fields: dict[str, np.ndarray] = {}
-        if structs:
+        if structs:  # SciPy reads a struct with all that lies in it
+            require_memory_to_read((in_structs,), np.dtype(np.uint8), path)
             contents = scipy.io.loadmat(path, variable_names=structs, simplify_cells=True)
             fields = _flattened({name: contents[name] for name in structs})
         plain = {
