@@ -16,7 +16,7 @@ OTHERS = (
 )
 
 RUNNABLE = ("sh", "python")
-SILENT = ("", "text", "math")
+SILENT = ("", "text", "math", "toml")
 """Languages of fences that show output or formulas."""
 
 _FENCE = re.compile(
