@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
+import stat
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -14,6 +16,11 @@ try:
     import fcntl
 except ImportError:  # no POSIX: nothing is locked there
     fcntl = None  # type: ignore[assignment]
+
+
+NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+HOLDER = "process "
+"""What a lock's file begins with: it says who holds it."""
 
 
 class Lock:
@@ -34,7 +41,7 @@ class Lock:
     def check(self) -> None:
         """Raise :class:`OptionError` while another process holds it; take nothing."""
         try:
-            file = self.path.open("r+")
+            file = self._open(os.O_RDWR)
         except OSError:
             return
         with file:
@@ -48,7 +55,7 @@ class Lock:
         """
         while self._file is None:
             try:
-                file = self.path.open("a+")
+                file = self._open(os.O_RDWR | os.O_CREAT)
             except OSError as error:
                 raise OptionError(
                     f"{self.guarded} cannot be written: {error.strerror or error}; choose another"
@@ -61,8 +68,9 @@ class Lock:
             finally:
                 if self._file is None:
                     file.close()
-        self._file.truncate(0)
-        self._file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        self._file.seek(0)
+        self._file.truncate()
+        self._file.write(f"{HOLDER}{os.getpid()} on {socket.gethostname()}")
         self._file.flush()
 
     def release(self) -> None:
@@ -84,6 +92,29 @@ class Lock:
         trace: TracebackType | None,
     ) -> None:
         self.release()
+
+    def _open(self, flags: int) -> IO[str]:
+        """Open the lock's file, and nothing else that is called so.
+
+        Raises:
+            OptionError: it is a link, has another name, or says something else.
+        """
+        try:
+            number = os.open(self.path, flags | NO_LINK, 0o666)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise OptionError(
+                    f"{self.path} is a link, where a lock belongs; remove it"
+                ) from None
+            raise
+        file = os.fdopen(number, "r+", errors="replace")
+        found = os.fstat(number)
+        text = file.read(len(HOLDER)) if stat.S_ISREG(found.st_mode) else "?"
+        if found.st_nlink > 1 or text not in ("", HOLDER):
+            file.close()
+            raise OptionError(f"{self.path} is no lock of edgesr, but called as one; move it away")
+        file.seek(0)
+        return file
 
     def _try(self, file: IO[str]) -> None:
         if fcntl is None:

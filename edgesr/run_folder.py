@@ -100,6 +100,7 @@ class RunFolder:
         if overwrite and resume:
             raise OptionError("--overwrite and --resume contradict each other; pass one of them")
         check_folder(path, () if resume else inputs)
+        self._check_links()
         self._lock.check()
         self._check()
         if resume:
@@ -115,7 +116,14 @@ class RunFolder:
         has_report = (self.draft / REPORT).is_file() or not self.draft.is_dir()
         return self._interrupted and has_report
 
+    def _check_links(self) -> None:
+        """Refuse a state that leads elsewhere: it is written, moved and removed as a whole."""
+        for item in (self._state, *self._state.rglob("*")):
+            if item.is_symlink():
+                raise OptionError(f"{item} is a link, where a run keeps its own files; remove it")
+
     def _check(self) -> None:
+        self._check_links()
         path = self.path
         finished = (path / REPORT).is_file() and (path / RECIPE).is_file()
         if self._resume and not self._interrupted:
@@ -214,7 +222,7 @@ class RunFolder:
         """
         try:
             self._move()
-            report: dict[str, Any] = json.loads((self.path / REPORT).read_text())
+            report: dict[str, Any] = read_json(self.path / REPORT, "the report")
             shutil.rmtree(self._state)
         except OSError as error:
             raise OptionError(

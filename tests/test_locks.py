@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -128,3 +129,43 @@ def test_a_store_is_free_again_and_leaves_nothing_when_refused(workplace, capsys
     assert main(["reproduce", "real", "--data", "a=nowhere.npy", "--output", "new/a.json"]) == 2
     assert "does not exist" in capsys.readouterr().err
     assert list(workplace.iterdir()) == []
+
+
+@pytest.mark.parametrize("how", ["link", "second name", "other content", "pipe"])
+def test_what_is_called_as_a_lock_and_is_none_stays_as_it_is(tmp_path, how):
+    precious, path = tmp_path / "cube.npy", tmp_path / "lock"
+    precious.write_text("years of work")
+    if how == "link":
+        path.symlink_to(precious)
+    elif how == "second name":
+        path.hardlink_to(precious)
+    elif how == "pipe":
+        os.mkfifo(path)
+    else:
+        path.write_text("more work")
+    before = None if how == "pipe" else path.read_bytes()
+    lock = Lock(path, tmp_path / "run")
+    for ask in (lock.check, lock.take):
+        with pytest.raises(OptionError, match="remove it|move it away"):
+            ask()
+    assert how == "pipe" or path.read_bytes() == before
+    assert precious.read_text() == "years of work"
+
+
+@pytest.mark.parametrize(
+    "place", [".state", ".state/draft", ".state/complete", ".state/draft/models"]
+)
+@pytest.mark.parametrize("flags", [(False, True), (True, False), (False, False)])
+def test_a_run_folder_that_leads_elsewhere_is_refused(tmp_path, place, flags):
+    thesis, run = tmp_path / "thesis", tmp_path / "run"
+    thesis.mkdir()
+    (thesis / "chapter.tex").write_text("years of work")
+    CompressRecipe().save(thesis / "recipe.toml")
+    (run / place).parent.mkdir(parents=True)
+    if place != ".state":
+        CompressRecipe().save(run / ".state" / "recipe.toml")
+    (run / place).symlink_to(thesis)
+    overwrite, resume = flags
+    with pytest.raises(OptionError, match="is a link"):
+        RunFolder(run, overwrite=overwrite, resume=resume)
+    assert {path.name for path in thesis.iterdir()} == {"chapter.tex", "recipe.toml"}

@@ -71,13 +71,13 @@ def test_quiet_keeps_warnings_and_shows_no_bar(monkeypatch, capsys):
 
 def test_every_message_is_a_line_of_json(clock, tmp_path, capsys):
     path = tmp_path / "log.jsonl"
-    path.write_text("{}\n")
+    path.write_text('{"time": "earlier"}\n')
     with logging_to(logging.WARNING, path):
         with timed_stage("calibrate"):
             pass
         warnings.warn("mind the gap", EdgesrWarning, stacklevel=1)
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert lines[0] == {}  # what was there stays
+    assert lines[0] == {"time": "earlier"}  # what was there stays
     assert [(one["level"], one["message"]) for one in lines[1:]] == [
         ("info", "calibrate ..."),
         ("info", "calibrate: 2.5 s"),
@@ -87,9 +87,28 @@ def test_every_message_is_a_line_of_json(clock, tmp_path, capsys):
     assert capsys.readouterr().err == "warning: mind the gap\n"
 
 
+@pytest.mark.parametrize("how", ["other content", "link", "second name", "folder"])
+def test_nothing_but_a_log_is_appended_to(tmp_path, how):
+    """The file may be an input of the command."""
+    kept, path = tmp_path / "cube.npy", tmp_path / "log.jsonl"
+    kept.write_bytes(b"" if how == "second name" else b"pixels")
+    if how == "link":
+        path.symlink_to(kept)
+    elif how == "second name":
+        path.hardlink_to(kept)
+    elif how == "folder":
+        path.mkdir()
+    else:
+        path = kept
+    before = kept.read_bytes()
+    with pytest.raises(OptionError, match="name a new file"), logging_to(20, path):
+        log("something")
+    assert kept.read_bytes() == before
+
+
 def test_a_log_that_cannot_be_written_is_refused(tmp_path):
     with (
         pytest.raises(OptionError, match=r"--log-json .* cannot be written"),
-        logging_to(20, tmp_path),
+        logging_to(20, tmp_path / "nowhere" / "log"),
     ):
         pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import stat
 import sys
 import warnings
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from edgesr.errors import EdgesrWarning, OptionError
 from edgesr.progress import LOGGER
 
 EXTRAS = ("event", "stage", "seconds")
+BEGINNING = b'{"time": "'
 
 
 class _Stderr(logging.Handler):
@@ -36,7 +38,7 @@ class _JsonLines(logging.StreamHandler[Any]):
 
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created).astimezone()
-        content = {
+        content = {  # the time first: it tells such a file from others
             "time": time.isoformat("T", "milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
@@ -53,10 +55,11 @@ def logging_to(level: int, json_file: Path | None = None) -> Iterator[None]:
     The project's own warnings become lines, too.
 
     Raises:
-        OptionError: the file cannot be written.
+        OptionError: the file cannot be written, or exists and is no such log.
     """
     handlers: list[logging.Handler] = [_Stderr(level)]
     if json_file is not None:
+        _check_log(json_file)
         try:
             handlers.append(_JsonLines(json_file.open("a", encoding="utf-8")))
         except (OSError, ValueError) as error:
@@ -85,3 +88,18 @@ def logging_to(level: int, json_file: Path | None = None) -> Iterator[None]:
             LOGGER.removeHandler(handler)
             if isinstance(handler, _JsonLines):
                 handler.stream.close()
+
+
+def _check_log(path: Path) -> None:
+    """Append to nothing but a log: the file may be an input of the command, or anything else."""
+    try:
+        found = path.lstat()
+        if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+            with path.open("rb") as file:
+                if not found.st_size or file.read(len(BEGINNING)) == BEGINNING:
+                    return
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise OptionError(f"--log-json {path} cannot be written: {error}") from error
+    raise OptionError(f"--log-json {path} exists and is no such log; name a new file")

@@ -76,7 +76,7 @@ def open_workload(recipe: WeightsRecipe) -> Workload:
 def files_read(recipe: Recipe) -> list[Path]:
     """Return every file that a recipe names, with what belongs to it: cubes and weights."""
     values = recipe.to_dict()
-    cubes = [recipe.data, *(values.get("extra") or "").split(",")]
+    cubes = [recipe.data, *(values.get("extra") or ())]
     weights = [values.get(name) for name in ("weights", "teacher", "initial")]
     return [
         *(file for cube in cubes if cube.strip() for file in cube_files(cube.strip())),
