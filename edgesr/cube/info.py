@@ -12,6 +12,7 @@ from edgesr.cube.bands import format_bands
 from edgesr.cube.cube import Cube
 from edgesr.cube.nodata import nodata_in_json
 from edgesr.cube.sampling import extremes
+from edgesr.errors import shown
 
 _SCANNED_WHOLE = 1 << 29  # bytes
 
@@ -68,7 +69,7 @@ def render_info(facts: Mapping[str, Any]) -> str:
     }
     if facts["rows_looked_at"] < height:
         lines["looked at"] = f"{facts['rows_looked_at']} of {height} rows"
-    return "\n".join(f"{key:<13} {value}" for key, value in lines.items())
+    return "\n".join(f"{key:<13} {shown(value)}" for key, value in lines.items())
 
 
 def _thinned(cube: Cube) -> Cube:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from edgesr.errors import shown
 from edgesr.report.model import Deployment, Report, SearchEntry
 from edgesr.report.validation import parse
 from edgesr.report.wording import export_warning, network_rows, quantity, surgery_name
@@ -30,7 +31,7 @@ def render(report: Report | Mapping[str, Any], console: Console | None = None) -
     """
     report = report if isinstance(report, Report) else parse(report)
     console = console or Console(highlight=False)
-    parts: list[Text | Table] = [Text(_headline(report), style="bold"), _networks(report)]
+    parts: list[Text | Table] = [Text(shown(_headline(report)), style="bold"), _networks(report)]
     if report.candidates:
         parts.append(_candidates(report))
     if report.search:
@@ -48,7 +49,7 @@ def notes(lines: Iterable[tuple[str, str]]) -> Table:
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
     for label, text in lines:
-        grid.add_row(label, Text(text))
+        grid.add_row(label, Text(shown(text)))
     return grid
 
 

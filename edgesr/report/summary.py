@@ -159,11 +159,8 @@ def timing_conditions(report: Report) -> str:
 def test_conditions(report: Report) -> str:
     """On what the quality was measured."""
     data = report.data
-    windows = data.split.get("test", {})
     text = f"test region of {data.name}"
-    if "windows" in windows:
-        sizes = ", ".join(windows.get("sizes", ())).replace(" x ", " × ")
-        text += f", {plural(windows['windows'], 'window')}" + (
-            f" of {sizes} pixels" if sizes else ""
-        )
+    if part := data.split.get("test"):
+        sizes = ", ".join(part.sizes or ()).replace(" x ", " × ")
+        text += f", {plural(part.windows, 'window')}" + (f" of {sizes} pixels" if sizes else "")
     return f"{text}, [0, 1] data, float32"

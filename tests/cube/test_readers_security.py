@@ -16,7 +16,8 @@ import pytest
 import rasterio
 import scipy.io
 
-from edgesr.cube import read_cube
+from edgesr.cli.main import main
+from edgesr.cube import Cube, read_cube, write_cube
 from edgesr.cube.formats._matlab5_check import Damaged, check_matlab5
 from edgesr.errors import DataError
 
@@ -350,3 +351,40 @@ def test_what_lies_beside_a_struct_counts_not_as_in_it(tmp_path):
     inner = {"cube": np.zeros((5, 6, 7), np.uint16), "cell": np.array([np.ones(3), 2.0], object)}
     scipy.io.savemat(path, {"a": np.zeros((9, 9, 9)), "s": inner, "b": np.ones((3, 3, 3))})
     assert check_matlab5(path) == 5 * 6 * 7 * 2 + 3 * 8 + 8
+
+
+# --- what would be unpacked for a few values, and what a terminal would obey ----------------------
+
+
+def test_a_chunk_and_a_tile_count_as_a_whole(tmp_path, monkeypatch):
+    with h5py.File(tmp_path / "chunk.h5", "w") as file:
+        file.create_dataset(
+            "cube", (4, 4, 4), "u1", chunks=(64, 64, 64), maxshape=(None,) * 3, compression="gzip"
+        )[...] = 1
+    with rasterio.open(
+        tmp_path / "tile.tif", "w", driver="GTiff", width=8, height=8, count=3, dtype="uint8",
+        tiled=True, blockxsize=512, blockysize=512, compress="deflate",
+    ) as file:  # fmt: skip
+        file.write(np.ones((3, 8, 8), np.uint8))
+    for name in ("chunk.h5", "tile.tif"):
+        assert read_cube(tmp_path / name).data.size
+    monkeypatch.setattr("edgesr.cube.memory.free_memory", lambda: 100_000)
+    for name in ("chunk.h5", "tile.tif"):
+        assert "memory" in refused(tmp_path / name)
+
+
+def test_the_header_of_an_array_is_short(tmp_path):
+    path = tmp_path / "long.npz"
+    text = b"{'descr': '<f8', 'fortran_order': False, 'shape': (2, 2, 2), }" + b" " * 10_000_000
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("data.npy", b"\x93NUMPY\2\0" + struct.pack("<I", len(text)) + text)
+    assert "header" in refused(path)
+
+
+def test_a_name_moves_no_cursor(tmp_path, capsys):
+    path = tmp_path / "cube.npz"
+    write_cube(Cube(np.ones((4, 4, 3), np.uint8), "x\x1b[2J\nrange  1 to 2"), path)
+    assert main(["info", str(path)]) == 0
+    told = capsys.readouterr().out
+    assert "\x1b" not in told
+    assert len([line for line in told.splitlines() if line.startswith("range")]) == 1

@@ -36,6 +36,8 @@ class GeoTiff(Reader):
             require_memory_to_read(
                 (source.height, source.width, source.count), source.dtypes[0], path
             )
+            for block in source.block_shapes:  # one is unpacked whole, however little is used
+                require_memory_to_read(block, source.dtypes[0], path)
             data = np.moveaxis(source.read(), 0, -1)
             mask = _stored_mask(source)
             tags = [source.tags(index) for index in source.indexes]

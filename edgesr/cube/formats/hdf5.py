@@ -50,6 +50,8 @@ class Hdf5(Reader):
             def load(name: str) -> np.ndarray:
                 item = datasets[name]
                 require_memory_to_read(item.shape, item.dtype, path)
+                if item.chunks:  # one is unpacked whole, however little of it is used
+                    require_memory_to_read(item.chunks, item.dtype, path)
                 values: np.ndarray = item[()]
                 return values.T if is_reversed(item) else values
 

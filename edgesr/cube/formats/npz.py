@@ -13,6 +13,8 @@ from edgesr.cube.formats._base import Reader, register
 from edgesr.cube.own import read_own
 from edgesr.cube.reading import Variable, require_memory_to_read
 
+_HEADER = 65_536  # bytes; one of NumPy has about 100
+
 
 @register
 class Npz(Reader):
@@ -52,6 +54,8 @@ def _stored_arrays(archive: Any) -> dict[str, Variable]:
         member = name if name in archive.zip.namelist() else f"{name}.npy"
         with archive.zip.open(member) as file:
             version = np.lib.format.read_magic(file)
+            if int.from_bytes(file.peek(4)[: 2 if version == (1, 0) else 4], "little") > _HEADER:
+                raise ValueError(f"the header of {name!r:.80} is longer than {_HEADER} bytes")
             read = {(1, 0): np.lib.format.read_array_header_1_0}.get(
                 version, np.lib.format.read_array_header_2_0
             )

@@ -71,7 +71,7 @@ class Network(Entry, frozen=True, kw_only=True):
     weights: Annotated[
         str | None, doc("Where the weights came from, or the file that holds them.")
     ] = None
-    params: Annotated[Count, doc("Learnable parameters of the whole network.")]
+    params: Annotated[Positive, doc("Learnable parameters of the whole network.")]
     macs: Annotated[
         Count,
         doc("Multiply-accumulates for one input of macs_input_shape, as fvcore counts them."),

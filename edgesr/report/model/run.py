@@ -9,6 +9,15 @@ from msgspec import UNSET, Meta, UnsetType
 from edgesr.report.model._base import Checksum, Count, Entry, InFolder, Positive, Shape, doc
 
 
+class SplitPart(Entry, frozen=True, kw_only=True):
+    """A part of the scene."""
+
+    windows: Annotated[Count, doc("How many windows it has.")]
+    sizes: Annotated[
+        list[str] | UnsetType, doc("Their sizes, height by width in pixels, such as '48 x 48'.")
+    ] = UNSET
+
+
 class Data(Entry, frozen=True, kw_only=True):
     """The scene."""
 
@@ -50,7 +59,7 @@ class Data(Entry, frozen=True, kw_only=True):
     ]
     seed: Annotated[Count | None, doc("Seed of the split.")] = None
     split: Annotated[
-        dict[str, Any], doc("Windows of train, validation and test, which are disjoint.")
+        dict[str, SplitPart], doc("Windows of train, validation and test, which are disjoint.")
     ]
     test_windows: Annotated[
         list[list[Count]] | None, doc("Row, column, height and width of each test window.")
