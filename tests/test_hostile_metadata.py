@@ -95,7 +95,7 @@ def hdf5(data: np.ndarray, nodata: float) -> str:
 def test_a_run_on_nan_nodata_is_interrupted_resumed_and_opened(recipe, data, monkeypatch) -> None:
     recipe = replace(recipe, data=own(data, nodata=math.nan))
     with monkeypatch.context() as patch:
-        patch.setattr("edgesr.compress.pipeline.write_page", interrupted)
+        patch.setattr("edgesr.compress.stages.report.write_page", interrupted)
         with pytest.raises(KeyboardInterrupt):
             compress(recipe, Path("out"))
     compress(recipe, Path("out"), resume=True)

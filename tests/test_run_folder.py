@@ -274,8 +274,8 @@ def without_times(value: Any) -> Any:
 
 STAGES = [
     ("edgesr.compress.pipeline:calibrate", 1),
-    ("edgesr.compress.pipeline:evaluate_bicubic", 1),
-    ("edgesr.compress.pipeline:evaluate", 1),  # the teacher on the test region
+    ("edgesr.compress.stages.baselines:evaluate_bicubic", 1),
+    ("edgesr.compress.stages.baselines:evaluate", 1),  # the teacher on the test region
     ("edgesr.compress.candidates:evaluate", 3),  # the second candidate
     ("edgesr.compress.timing_files:export_with_fallbacks", 1),  # the teacher
     ("edgesr.compress.timing_files:compare", 2),  # the second candidate's file
@@ -285,21 +285,21 @@ STAGES = [
     ("edgesr.distill.trainer:_Trainer._step", 4),  # epoch 2, with a checkpoint
     ("edgesr.distill.trainer:checkpoints.save", 2),
     ("edgesr.distill.trainer:_Trainer._step", 7),  # the paper's, epoch 2
-    ("edgesr.compress.pipeline:save_network", 1),
+    ("edgesr.compress.stages.export:save_network", 1),
     (
-        "edgesr.compress.pipeline:write_network",
+        "edgesr.compress.stages.export:write_network",
         1,
     ),  # the student: its weights are there, its graph is not
-    ("edgesr.compress.pipeline:onnx_entry", 1),
+    ("edgesr.compress.stages.export:onnx_entry", 1),
     ("edgesr.deploy.variants:convert", 1),
     (
         "edgesr.deploy.baselines:export_with_fallbacks",
         1,
     ),  # the models are there, their table is not
     ("edgesr.deploy.measure:measure", 1),
-    ("edgesr.compress.pipeline:take_pictures", 1),
-    ("edgesr.compress.pipeline:validate", 1),
-    ("edgesr.compress.pipeline:write_page", 1),
+    ("edgesr.compress.stages.pictures:take_pictures", 1),
+    ("edgesr.compress.stages.report:validate", 1),
+    ("edgesr.compress.stages.report:write_page", 1),
     ("edgesr.run_folder:RunFolder.finish", 1),
     ("edgesr.run_folder:shutil.rmtree", 1),  # the report is there, the state is not gone
 ]
@@ -506,7 +506,7 @@ def test_a_run_that_fails_leaves_the_earlier_one(
 
     be_steady(monkeypatch)
     with monkeypatch.context() as pressed:
-        interrupt(pressed, "edgesr.compress.pipeline:write_page", 1)
+        interrupt(pressed, "edgesr.compress.stages.report:write_page", 1)
         with pytest.raises(KeyboardInterrupt):
             compress(recipe, Path("run"), overwrite=True)
     assert same()

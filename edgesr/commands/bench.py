@@ -14,7 +14,7 @@ from rich.console import Console
 from torch import nn
 
 from edgesr.compress.deploy_config import deploy_config
-from edgesr.compress.students import PUBLISHED
+from edgesr.compress.stages.students import PUBLISHED
 from edgesr.deploy import Engine, Model
 from edgesr.deploy import stage as deployment
 from edgesr.deploy.stage import Artifacts

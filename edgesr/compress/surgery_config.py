@@ -1,4 +1,4 @@
-"""From a recipe to the options of surgery and of a search."""
+"""From a recipe to the options of surgery, of a search and of the students."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import torch
 from edgesr.compress.candidates import SurgeryOptions
 from edgesr.compress.search.budget import Budget
 from edgesr.compress.search.options import SearchOptions
+from edgesr.compress.stages.students import StudentOptions
 from edgesr.compress.training_config import student_config
+from edgesr.errors import OptionError
 from edgesr.recipe.recipes import CompressRecipe
 
 
@@ -43,3 +45,35 @@ def search_options(recipe: CompressRecipe) -> SearchOptions:
         threads=recipe.threads or torch.get_num_threads(),
         training=student_config(recipe, trial=True),
     )
+
+
+def student_options(recipe: CompressRecipe) -> StudentOptions:
+    """What a recipe wants chosen and trained."""
+    searches = recipe.searches
+    return StudentOptions(
+        surgery=surgery_options(recipe),
+        budget=budget_of(recipe),
+        training=student_config(recipe.upsampler_alone),
+        search=search_options(recipe) if searches else None,
+        search_training=student_config(recipe) if searches else None,
+        published_groups=recipe.baseline_groups,
+    )
+
+
+def check_search(recipe: CompressRecipe) -> None:
+    """Refuse a search that could not run, before anything is written.
+
+    Raises:
+        OptionError: it contradicts another option, or something that it needs is not there.
+    """
+    if not recipe.searches:
+        return
+    if recipe.is_forced:
+        raise OptionError(
+            "--rank, --groups and --exact-target ask for one surgery, a search tries many; leave"
+            " out one or the other"
+        )
+    from edgesr.compress.search import missing
+
+    if reason := missing(recipe.runtime):
+        raise OptionError(reason)

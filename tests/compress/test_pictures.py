@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from edgesr.compress.pictures import take_pictures
+from edgesr.compress.stages.pictures import take_pictures
 from edgesr.cube import make_scene, read_cube
 from edgesr.cube.degrade import bicubic_upsample
 from edgesr.report.pictures import TRUTH
@@ -43,7 +43,7 @@ def test_of_a_large_window_the_middle_is_computed_alone(
     whole = take_pictures(scene, networks)
     sizes = []
     networks["student"].register_forward_hook(lambda _, given, __: sizes.append(given[0].shape))
-    monkeypatch.setattr("edgesr.compress.pictures.SURROUNDINGS", surroundings)
+    monkeypatch.setattr("edgesr.compress.stages.pictures.SURROUNDINGS", surroundings)
     monkeypatch.setattr("edgesr.report.pictures.MAX_SAMPLES", 6 * 3 * side * side)
     monkeypatch.setattr("edgesr.report.pictures.MAX_SIDE", side)
     part = take_pictures(scene, networks)

@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
+from edgesr_export.runner import ONNX_RUNTIME, open_runner
+from edgesr_export.sizes import input_shape
 from torch import Tensor, nn
 
 from edgesr.cube import Scene
 from edgesr.cube.degrade import bicubic_upsample
+from edgesr.deploy import Model
+from edgesr.deploy.quality import SessionModule
 from edgesr.evaluation.evaluate import super_resolve
+from edgesr.loading.workload import Workload
 from edgesr.report.pictures import TRUTH, Pictures, visible
 
 SURROUNDINGS = 16
 """LR pixels around the part of a large window that networks see and the pictures do not show."""
+
+
+def draw_pictures(
+    folder: Path, models: Sequence[Model], workload: Workload, student: nn.Module
+) -> Pictures:
+    """Show the test region as each network makes it; int8 is the first that was made.
+
+    Args:
+        folder: that the files of ``models`` lie in.
+        models: what was made of the student.
+        workload: the scene and the reference.
+        student: the compressed network.
+    """
+    networks: dict[str, nn.Module] = {"teacher": workload.model, "student": student}
+    for model in models:
+        if model.precision == "int8":
+            path = folder / model.path
+            int8 = SessionModule(open_runner(path, ONNX_RUNTIME), input_shape(path))
+            networks.setdefault("int8", int8)
+    return take_pictures(workload.scene, networks)
 
 
 def take_pictures(scene: Scene, networks: Mapping[str, nn.Module]) -> Pictures:

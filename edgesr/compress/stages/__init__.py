@@ -1,0 +1,10 @@
+"""The stages of a compression, one file each, in the order of the arrow.
+
+::
+
+    teacher -> baselines -> candidates -> students -> export
+        -> deploy -> pictures -> judge -> report
+
+Each is a function that takes what it uses and returns what it found; none knows a recipe, a run
+folder or how to resume. ``docs/stages.md`` calls them one after the other.
+"""

@@ -1,0 +1,91 @@
+"""From the student's ONNX file to verified files for every target, measured in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from edgesr.deploy import stage as deployment
+from edgesr.deploy.inputs import write_network
+from edgesr.deploy.stage import Artifacts, DeployConfig
+from edgesr.distill.config import TrainConfig
+from edgesr.distill.quantisation import quantisation_aware
+from edgesr.evaluation.latency import Timing
+from edgesr.loading.workload import Workload
+from edgesr.progress import timed_stage
+from edgesr.surgery import Site
+from edgesr.surgery.structure import clone
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What the files reach.
+
+    Attributes:
+        timings: of the networks that are compared, by name; the student's is "student".
+        table: ``deployment`` of the report; None where there is no ONNX file.
+        profile: ``profile`` of the report; likewise.
+    """
+
+    timings: Mapping[str, Timing]
+    table: Mapping[str, Any] | None = None
+    profile: Mapping[str, Any] | None = None
+
+
+def quantisation_tuner(
+    student: nn.Module,
+    workload: Workload,
+    sites: Sequence[Site],
+    teacher: nn.Module,
+    config: TrainConfig,
+    side: int,
+    source: Path,
+    scratch: Path,
+) -> Callable[[], Path]:
+    """What fine-tunes a student with int8 simulated, and returns its float32 ONNX file."""
+
+    def tune() -> Path:
+        with timed_stage("fine-tune with quantisation simulated"):
+            tuned = quantisation_aware(
+                clone(student),
+                [workload.scene],
+                config,
+                sites=sites,
+                teacher=teacher,
+                checkpoint=scratch / "qat.checkpoint",
+                resume=True,
+            )
+        path = scratch / "qat.onnx"
+        write_network(tuned.model.cpu().eval(), workload, side, path, like=source)
+        return path
+
+    return tune
+
+
+def measure_files(
+    config: DeployConfig,
+    folder: Path,
+    made: Artifacts,
+    workload: Workload,
+    student: nn.Module,
+    others: Mapping[str, nn.Module],
+    scratch: Path,
+) -> Measurement:
+    """Measure every file beside the reference and others.
+
+    The arguments are those of :func:`edgesr.deploy.stage.measure`.
+    """
+    table, timings = deployment.measure(config, folder, made, workload, student, others, scratch)
+    profile = deployment.profile(config, folder, made, workload, scratch)
+    return Measurement({**timings, "student": deployment.student_time(table)}, table, profile)
+
+
+def measure_in_torch(
+    side: int, workload: Workload, student: nn.Module, others: Mapping[str, nn.Module]
+) -> Measurement:
+    """Time networks that have no ONNX file, in PyTorch."""
+    return Measurement(deployment.measure_in_torch(side, workload, student, others))

@@ -1,0 +1,55 @@
+"""The student's files: weights, a loader without edgesr, ONNX."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgesr_export.errors import ExportError
+
+from edgesr.compress.timing_files import TEACHER
+from edgesr.deploy.inputs import write_network
+from edgesr.distill.trainer import TrainResult
+from edgesr.errors import ModelError
+from edgesr.loading.standalone import write_loader
+from edgesr.loading.weights import save_network
+from edgesr.loading.workload import Workload
+from edgesr.progress import log
+from edgesr.report.entries import onnx_entry
+from edgesr.report.model import OnnxFile
+from edgesr.run_folder import LOADER, ONNX, STUDENT
+
+
+def export_student(
+    folder: Path, training: TrainResult, workload: Workload, side: int, scratch: Path
+) -> OnnxFile | str:
+    """Write the student's weights, its loader and its ONNX file.
+
+    Args:
+        folder: where they go.
+        training: how the student came to be; its network is the student.
+        workload: the scene, and the reference.
+        side: LR side of the tile that the ONNX file is compared on.
+        scratch: where the candidates' files lie, the reference's among them.
+
+    Returns:
+        What is known of the ONNX file, or why there is none.
+    """
+    student = training.model
+    save_network(
+        student,
+        folder / STUDENT,
+        data=workload.scene.describe(),
+        training={"teacher": workload.weights, "best": training.best},
+    )
+    try:
+        write_loader(student, folder / LOADER, STUDENT)
+    except ModelError as error:  # layers of another package's pass
+        log(f"no {LOADER}: {error}")
+    path = folder / ONNX
+    try:
+        if not (scratch / f"{TEACHER}.onnx").is_file():
+            write_network(workload.model, workload, side, scratch / "again.onnx")
+        found, agreement = write_network(student, workload, side, path)
+    except ExportError as error:
+        return str(error)
+    return onnx_entry(path, found, agreement)

@@ -1,0 +1,179 @@
+"""Students: what a run trains. The network that it is for, and those it is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from edgesr.compress.candidates import CalibratedModel, SurgeryOptions, select
+from edgesr.compress.search.budget import Budget
+from edgesr.compress.search.options import SearchOptions
+from edgesr.compress.timing_files import file_name
+from edgesr.deploy.stage import ALONE, PAPER
+from edgesr.distill.trainer import TrainConfig, TrainResult, train
+from edgesr.progress import timed_stage
+from edgesr.stored import Remember, at_once
+from edgesr.surgery import Candidate
+
+if TYPE_CHECKING:
+    from edgesr.compress.search import Search
+
+PUBLISHED = "grouped"
+"""The pass of the LKCA-Net paper, whose network students are compared with."""
+
+
+@dataclass(frozen=True)
+class Student:
+    """A network after surgery and distillation.
+
+    Attributes:
+        upsampler: the surgery on its upsampler.
+        training: how its distillation went; its network is the trained one.
+    """
+
+    upsampler: Candidate
+    training: TrainResult
+
+    @property
+    def model(self) -> nn.Module:
+        return self.training.model
+
+
+@dataclass(frozen=True)
+class Students:
+    """Everything that a run has trained.
+
+    Attributes:
+        student: what the run is for.
+        baselines: by :data:`ALONE` (in a search) and :data:`PAPER`.
+        search: None where the upsampler alone is made smaller.
+    """
+
+    student: Student
+    baselines: Mapping[str, Student] = field(default_factory=dict)
+    search: Search | None = None
+
+
+@dataclass(frozen=True)
+class StudentOptions:
+    """What is chosen, and how it is trained.
+
+    Attributes:
+        surgery: what was measured, and whether one setting was asked for.
+        budget: what may be lost, and what it may cost.
+        training: of the upsampler's replacement alone.
+        search: how the whole network is searched; None leaves the backbone as it is.
+        search_training: of what the search has chosen.
+        published_groups: also train the paper's network with so many groups; 0 leaves it out.
+    """
+
+    surgery: SurgeryOptions
+    budget: Budget
+    training: TrainConfig
+    search: SearchOptions | None = None
+    search_training: TrainConfig | None = None
+    published_groups: int = 0
+
+
+def untimed(_: str) -> AbstractContextManager[None]:
+    """Time nothing: for a stage that is called by itself."""
+    return nullcontext()
+
+
+def make_students(
+    options: StudentOptions,
+    calibrated: CalibratedModel,
+    candidates: Sequence[Candidate],
+    teacher: nn.Module,
+    scratch: Path,
+    remember: Remember = at_once,
+    timed: Callable[[str], AbstractContextManager[None]] = untimed,
+) -> Students:
+    """Choose among the measured surgeries, or search further; distil what is chosen.
+
+    Args:
+        options: the budget, and how to distil.
+        calibrated: the reference.
+        candidates: measured surgeries on its upsampler.
+        teacher: network to distil from.
+        scratch: folder of checkpoints and, in a search, of files that are timed.
+        remember: keeps a search's trials, so that it goes on where it was.
+        timed: adds the seconds of its block to a stage's.
+
+    Raises:
+        OptionError: nothing keeps to the budget.
+    """
+    budget = options.budget
+    alone = select(candidates, options.surgery, budget.psnr_drop, budget.sam_drop)
+
+    def distilled(candidate: Candidate) -> Student:
+        checkpoint = scratch / f"{file_name(candidate)}.checkpoint"
+        closed = calibrated.operate(candidate)
+        config, label = options.training, candidate.label
+        return Student(candidate, distil(closed, calibrated, config, teacher, label, checkpoint))
+
+    found: Search | None = None
+    baselines: dict[str, Student] = {}
+    with timed("distil"):
+        single = distilled(alone)
+    student = single
+    if options.search is not None:
+        from edgesr.compress.search import require_quality, search
+
+        with timed("search"):
+            found, closed = search(
+                options.search, calibrated, candidates, alone, teacher, scratch, remember
+            )
+            training = distil(
+                closed,
+                calibrated,
+                options.search_training or options.training,
+                teacher,
+                found.chosen.label,
+                scratch / "search.checkpoint",
+            )
+            require_quality(found, budget, training.model, calibrated.workload)
+        student, baselines[ALONE] = Student(found.upsampler, training), single
+    published = (PUBLISHED, options.published_groups)
+    baseline = next((c for c in candidates if (c.method, c.setting) == published), None)
+    if baseline is not None:
+        with timed("distil the paper's"):
+            baselines[PAPER] = single if baseline is alone else distilled(baseline)
+    return Students(student, baselines, found)
+
+
+def distil(
+    closed: nn.Module,
+    calibrated: CalibratedModel,
+    config: TrainConfig,
+    teacher: nn.Module,
+    label: str,
+    checkpoint: Path | None = None,
+) -> TrainResult:
+    """Fine-tune a network; validation decides, so the closed form is the least that comes out.
+
+    Args:
+        closed: the network after surgery, in closed form.
+        calibrated: its scene, and the sites whose features are held against the teacher's.
+        config: how to train.
+        teacher: network to distil from.
+        label: of the network, for messages.
+        checkpoint: file to go on from and to keep the training in; None keeps nothing.
+    """
+    with timed_stage(f"distil {label}"):
+        result = train(
+            closed,
+            [calibrated.workload.scene],
+            config,
+            teacher=teacher,
+            sites=calibrated.sites,
+            checkpoint=checkpoint,
+            resume=checkpoint is not None,
+        )
+    result.model.cpu().eval()
+    return result
