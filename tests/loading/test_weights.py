@@ -43,7 +43,7 @@ def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A user's folder with a network in it, as the current folder."""
     folder = tmp_path / "project"
     folder.mkdir()
-    (folder / "third_party_networks.py").write_text(
+    (folder / "networks_of_an_author.py").write_text(
         "from torch import nn\n"
         "def tiny():\n"
         "    return nn.Sequential(nn.Conv2d(3, 12, 3, padding=1), nn.PixelShuffle(2))\n"
@@ -174,7 +174,7 @@ def test_pickles_with_code_never_run(own_module: Path, tmp_path: Path, legacy: b
         load_network(path)
     one_line(refusal)
     with pytest.raises(ModelError, match="could run code") as refusal:
-        load_custom("third_party_networks:tiny", path)
+        load_custom("networks_of_an_author:tiny", path)
     one_line(refusal)
     assert not trace.exists()
 
@@ -200,7 +200,7 @@ def damaged(path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
         (lambda h: h["config"].update(depth=3), "no network fits: .*no option depth"),
         (lambda h: h["config"].update(bands=6), "head.weight is .* instead of .*upsampler"),
         (lambda h: h["config"].update(blocks=2), r"17 missing \(body.1.*, \.\.\.\)"),
-        (lambda h: h.update(model="third_party_networks:tiny"), "confirm with --model"),
+        (lambda h: h.update(model="networks_of_an_author:tiny"), "confirm with --model"),
     ],
 )
 def test_headers_that_do_not_fit(
@@ -249,7 +249,7 @@ def test_files_that_are_no_weights(saved: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("wrapping", ["plain", "state_dict", "params_ema", "parallel", "safe"])
 @torch.no_grad()
 def test_load_custom(own_module: Path, wrapping: str) -> None:
-    source = load_custom("third_party_networks:tiny")
+    source = load_custom("networks_of_an_author:tiny")
     weights = {key: torch.rand_like(value) for key, value in source.state_dict().items()}
     if wrapping == "safe":
         save_file(weights, "w.bin")
@@ -261,17 +261,17 @@ def test_load_custom(own_module: Path, wrapping: str) -> None:
             "parallel": {f"module.{key}": value for key, value in weights.items()},
         }[wrapping]
         torch.save(wrapped, "w.bin")
-    model = load_custom("third_party_networks:tiny", Path("w.bin"))
+    model = load_custom("networks_of_an_author:tiny", Path("w.bin"))
     assert not model.training
     assert all(torch.equal(value, weights[key]) for key, value in model.state_dict().items())
 
 
 def test_a_custom_network_travels_with_its_consent(own_module: Path) -> None:
-    model = load_custom("third_party_networks:tiny")
+    model = load_custom("networks_of_an_author:tiny")
     save_network(model, Path("w.safetensors"))
-    with pytest.raises(ModelError, match=r"confirm with --model third_party_networks:tiny"):
+    with pytest.raises(ModelError, match=r"confirm with --model networks_of_an_author:tiny"):
         load_network(Path("w.safetensors"))
-    loaded = load_network(Path("w.safetensors"), factory="third_party_networks:tiny")
+    loaded = load_network(Path("w.safetensors"), factory="networks_of_an_author:tiny")
     lr = torch.rand(1, 3, 4, 4)
     with torch.no_grad():
         assert torch.equal(loaded.model(lr), model(lr))
@@ -280,11 +280,11 @@ def test_a_custom_network_travels_with_its_consent(own_module: Path) -> None:
 @pytest.mark.parametrize(
     ("factory", "message"),
     [
-        ("third_party_networks", "write it as package.module:function"),
+        ("networks_of_an_author", "write it as package.module:function"),
         ("no_such_package.networks:tiny", "cannot import no_such_package.networks"),
-        ("third_party_networks:huge", "has no function 'huge'"),
-        ("third_party_networks:broken", r"failed \(ValueError: no\)"),
-        ("third_party_networks:number", "returned a int"),
+        ("networks_of_an_author:huge", "has no function 'huge'"),
+        ("networks_of_an_author:broken", r"failed \(ValueError: no\)"),
+        ("networks_of_an_author:number", "returned a int"),
     ],
 )
 def test_factories_that_build_nothing(own_module: Path, factory: str, message: str) -> None:
@@ -301,12 +301,12 @@ def test_custom_weights_that_do_not_fit(own_module: Path, saved: Path) -> None:
     ):
         torch.save(content, "w.pt")
         with pytest.raises(ModelError, match=message) as refusal:
-            load_custom("third_party_networks:tiny", Path("w.pt"))
+            load_custom("networks_of_an_author:tiny", Path("w.pt"))
         one_line(refusal)
     Path("w.pt").write_bytes(Path("w.pt").read_bytes()[:200])
     with pytest.raises(ModelError, match=r"truncated or not a PyTorch file|could run code"):
-        load_custom("third_party_networks:tiny", Path("w.pt"))
+        load_custom("networks_of_an_author:tiny", Path("w.pt"))
     with pytest.raises(ModelError, match="does not exist"):
-        load_custom("third_party_networks:tiny", Path("absent.pt"))
+        load_custom("networks_of_an_author:tiny", Path("absent.pt"))
     with pytest.raises(ModelError, match="does not fit the network Sequential"):
-        load_custom("third_party_networks:tiny", saved)
+        load_custom("networks_of_an_author:tiny", saved)
