@@ -18,15 +18,13 @@ from edgesr.distill import checkpoint as checkpoints
 from edgesr.distill import trainer
 from edgesr.errors import OptionError
 from edgesr.evaluation.evaluate import evaluate, evaluate_bicubic
+from edgesr.loading.fitting import check_trains, fit, scale_of
 from edgesr.loading.weights import load_custom, save_network
 from edgesr.loading.workload import (
-    check_trains,
     files_read,
-    fit,
     load_weights,
     open_scene,
     prepare_torch,
-    scale_of,
     scene_example,
 )
 from edgesr.locks import Lock
@@ -76,7 +74,7 @@ def train(
 def _train_network(
     recipe: TrainRecipe, output: Path, checkpoint: Path, *, resume: bool, half: bool
 ) -> str:
-    prepare_torch(recipe)
+    prepare_torch(recipe.device, recipe.threads, recipe.seed)
     initial = load_weights(recipe.model, Path(recipe.initial)) if recipe.initial else None
     stored: Mapping[str, Any] = initial.metadata.get("data", {}) if initial else {}
     model = initial.model if initial else None

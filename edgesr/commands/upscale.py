@@ -14,8 +14,9 @@ from edgesr.cube.parts import cube_files
 from edgesr.cube.writers import written_files
 from edgesr.errors import DataError, ModelError
 from edgesr.evaluation.evaluate import check_tile, super_resolve
+from edgesr.loading.fitting import check_fit
 from edgesr.loading.weights import Loaded, load_network
-from edgesr.loading.workload import LR_PATCH, check_fit, stored_bands
+from edgesr.loading.workload import LR_PATCH, stored_bands
 from edgesr.outputs import check_outputs
 from edgesr.progress import timed_stage
 

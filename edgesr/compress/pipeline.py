@@ -45,8 +45,9 @@ from edgesr.deploy import stage as deployment
 from edgesr.deploy.bundle import board_target, bundle_report
 from edgesr.deploy.stage import ALONE, PAPER, Artifacts
 from edgesr.errors import OptionError
+from edgesr.loading.fitting import check_trains
 from edgesr.loading.header import require_storable
-from edgesr.loading.workload import Workload, check_trains, files_read, open_workload
+from edgesr.loading.workload import Workload, files_read, open_workload
 from edgesr.progress import log, timed_stage
 from edgesr.recipe.recipes import CompressRecipe
 from edgesr.report import environment, validate_data
@@ -131,7 +132,7 @@ class _Run:
         with folder.timed("export"), timed_stage("export and verify"):
             training = students.student.training
             onnx = export_student(folder.draft, training, workload, recipe.latency_tile, scratch)
-        made, measurement = self.deployed(students, onnx)
+        made, measurement = self.deployed(calibrated, students, onnx)
         with folder.timed("pictures"), timed_stage("pictures of the test region"):
             pictures = draw_pictures(folder.draft, made.models, workload, students.student.model)
             pictures.save(folder.draft / PICTURES)
@@ -160,7 +161,9 @@ class _Run:
         found: list[Candidate] = remember("candidates", compute, list[Candidate], planned)
         return found
 
-    def deployed(self, students: Students, onnx: OnnxFile | str) -> tuple[Artifacts, Measurement]:
+    def deployed(
+        self, calibrated: CalibratedModel, students: Students, onnx: OnnxFile | str
+    ) -> tuple[Artifacts, Measurement]:
         """Make the files, once a run, and measure them; without an ONNX file, in PyTorch."""
         recipe, folder, workload = self.recipe, self.folder, self.workload
         student, scratch = students.student.model, folder.state("")
@@ -172,8 +175,8 @@ class _Run:
         config, source, tune = deploy_config(recipe), folder.draft / ONNX, None
         if recipe.qat:
             tune = quantisation_tuner(
-                student, workload, self.sites, self.teacher, student_config(recipe),
-                recipe.latency_tile, source, scratch,
+                student, calibrated, self.teacher, student_config(recipe), recipe.latency_tile,
+                source, scratch,
             )  # fmt: skip
 
         def compute() -> dict[str, Any]:

@@ -14,7 +14,7 @@ from edgesr.cube.parts import cube_files
 from edgesr.errors import OptionError
 from edgesr.loading.workload import prepare_torch
 from edgesr.outputs import check_folder, check_outputs
-from edgesr.recipe.recipes import EMBEDDED, Recipe
+from edgesr.recipe.recipes import EMBEDDED
 from edgesr.report import environment
 from edgesr.reproduce import catalogue, real
 from edgesr.reproduce.experiment import Experiment
@@ -74,7 +74,7 @@ def reproduce(
         tables = catalogue.shortened(tables, epochs)
     files = [file for cube in cubes.values() for file in cube_files(cube)]
     check_outputs([output], files, overwrite=True, makes_folder=True)
-    prepare_torch(Recipe(device=device, threads=threads))
+    prepare_torch(device, threads)
     scenes = Scenes(cubes)
     with Store.locked(output) as store:
         check_folder(store.folder, files)

@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 from torch import nn
 
 from edgesr.errors import ModelError
+from edgesr.loading.fitting import fit
 from edgesr.loading.functional_convs import make_plain
 from edgesr.loading.standalone import write_loader
 from edgesr.loading.weights import load_custom, load_network, save_network
-from edgesr.loading.workload import fit
 from edgesr.models import create_model
 from edgesr.surgery import find_layers, find_sites, grouped, lowrank, shrink
 from edgesr.surgery.passes.remove import find_blocks, remove

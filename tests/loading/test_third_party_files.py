@@ -16,9 +16,9 @@ from third_party import BANDS, SCALE, THIRD_PARTY, as_author
 from torch import nn
 
 from edgesr.errors import ModelError
+from edgesr.loading.fitting import fit
 from edgesr.loading.signature import call_of
 from edgesr.loading.weights import load_custom, load_network, save_network
-from edgesr.loading.workload import fit
 
 
 def image(*shape: int) -> torch.Tensor:

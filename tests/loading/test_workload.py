@@ -11,19 +11,22 @@ from torch import nn
 
 from edgesr.cube import Cube, make_scene
 from edgesr.errors import DataError, ModelError, OptionError
+from edgesr.loading.fitting import check_fit
 from edgesr.loading.weights import load_custom, save_network
 from edgesr.loading.workload import (
-    check_fit,
+    SceneOptions,
     load_weights,
+    load_workload,
     open_scene,
     open_workload,
     prepare_torch,
     scene_example,
+    scene_options,
     shipped_weights,
     stored_bands,
 )
 from edgesr.models import create_model
-from edgesr.recipe.recipes import Recipe, WeightsRecipe
+from edgesr.recipe.recipes import WeightsRecipe
 
 
 @pytest.fixture
@@ -51,6 +54,28 @@ def test_a_job_is_a_network_with_the_scene_it_was_trained_on(recipe, materials):
     assert example.shape == (1, 12, 8, 8)
     assert float(example.min()) >= 0
     assert float(example.max()) <= 1
+
+
+def test_a_job_is_opened_by_values_as_by_a_recipe(recipe, materials):
+    asked = replace(recipe, bands="all", normalisation="scene", degradation="area", seed=3)
+    expected = open_workload(asked)
+    wishes = {"bands": "all", "normalisation": "scene", "degradation": "area", "patch": 16}
+    options = SceneOptions(str(materials.cube), seed=3, **wishes)
+    found = load_workload(options, weights=materials.lkca_net)
+    assert found.scene.describe() == expected.scene.describe()
+    assert torch.equal(found.example(), expected.example())
+    assert (found.weights, found.network) == (expected.weights, expected.network)
+    for name, value in expected.model.state_dict().items():
+        assert torch.equal(found.model.state_dict()[name], value), name
+
+
+def test_every_option_of_a_scene_is_taken_from_the_recipe():
+    values = {
+        "data": "a.npy", "scale": 2, "protocol": "chikusei", "bands": "1-3", "patch": 24, "seed": 5,
+        "normalisation": "band", "degradation": "area",
+    }  # fmt: skip
+    assert scene_options(WeightsRecipe(**values)) == SceneOptions(**values)
+    assert scene_options(WeightsRecipe()) == SceneOptions()
 
 
 def test_the_example_is_the_first_training_patch_and_repeats_it(recipe):
@@ -186,7 +211,7 @@ def test_a_network_that_fits_passes():
 def test_threads_and_seed_are_set():
     before = torch.get_num_threads()
     try:
-        prepare_torch(Recipe(threads=2, seed=5))
+        prepare_torch(threads=2, seed=5)
         assert torch.get_num_threads() == 2
         drawn = torch.rand(3)
         assert torch.equal(drawn, torch.rand(3, generator=torch.Generator().manual_seed(5)))
@@ -197,4 +222,4 @@ def test_threads_and_seed_are_set():
 @pytest.mark.parametrize("device", ["abacus", "cuda:99", "meta"])
 def test_a_device_that_is_not_there_is_refused(device):
     with pytest.raises(OptionError, match=f"--device {device} cannot be used"):
-        prepare_torch(Recipe(device=device, threads=1))
+        prepare_torch(device, threads=1)

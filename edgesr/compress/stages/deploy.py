@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from edgesr.compress.candidates import CalibratedModel
 from edgesr.deploy import stage as deployment
 from edgesr.deploy.inputs import write_network
 from edgesr.deploy.stage import Artifacts, DeployConfig
@@ -17,7 +18,6 @@ from edgesr.distill.quantisation import quantisation_aware
 from edgesr.evaluation.latency import Timing
 from edgesr.loading.workload import Workload
 from edgesr.progress import timed_stage
-from edgesr.surgery import Site
 from edgesr.surgery.structure import clone
 
 
@@ -38,15 +38,25 @@ class Measurement:
 
 def quantisation_tuner(
     student: nn.Module,
-    workload: Workload,
-    sites: Sequence[Site],
+    calibrated: CalibratedModel,
     teacher: nn.Module,
     config: TrainConfig,
     side: int,
     source: Path,
     scratch: Path,
 ) -> Callable[[], Path]:
-    """What fine-tunes a student with int8 simulated, and returns its float32 ONNX file."""
+    """What fine-tunes a student with int8 simulated, and returns its float32 ONNX file.
+
+    Args:
+        student: the network; it stays as it is.
+        calibrated: its scene, and the sites whose features are held against the teacher's.
+        teacher: network to distil from.
+        config: how to train.
+        side: LR side of the tile that the file is compared on.
+        source: the student's ONNX file; the new one is written in the same way.
+        scratch: folder of the new file, and of the training's checkpoint.
+    """
+    workload = calibrated.workload
 
     def tune() -> Path:
         with timed_stage("fine-tune with quantisation simulated"):
@@ -54,7 +64,7 @@ def quantisation_tuner(
                 clone(student),
                 [workload.scene],
                 config,
-                sites=sites,
+                sites=calibrated.sites,
                 teacher=teacher,
                 checkpoint=scratch / "qat.checkpoint",
                 resume=True,

@@ -7,8 +7,9 @@ from pathlib import Path
 from torch import nn
 
 from edgesr.errors import ModelError
+from edgesr.loading.fitting import fit
 from edgesr.loading.weights import has_header, load_custom, load_network
-from edgesr.loading.workload import Workload, fit
+from edgesr.loading.workload import Workload
 
 
 def open_teacher(weights: Path | None, factory: str | None, workload: Workload) -> nn.Module:
