@@ -126,7 +126,7 @@ class _Run:
         with folder.timed("candidates"):
             candidates = self.measured(calibrated, candidates)
         students = make_students(
-            student_options(recipe), calibrated, candidates, self.teacher, scratch,
+            student_options(recipe, scratch), calibrated, candidates, self.teacher, scratch,
             folder.remember, folder.timed,
         )  # fmt: skip
         with folder.timed("export"), timed_stage("export and verify"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from edgesr.compress.candidates import SurgeryOptions
@@ -47,8 +49,8 @@ def search_options(recipe: CompressRecipe) -> SearchOptions:
     )
 
 
-def student_options(recipe: CompressRecipe) -> StudentOptions:
-    """What a recipe wants chosen and trained."""
+def student_options(recipe: CompressRecipe, checkpoints: Path) -> StudentOptions:
+    """What a recipe wants chosen and trained; trainings are kept in the folder ``checkpoints``."""
     searches = recipe.searches
     return StudentOptions(
         surgery=surgery_options(recipe),
@@ -57,6 +59,7 @@ def student_options(recipe: CompressRecipe) -> StudentOptions:
         search=search_options(recipe) if searches else None,
         search_training=student_config(recipe) if searches else None,
         published_groups=recipe.baseline_groups,
+        checkpoints=checkpoints,
     )
 
 

@@ -70,6 +70,7 @@ class StudentOptions:
         search: how the whole network is searched; None leaves the backbone as it is.
         search_training: of what the search has chosen.
         published_groups: also train the paper's network with so many groups; 0 leaves it out.
+        checkpoints: folder that every training is kept in and goes on from; None keeps nothing.
     """
 
     surgery: SurgeryOptions
@@ -78,6 +79,11 @@ class StudentOptions:
     search: SearchOptions | None = None
     search_training: TrainConfig | None = None
     published_groups: int = 0
+    checkpoints: Path | None = None
+
+    def checkpoint(self, name: str) -> Path | None:
+        """The file that a training is kept in."""
+        return self.checkpoints and self.checkpoints / f"{name}.checkpoint"
 
 
 def untimed(_: str) -> AbstractContextManager[None]:
@@ -101,7 +107,7 @@ def make_students(
         calibrated: the reference.
         candidates: measured surgeries on its upsampler.
         teacher: network to distil from.
-        scratch: folder of checkpoints and, in a search, of files that are timed.
+        scratch: folder of files that a search times.
         remember: keeps a search's trials, so that it goes on where it was.
         timed: adds the seconds of its block to a stage's.
 
@@ -112,7 +118,7 @@ def make_students(
     alone = select(candidates, options.surgery, budget.psnr_drop, budget.sam_drop)
 
     def distilled(candidate: Candidate) -> Student:
-        checkpoint = scratch / f"{file_name(candidate)}.checkpoint"
+        checkpoint = options.checkpoint(file_name(candidate))
         closed = calibrated.operate(candidate)
         config, label = options.training, candidate.label
         return Student(candidate, distil(closed, calibrated, config, teacher, label, checkpoint))
@@ -135,7 +141,7 @@ def make_students(
                 options.search_training or options.training,
                 teacher,
                 found.chosen.label,
-                scratch / "search.checkpoint",
+                options.checkpoint("search"),
             )
             require_quality(found, budget, training.model, calibrated.workload)
         student, baselines[ALONE] = Student(found.upsampler, training), single
