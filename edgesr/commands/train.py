@@ -18,6 +18,7 @@ from edgesr.distill import checkpoint as checkpoints
 from edgesr.distill import trainer
 from edgesr.errors import OptionError
 from edgesr.evaluation.evaluate import evaluate, evaluate_bicubic
+from edgesr.loading.card import trained_on
 from edgesr.loading.fitting import check_trains, fit, scale_of
 from edgesr.loading.weights import load_custom, save_network
 from edgesr.loading.workload import (
@@ -97,7 +98,7 @@ def _train_network(
     save_network(
         result.model,
         output,
-        data=scene.describe(),
+        data=trained_on(scene, result.model),
         training={
             "recipe": _without_folders(recipe),
             "best": result.best,

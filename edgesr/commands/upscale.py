@@ -67,7 +67,7 @@ def upscale(cube: Cube, loaded: Loaded, tile: int | None = None) -> Cube:
     stored = loaded.metadata.get("data") or {}
     if not {"normalisation", "scale"} <= stored.keys():
         raise ModelError("the weights carry no normalisation; use weights written by edgesr")
-    selection = stored_bands(stored, cube.shape[2])
+    selection = stored_bands(stored, cube)
     if selection is not None:
         cube = cube.select_bands(selection)
     normalisation = Normalisation.from_dict(stored["normalisation"])

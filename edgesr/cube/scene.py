@@ -34,6 +34,25 @@ _COPIES_PER_PATCH = 6  # native, float64, HR, LR, SR and one gradient
 
 
 @dataclass(frozen=True, eq=False)
+class TrainingNumbers:
+    """The native numbers of the training pixels, on the sample that normalisation is fitted on.
+
+    Attributes:
+        low, high: extremes [B].
+        median: [B]; it stands in for nodata.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    median: np.ndarray
+
+    @classmethod
+    def of(cls, pixels: np.ndarray) -> TrainingNumbers:
+        """Of valid spectra [N, B]."""
+        return cls(pixels.min(axis=0), pixels.max(axis=0), np.median(pixels, axis=0))
+
+
+@dataclass(frozen=True, eq=False)
 class Scene:
     """A cube divided for training and testing, with its normalisation and degradation.
 
@@ -50,6 +69,7 @@ class Scene:
         train_regions: windows in which a training patch may lie anywhere; empty where the
             protocol fixes the patches, or nodata lies between them.
         source_bands: number of bands of the source cube.
+        numbers: of the training pixels; None where the scene was made by hand.
     """
 
     cube: Cube
@@ -65,6 +85,7 @@ class Scene:
     seed: int = 0
     train_regions: tuple[Window, ...] = ()
     source_bands: int = 0
+    numbers: TrainingNumbers | None = None
 
     def pair(self, window: Window) -> tuple[Tensor, Tensor]:
         """LR [B, h, w] and HR [B, H, W] of a window, float32 in [0, 1]; reads only the window.
@@ -120,6 +141,22 @@ class Scene:
             },
             "test_windows": [[w.row, w.col, w.height, w.width] for w in self.test],
         }
+
+    def describe_numbers(self) -> dict[str, Any]:
+        """What weights keep of the data beside :meth:`describe`; JSON-able."""
+        cube, numbers = self.cube, self.numbers
+        found: dict[str, Any] = {
+            "source_bands": self.source_bands,
+            "fwhm_nm": None if cube.fwhm is None else cube.fwhm.tolist(),
+            "gain": None if cube.gain is None else [float(cube.gain)] * cube.bands,
+        }
+        if numbers is not None:
+            found["native"] = {
+                "low": numbers.low.astype(float).tolist(),
+                "high": numbers.high.astype(float).tolist(),
+                "fill": numbers.median.astype(float).tolist(),
+            }
+        return found
 
 
 def make_scene(
@@ -211,6 +248,7 @@ def make_scene(
             )
     require_memory_to_select(cropped, chosen)
     selected = cropped.select_bands(chosen)
+    spectra = sampled_pixels(selected, trained)
     return Scene(
         cube=selected,
         scale=scale,
@@ -229,6 +267,7 @@ def make_scene(
             if (regions.validation or plan.trains_alone) and not invalid[region.slices].any()
         ),
         source_bands=cube.bands,
+        numbers=TrainingNumbers.of(spectra),
     )
 
 

@@ -6,19 +6,23 @@ Only the functions at the end know a recipe; they turn it into what the others t
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from edgesr.cube import Cube, Normalisation, Scene, make_scene, read_cube
 from edgesr.cube.bands import format_bands, parse_bands
+from edgesr.cube.matching import check_numbers, match_bands
 from edgesr.cube.parts import cube_files
-from edgesr.errors import DataError, ModelError, OptionError
+from edgesr.cube.sampling import covered, sampled_pixels
+from edgesr.errors import EdgesrWarning, ModelError, OptionError
 from edgesr.loading.fitting import fit, scale_of
 from edgesr.loading.functional_convs import make_plain
 from edgesr.loading.weights import Loaded, has_header, load_custom, load_network
@@ -27,6 +31,7 @@ from edgesr.progress import log
 from edgesr.recipe.recipes import DEFAULT_MODEL, EMBEDDED, Recipe, WeightsRecipe
 
 SHIPPED = {(DEFAULT_MODEL, EMBEDDED): "lkca_net_x4_indian_pines.safetensors"}
+NUMBERS = 1 << 20  # values that are looked at, whether they are of the right kind
 LR_PATCH = 16  # LR side of a training patch: 64 / 4 and 128 / 8, as LKCA-Net was trained
 
 
@@ -147,9 +152,16 @@ def load_scene(
 
 
 def _divide(options: SceneOptions, stored: Mapping[str, Any], cube: Cube, scale: int) -> Scene:
-    known_bands = stored_bands(stored, cube.bands)
+    matched = None if options.bands else stored_bands(stored, cube)
+    reordered = matched is not None and matched != sorted(matched)
+    source = cube
+    if matched is not None and reordered:  # options say bands in ascending order alone
+        cube = cube.select_bands(matched)
+        chosen: str | None = f"0-{len(matched) - 1}"
+    else:
+        chosen = options.bands or (matched and format_bands(matched)) or None
     wishes: dict[str, Any] = {
-        "bands": options.bands or (known_bands and format_bands(known_bands)),
+        "bands": chosen,
         "normalisation": options.normalisation or stored.get("normalisation", {}).get("mode"),
         "degradation": options.degradation or stored.get("degradation"),
         "patch": options.patch,
@@ -157,13 +169,28 @@ def _divide(options: SceneOptions, stored: Mapping[str, Any], cube: Cube, scale:
     scene = make_scene(
         cube,
         scale=scale,
-        protocol=options.protocol or _default_protocol(options.data, cube, stored),
+        protocol=options.protocol or _default_protocol(options.data, source, stored),
         seed=options.seed,
         **{name: wish for name, wish in wishes.items() if wish is not None},
     )
+    if matched is not None and reordered:
+        scene = replace(scene, bands=tuple(matched), source_bands=source.bands)
     if "normalisation" in stored and not (options.normalisation or options.bands):
         scene = replace(scene, normalisation=Normalisation.from_dict(stored["normalisation"]))
+        _require_numbers_of_a_kind(scene, stored)
     return scene
+
+
+def _require_numbers_of_a_kind(scene: Scene, stored: Mapping[str, Any]) -> None:
+    """Refuse a scene in other units than the training data's; warn where a part lies outside."""
+    limits = stored["normalisation"]
+    known = stored.get("native") or {"low": limits["lower"], "high": limits["upper"]}
+    low, high = np.asarray(known["low"]), np.asarray(known["high"])
+    usual = np.asarray(known.get("fill", (low + high) / 2))
+    pixels = sampled_pixels(scene.cube, covered(scene.train, scene.cube.extent), limit=NUMBERS)
+    advice = "train on it, or let --normalisation band fit it anew"
+    if warning := check_numbers(pixels, low, high, usual, scene.cube.name, lambda _: advice):
+        warnings.warn(warning, EdgesrWarning, stacklevel=2)
 
 
 def _default_protocol(data: str, cube: Cube, stored: Mapping[str, Any]) -> str:
@@ -173,30 +200,30 @@ def _default_protocol(data: str, cube: Cube, stored: Mapping[str, Any]) -> str:
     return str(stored.get("protocol", "auto")) if stored.get("name") == cube.name else "auto"
 
 
-def stored_bands(stored: Mapping[str, Any], available: int) -> list[int] | None:
-    """Return the indices that trained weights take of a cube with ``available`` bands.
+def stored_bands(stored: Mapping[str, Any], cube: Cube) -> list[int] | None:
+    """Return the indices that trained weights take of a cube, in the network's order.
+
+    See :func:`edgesr.cube.matching.match_bands`: by wavelength where both know theirs.
 
     Args:
         stored: ``data`` of the weights' metadata; None is returned where it has no
             normalisation.
-        available: bands of the cube; as many as the weights use means that they are selected
-            already.
+        cube: to take them of; as many bands as the weights use means that they are selected
+            already, where wavelengths do not tell.
 
     Raises:
-        DataError: the cube has too few bands.
+        DataError: bands are missing.
     """
     if "normalisation" not in stored:
         return None
-    count = len(stored["normalisation"]["lower"])
-    if available == count:
-        return list(range(available))
-    try:
-        return list(parse_bands(stored["bands"], available))
-    except OptionError as error:
-        raise DataError(
-            f"the weights use bands {stored['bands']}, the cube has {available} bands; pass the"
-            " cube they were trained on, or train new weights with edgesr train"
-        ) from error
+    return match_bands(
+        stored.get("wavelengths_nm"),
+        stored.get("fwhm_nm"),
+        parse_bands(stored["bands"], 1 << 16),
+        cube.wavelengths,
+        cube.bands,
+        cube.name,
+    )
 
 
 def _load(model: str, weights: Path | None, data: str) -> tuple[nn.Module, Mapping[str, Any], str]:

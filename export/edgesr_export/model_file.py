@@ -25,7 +25,7 @@ def load_model(path: Path | str) -> onnx.ModelProto:
             lie outside its folder, or more than 2 GB.
     """
     path = Path(path)
-    model = _read(path)
+    model = read_graph(path)
     outside = external_files(model, path)
     size = sum(file.stat().st_size for file in (path, *outside))
     if size > LARGEST_FILE:
@@ -75,7 +75,7 @@ def model_files(path: Path | str) -> list[Path]:
             refuses them.
     """
     path = Path(path)
-    return [path, *external_files(_read(path), path)]
+    return [path, *external_files(read_graph(path), path)]
 
 
 def file_hash(path: Path | str) -> str:
@@ -133,7 +133,12 @@ def write_together(contents: Mapping[Path, bytes | memoryview]) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def _read(path: Path) -> onnx.ModelProto:
+def read_graph(path: Path) -> onnx.ModelProto:
+    """The model without weights that stand beside it.
+
+    Raises:
+        ExportError: no such file, or no ONNX network in it.
+    """
     if not path.is_file():
         raise ExportError(f"{path} does not exist; name an .onnx file")
     try:

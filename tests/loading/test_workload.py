@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from edgesr.cube import Cube, make_scene
+from edgesr.cube import Cube, make_scene, read_cube, write_cube
 from edgesr.errors import DataError, ModelError, OptionError
 from edgesr.loading.fitting import check_fit
 from edgesr.loading.weights import load_custom, save_network
@@ -136,13 +136,30 @@ def test_a_scale_that_contradicts_the_network_is_refused(recipe, stored, known):
         open_scene(wanted, stored if known == "weights" else {}, 4 if known == "network" else None)
 
 
+def cube_of(bands: int, wavelengths=None) -> Cube:
+    return Cube(np.ones((4, 4, bands)), "made", wavelengths=wavelengths)
+
+
 def test_the_bands_of_weights_are_found_in_the_whole_cube_and_in_its_selection(stored):
-    assert stored_bands(stored, 12) == list(range(8))
-    assert stored_bands({**stored, "bands": "4-11"}, 12) == list(range(4, 12))
-    assert stored_bands({**stored, "bands": "4-11"}, 8) == list(range(8))  # selected already
-    assert stored_bands({}, 12) is None
-    with pytest.raises(DataError, match="use bands 4-11, the cube has 10 bands; pass the cube"):
-        stored_bands({**stored, "bands": "4-11"}, 10)
+    assert stored_bands(stored, cube_of(12)) == list(range(8))
+    assert stored_bands({**stored, "bands": "4-11"}, cube_of(12)) == list(range(4, 12))
+    assert stored_bands({**stored, "bands": "4-11"}, cube_of(8)) == list(range(8))  # selected
+    assert stored_bands({}, cube_of(12)) is None
+    with pytest.raises(DataError, match="takes bands 4-11, the cube has 10 bands; pass the cube"):
+        stored_bands({**stored, "bands": "4-11"}, cube_of(10))
+
+
+def test_a_cube_in_another_order_gives_the_network_the_same_scene(recipe, stored, tmp_path):
+    path = tmp_path / "reversed.npz"
+    cube = read_cube(recipe.data)
+    cube = replace(cube, wavelengths=500 + 10.0 * np.arange(cube.bands))
+    known = {**stored, "wavelengths_nm": [500 + 10.0 * band for band in range(8)]}
+    write_cube(cube, tmp_path / "right.npz")
+    write_cube(cube.select_bands(range(cube.bands)[::-1]), path)
+    right = open_scene(replace(recipe, data=str(tmp_path / "right.npz")), known, 4)
+    turned = open_scene(replace(recipe, data=str(path)), known, 4)
+    assert (turned.cube.data == right.cube.data).all()
+    assert turned.bands == tuple(cube.bands - 1 - band for band in right.bands)
 
 
 def test_weights_are_shipped_for_the_embedded_cube_alone():

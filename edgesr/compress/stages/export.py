@@ -10,6 +10,7 @@ from edgesr.compress.timing_files import TEACHER
 from edgesr.deploy.inputs import write_network
 from edgesr.distill.trainer import TrainResult
 from edgesr.errors import ModelError
+from edgesr.loading.card import trained_on
 from edgesr.loading.standalone import write_loader
 from edgesr.loading.weights import save_network
 from edgesr.loading.workload import Workload
@@ -38,7 +39,7 @@ def export_student(
     save_network(
         student,
         folder / STUDENT,
-        data=workload.scene.describe(),
+        data=trained_on(workload.scene, student),
         training={"teacher": workload.weights, "best": training.best},
     )
     try:

@@ -1,0 +1,109 @@
+"""The card of a network: what it was trained on, in its weights and in every file made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from edgesr_export.card import ModelCard, NativeNumbers
+from torch import nn
+
+from edgesr import __version__
+from edgesr.cube import Scene
+from edgesr.cube.bands import parse_bands
+from edgesr.errors import ModelError
+from edgesr.evaluation.context import measure_context
+from edgesr.loading.weights import Loaded
+from edgesr.loading.workload import scene_example
+
+NEEDED = ("normalisation", "scale", "bands")
+
+
+def trained_on(scene: Scene, model: nn.Module) -> dict[str, Any]:
+    """What weights say of the scene that they were trained on: ``data`` of their header.
+
+    Beside :meth:`edgesr.cube.Scene.describe` it has the widths of the bands, the range of the
+    training pixels, what fills nodata, and the network's context, which is measured.
+    """
+    context = measure_context(
+        model.eval().cpu(), lambda side: scene_example(scene, side), scene.scale
+    )
+    return {**scene.describe(), **scene.describe_numbers(), "context": context}
+
+
+def make_card(data: Mapping[str, Any], network: str = "", student: str = "") -> ModelCard:
+    """The card of a network in float32, of normalised input and free size.
+
+    Args:
+        data: ``data`` of the header of its weights. What older weights do not say comes from their
+            normalisation: the range is what becomes 0 to 1, and the middle of it fills nodata.
+        network: its name.
+        student: SHA-256 of its weights.
+
+    Raises:
+        ModelError: the weights do not say what they were trained on.
+    """
+    if missing := [key for key in NEEDED if key not in data]:
+        raise ModelError(
+            f"the weights carry no {missing[0]}; use weights written by edgesr train or compress"
+        )
+    limits = data["normalisation"]
+    lower, upper = np.asarray(limits["lower"]), np.asarray(limits["upper"])
+    index = parse_bands(data["bands"], 1 << 16)
+    numbers = data.get("native") or {
+        "low": lower.tolist(),
+        "high": upper.tolist(),
+        "fill": ((lower + upper) / 2).tolist(),
+    }
+    plain = {
+        "scale": data["scale"],
+        "bands": {
+            "index": index,
+            "count": data.get("source_bands") or max(index) + 1,
+            "wavelengths_nm": data.get("wavelengths_nm"),
+            "fwhm_nm": data.get("fwhm_nm"),
+        },
+        "normalisation": limits,
+        "native": {
+            "dtype": _known(data.get("dtype")),
+            "nodata": data.get("nodata"),
+            "gain": data.get("gain"),
+            "offset": data.get("offset"),
+            **numbers,
+        },
+        "context": data.get("context"),
+        "network": network[:1000],
+        "student": student,
+        "data": str(data.get("name", ""))[:1000],
+        "version": __version__,
+    }
+    try:
+        return msgspec.convert(plain, ModelCard)
+    except msgspec.ValidationError as error:
+        raise ModelError(f"the weights say what no network is trained on: {error}") from error
+
+
+def card_of_weights(path: Path, loaded: Loaded) -> ModelCard:
+    """The card of weights that were loaded from ``path``."""
+    metadata = loaded.metadata
+    return make_card(metadata.get("data") or {}, str(metadata.get("model", "")), file_digest(path))
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    digest = sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _known(dtype: Any) -> str:
+    """The type of the training cube as a card has it; float32 for rarer ones."""
+    name = str(dtype or "float32").lstrip("<>=|")
+    known = msgspec.json.schema(NativeNumbers)["$defs"]["NativeNumbers"]["properties"]["dtype"]
+    return name if name in known["enum"] else "float32"
