@@ -184,4 +184,4 @@ def _by(factor: float) -> str:
 def _rounded(factor: float) -> float:
     """The power of ten where one is near, else two digits."""
     power = 10.0 ** round(np.log10(factor))
-    return power if 1 / _FACTOR < factor / power < _FACTOR else float(f"{factor:.2g}")
+    return power if 0.5 < factor / power < 2 else float(f"{factor:.2g}")

@@ -71,7 +71,7 @@ def test_numbers_as_in_training_pass_without_a_word():
 @pytest.mark.parametrize(
     ("factor", "option", "told"),
     [(1e-4, "10000", "10000 times too small"), (100, "0.01", "100 times too large"),
-     (1 / 55, "55", "55 times too small")],
+     (1 / 33, "33", "33 times too small")],
 )  # fmt: skip
 def test_other_units_are_refused_with_the_likely_factor(factor, option, told):
     with pytest.raises(DataError, match=rf"{told}: pass --rescale {option}\b"):

@@ -59,7 +59,7 @@ def path(tmp_path):
     [
         {},
         {"context": 13, "size": (64, None), "precision": "int8", "int8_layers": 50},
-        {"context": "global", "student": "a" * 64, "network": "lkca_net", "data": "s", "version": "1"},
+        {"context": "global", "student": "a" * 64, "network": "lkca_net", "data": "s"},
         {"input": Port(kind="native", dtype="uint16", bands="sensor", as_bytes=True)},
     ],
 )  # fmt: skip
@@ -120,13 +120,7 @@ def test_a_newer_format_asks_for_a_newer_version():
 
 
 def test_what_could_not_be_read_again_is_not_written(path):
+    endless = NativeNumbers(dtype="float32", low=(np.inf, 0.0), high=(9.0, 9.0), fill=(4.0, 5.0))
     with pytest.raises(ExportError):
-        write_card(
-            path,
-            card(
-                native=NativeNumbers(
-                    dtype="float32", low=(np.inf, 0.0), high=(9.0, 9.0), fill=(4.0, 5.0)
-                )
-            ),
-        )
+        write_card(path, card(native=endless))
     assert read_card(path) is None
