@@ -62,6 +62,6 @@ def test_networks_that_look_everywhere(of):
         ),
     }[of]()
     for weight in model.parameters():  # fresh blocks of LKCA-Net add nothing
-        nn.init.normal_(weight, std=0.1)
+        nn.init.normal_(weight, std=0.4)
     bands = 32 if of in ("lkca_net", "dacn") else 3
     assert measure_context(model.eval(), lambda side: tile(side, bands), 2) == GLOBAL
