@@ -42,6 +42,7 @@ def make_native(model: onnx.ModelProto, io: NativeIO, *, fused: bool = False) ->
     nodes = list(graph.node)
     for node in nodes:
         _rename(node, {source.name: normalised})
+    fused = fused and not io.pairs(io.output_dtype) and all(slab.any_type for slab in found or ())
     outlet = Outlet(new, io, mask, fused)
     placed = new.take()
     if found is None:
@@ -93,9 +94,7 @@ def _typed(model: onnx.ModelProto) -> onnx.ModelProto:
         raise ExportError(f"shapes of the network cannot be inferred: {one_line(error)}") from error
 
 
-def _ends(
-    model: onnx.ModelProto, io: NativeIO
-) -> tuple[onnx.ValueInfoProto, onnx.ValueInfoProto]:
+def _ends(model: onnx.ModelProto, io: NativeIO) -> tuple[onnx.ValueInfoProto, onnx.ValueInfoProto]:
     """The one input and the one output."""
     stored = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in stored]

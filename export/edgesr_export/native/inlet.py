@@ -7,7 +7,7 @@
     uint16, int16, uint8, float32 -- Cast -------------+
 
     x -- is nodata? not finite? -- any band -- mask [N, 1, h, w]
-    x -- Where(mask, fill) -- (x - lower) / (upper - lower) -- Clip(0, 1) -- the network
+    x -- Where(mask, fill) -- x - lower -- Max(0) -- Min(span) -- x 1 / span -- the network
 
 It stays apart from the first convolution: a zero that pads there is a zero of the network's own
 numbers, and this side is r^2 times smaller than the other.
@@ -19,7 +19,7 @@ import math
 
 import numpy as np
 
-from edgesr_export.native.io import NativeIO
+from edgesr_export.native.io import NativeIO, normalising
 from edgesr_export.native.nodes import Nodes, integers, number, numbers
 
 
@@ -32,9 +32,9 @@ def inlet(new: Nodes, image: str, io: NativeIO) -> tuple[str, str | None]:
     bands = (io.bands, 1, 1)
     if mask is not None:
         x = new("Where", mask, numbers(io.fill, *bands), x)
-    lower, span = np.array(io.lower), np.subtract(io.upper, io.lower)
-    ratio = new("Div", new("Sub", x, numbers(lower, *bands)), numbers(span, *bands))
-    return new("Clip", ratio, number(0), number(1)), mask
+    lower, span, factor = (one.reshape(bands) for one in normalising(io))
+    inside = new("Min", new("Max", new("Sub", x, lower), number(0)), span)
+    return new("Mul", inside, factor), mask
 
 
 def _as_float(new: Nodes, image: str, io: NativeIO) -> str:
@@ -53,7 +53,7 @@ def _as_float(new: Nodes, image: str, io: NativeIO) -> str:
 def _nodata_pixels(new: Nodes, x: str, io: NativeIO) -> str:
     found = []
     if io.input_dtype == "float32":
-        finite = new("LessOrEqual", new("Abs", x), number(np.finfo(np.float32).max))
+        finite = new("LessOrEqual", new("Abs", x), number(float(np.finfo(np.float32).max)))
         found.append(new("Not", finite))
     if io.nodata is not None and math.isfinite(io.nodata):
         found.append(new("Equal", x, number(io.nodata)))

@@ -99,6 +99,17 @@ class NativeIO:
             ) from error
 
 
+def normalising(io: NativeIO) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """lower, span and factor [B] of float32: x -> min(max(x - lower, 0), span) factor.
+
+    Each step is rounded to float32, and alike by every runtime, so that a float16 or int8 layer
+    reads the same number everywhere; span times factor, rounded, never exceeds 1.
+    """
+    lower, upper = np.array(io.lower), np.array(io.upper)
+    span = (upper - lower).astype(np.float32)
+    return lower.astype(np.float32), span, np.float32(1) / span
+
+
 def to_bytes(image: np.ndarray) -> np.ndarray:
     """16-bit integers [...] as the bytes [..., 2] of a file made with ``as_bytes``."""
     little = np.ascontiguousarray(image, image.dtype.newbyteorder("<"))

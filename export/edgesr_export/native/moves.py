@@ -3,7 +3,7 @@
 ::
 
     total [N, B' r r, h, w] -- Reshape -- Transpose -- ... -- slab --+
-                                                                     +-- Concat -- y [N, B, h r, w r]
+                                                                     +-- Concat -- y 
     total [N, B' r r, h, w] -- DepthToSpace ------------------ slab --+
 
 What is done to ``total`` is done to a slab of bands that the cache holds, and what follows moves
@@ -21,7 +21,8 @@ import numpy as np
 import onnx
 from onnx.reference import ReferenceEvaluator
 
-MOVES = ("Reshape", "Transpose", "DepthToSpace", "Identity")
+OF_ANY_TYPE = ("Reshape", "Transpose", "Identity")
+MOVES = (*OF_ANY_TYPE, "DepthToSpace")
 PIXELS = (2, 3)
 """Height and width of the image that is moved to see where its values go."""
 
@@ -36,6 +37,7 @@ class Slab:
         moved: what the moves make of it, the last first.
         bands: first band and the one after the last.
         phases_first: whether the channels stand phase by phase, or else band by band.
+        any_type: whether the moves take more than float32 in ONNX Runtime.
     """
 
     total: str
@@ -43,6 +45,7 @@ class Slab:
     moved: tuple[str, ...]
     bands: tuple[int, int]
     phases_first: bool
+    any_type: bool
 
 
 def slabs(model: onnx.ModelProto, output: str, bands: int, rate: int) -> list[Slab] | None:
@@ -111,7 +114,8 @@ def _slab(graph: _Graph, part: str, start: int, rate: int) -> Slab | None:
         return None
     total = moves[-1].input[0]
     element, channels = graph.image(total)
-    if not channels or channels % rate**2:
+    any_type = all(node.op_type in OF_ANY_TYPE for node in moves)
+    if not channels or channels % rate**2 or not (any_type or element == onnx.TensorProto.FLOAT):
         return None
     seen = _moved(graph, total, part, channels)
     count = channels // rate**2
@@ -129,7 +133,8 @@ def _slab(graph: _Graph, part: str, start: int, rate: int) -> Slab | None:
     by_phase = np.arange(channels).reshape(rate**2, count).T
     for phases_first, channels_of in ((True, by_phase), (False, by_band)):
         if (block == channels_of[:, None]).all():
-            return Slab(total, element, moved, (start, start + count), phases_first)
+            bands = (start, start + count)
+            return Slab(total, element, moved, bands, phases_first, any_type)
     return None
 
 
@@ -163,7 +168,7 @@ def _moved(graph: _Graph, total: str, part: str, channels: int) -> np.ndarray | 
     model.ir_version = graph.model.ir_version
     feed = {total: image.reshape(1, channels, *PIXELS)}
     try:
-        answer: np.ndarray = ReferenceEvaluator(model).run(None, feed)[0]
+        (answer,) = ReferenceEvaluator(model).run(None, feed)
     except Exception:  # of any kind: a size that fits other images alone
         return None
-    return answer
+    return np.asarray(answer)

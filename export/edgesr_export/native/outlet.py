@@ -2,16 +2,20 @@
 
 ::
 
-    before the moves:  total -- x G -- + L -- to the integer type -- moves -- Concat -- native
-    otherwise:         y -- x (upper - lower) -- + lower -- Where(mask, nodata) -- .. -- native
+    total -- Reshape -- x G -- + L -- whole numbers -- Reshape -- moves -- Concat -- type -- native
+    y -- x (upper - lower) -- + lower -- Where(mask, nodata) -- whole numbers -- type -- native
 
-The network itself stays as it is, down to the last bit of a float16 or an int8 layer; that the
-factors are not folded into its last convolution costs one more pass over a slab in the cache. Before
-the moves a low-resolution pixel is still one pixel, so that nodata costs nothing: G [N, 1, B, h w]
-is 0 there and L is nodata.
+The first form is for slabs (:mod:`edgesr_export.native.moves`): a pass over what the cache holds,
+where a low-resolution pixel is still one pixel, so that nodata costs nothing: G and L, [N, 1, B, h w],
+are 0 and nodata there. The second one is for all else.
 
-To the integer type: QuantizeLinear of ONNX Runtime rounds, half to even, saturates and casts in one
-pass (``fused``); else Round, Clip, Cast, since a Cast beyond the type is undefined.
+The network itself stays as it is, down to the last bit of a float16 or an int8 layer: factors folded
+into its last convolution would be rounded to the type of its weights. (What follows Reshape keeps
+float16 values apart from the cast to float32, which ONNX Runtime else takes back with its own.)
+
+To whole numbers: QuantizeLinear of ONNX Runtime rounds, half to even, saturates and casts in one pass
+(``fused``), so that 16 bits move. Else Round and Clip, since a Cast beyond the type is undefined, and
+the Cast comes last: OpenVINO moves 16-bit integers as 32 bits, TensorRT none at all.
 """
 
 from __future__ import annotations
@@ -40,33 +44,32 @@ class Outlet:
     def __init__(self, new: Nodes, io: NativeIO, mask: str | None, fused: bool) -> None:
         self._new, self._io, self._mask, self._fused = new, io, mask, fused
         self._flat: str | None = None
+        self._gain = np.subtract(io.upper, io.lower)
 
     def slab(self, slab: Slab) -> str:
         """The image ``slab.total`` in native numbers, its channels where they were."""
         new, io = self._new, self._io
-        total = slab.total
-        if slab.element != onnx.TensorProto.FLOAT:
-            total = new.cast(total, "float32")
         bands = slice(*slab.bands)
-        gain, lower = _gain(io)[bands], np.array(io.lower)[bands]
-        phases = io.scale**2
-        split = (phases, len(gain)) if slab.phases_first else (len(gain), phases)
-        axis = (1, len(gain)) if slab.phases_first else (len(gain), 1)
-        if self._mask is None:
-            spread = [np.broadcast_to(one.reshape(axis), split) for one in (gain, lower)]
-            columns = [numbers(one, phases * len(gain), 1, 1) for one in spread]
-            return self._number(new("Add", new("Mul", total, columns[0]), columns[1]))
-        mask = self._flat_mask()
-        factor = new("Where", mask, number(0), numbers(gain, *axis, 1))
-        shift = new("Where", mask, number(io.empty), numbers(lower, *axis, 1))
-        by_band = new("Reshape", total, integers(0, *split, -1))
-        native = self._number(new("Add", new("Mul", by_band, factor), shift))
-        return new("Reshape", native, new("Shape", total))
+        count, phases = slab.bands[1] - slab.bands[0], io.scale**2
+        split, column = (
+            ((phases, count), (1, count)) if slab.phases_first else ((count, phases), (count, 1))
+        )
+        factor: str | np.ndarray = numbers(self._gain[bands], *column, 1)
+        shift: str | np.ndarray = numbers(io.lower[bands], *column, 1)
+        if self._mask is not None:
+            mask = self._flat_mask(self._mask)
+            factor = new("Where", mask, number(0), factor)
+            shift = new("Where", mask, number(io.empty), shift)
+        x = new("Reshape", slab.total, integers(0, *split, -1))
+        if slab.element != onnx.TensorProto.FLOAT:
+            x = new.cast(x, "float32")
+        native = self._whole_numbers(new("Add", new("Mul", x, factor), shift))
+        return new("Reshape", native, new("Shape", slab.total))
 
     def whole(self, image: str) -> str:
         """The finished image [N, B, h r, w r] in native numbers."""
         new, io = self._new, self._io
-        gain, lower = (numbers(one, io.bands, 1, 1) for one in (_gain(io), io.lower))
+        gain, lower = (numbers(one, io.bands, 1, 1) for one in (self._gain, io.lower))
         native = new("Add", new("Mul", image, gain), lower)
         if self._mask is not None:
             sizes = numbers((1, 1, io.scale, io.scale), 4)
@@ -80,14 +83,16 @@ class Outlet:
                 nearest_mode="floor",
             )
             native = new("Where", new.cast(blocks, "bool"), number(io.empty), native)
-        return self._number(native)
+        return self._whole_numbers(native)
 
     def end(self, image: str) -> str:
         """The output of the file, of what :meth:`slab` and :meth:`whole` gave, moved and joined."""
-        new, io = self._new, self._io
-        if not io.pairs(io.output_dtype):
+        new, dtype = self._new, self._io.output_dtype
+        if self._fused or dtype == "float32":
             return image
-        if io.output_dtype == "int16":
+        if not self._io.pairs(dtype):
+            return new.cast(image, dtype)
+        if dtype == "int16":
             negative = new("Less", image, number(0))
             image = new("Where", negative, new("Add", image, number(65536)), image)
         high = new("Floor", new("Mul", image, number(1 / 256)))
@@ -95,13 +100,8 @@ class Outlet:
         parts = [new("Unsqueeze", part, integers(4)) for part in (low, high)]
         return new.cast(new("Concat", *parts, axis=4), "uint8")
 
-    @property
-    def moved_dtype(self) -> str:
-        """Type of the numbers that move: the output's, but whole numbers in float32 for bytes."""
-        return "float32" if self._io.pairs(self._io.output_dtype) else self._io.output_dtype
-
-    def _number(self, native: str) -> str:
-        """Native numbers of float32 as numbers of the output type."""
+    def _whole_numbers(self, native: str) -> str:
+        """Rounded and saturated, where the output is an integer; in its type if ``fused``."""
         new, dtype = self._new, self._io.output_dtype
         if dtype == "float32":
             return native
@@ -109,14 +109,10 @@ class Outlet:
             zero = np.zeros((), dtype)
             return new("QuantizeLinear", native, number(1), zero, domain=MICROSOFT)
         kind = np.iinfo(dtype)
-        whole = new("Clip", new("Round", native), number(kind.min), number(kind.max))
-        return whole if self.moved_dtype == "float32" else new.cast(whole, dtype)
+        return new("Clip", new("Round", native), number(kind.min), number(kind.max))
 
-    def _flat_mask(self) -> str:
+    def _flat_mask(self, mask: str) -> str:
+        """[N, 1, 1, h w]."""
         if self._flat is None:
-            self._flat = self._new("Reshape", self._mask or "", integers(0, 1, 1, -1))
+            self._flat = self._new("Reshape", mask, integers(0, 1, 1, -1))
         return self._flat
-
-
-def _gain(io: NativeIO) -> np.ndarray:
-    return np.subtract(io.upper, io.lower)

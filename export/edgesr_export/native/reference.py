@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edgesr_export.native.io import NativeIO
+from edgesr_export.native.io import NativeIO, normalising
 
 
 def native_reference(
     image: np.ndarray, io: NativeIO, run: Callable[[np.ndarray], np.ndarray]
 ) -> np.ndarray:
-    """The native answer of a float network, in float64 around the network itself.
+    """The native answer of a float network: in float32 up to it, as it reads; in float64 after it.
 
     Args:
         image: native numbers [N, sensor_bands, h, w], as they are where ``io.as_bytes``, too.
@@ -25,12 +25,12 @@ def native_reference(
     column = (1, io.bands, 1, 1)
     lower, upper = (np.reshape(bound, column) for bound in (io.lower, io.upper))
     bands = range(io.sensor_bands) if io.selection is None else io.selection
-    x = np.asarray(image, io.input_dtype)[:, list(bands)].astype(np.float64)
+    x = np.asarray(image, io.input_dtype)[:, list(bands)].astype(np.float32)
     bad = _nodata_pixels(x, io)
-    if io.masked:
-        x = np.where(bad, np.reshape(io.fill, column), x)
-    normalised = np.clip((x - lower) / (upper - lower), 0, 1)
-    y = run(normalised.astype(np.float32)).astype(np.float64)
+    if io.fill is not None:
+        x = np.where(bad, np.reshape(io.fill, column).astype(np.float32), x)
+    low, span, factor = (one.reshape(column) for one in normalising(io))
+    y = run(np.clip(x - low, 0, span) * factor).astype(np.float64)
     y = y * (upper - lower) + lower
     if io.output_dtype != "float32":
         kind = np.iinfo(io.output_dtype)
@@ -43,5 +43,5 @@ def _nodata_pixels(x: np.ndarray, io: NativeIO) -> np.ndarray:
     """[N, 1, h, w]: where any of the selected bands is nodata or not finite."""
     bad = ~np.isfinite(x)
     if io.nodata is not None and np.isfinite(io.nodata):
-        bad |= x == np.dtype(io.input_dtype).type(io.nodata)
+        bad |= x == np.float32(io.nodata)
     return bad.any(axis=1, keepdims=True)
