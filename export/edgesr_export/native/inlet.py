@@ -7,9 +7,11 @@
     uint16, int16, uint8, float32 -- Cast -------------+
 
     x -- is nodata? not finite? -- any band -- mask [N, 1, h, w]
-    x -- Where(mask, fill) -- x - lower -- Max(0) -- Min(span) -- x 1 / span -- the network
+    x -- Where(mask, fill) -- x - lower -- Max(0) -- x 1 / span -- Min(1) -- the network
 
-It stays apart from the first convolution: a zero that pads there is a zero of the network's own
+Each step is rounded to float32 by every runtime alike, so that a float16 or int8 layer reads the same
+number everywhere; that no two of them are linear in a row keeps OpenVINO from merging them, or the
+last with the scale of a quantised layer. It all stays apart from the first convolution: a zero that pads there is a zero of the network's own
 numbers, and this side is r^2 times smaller than the other.
 """
 
@@ -32,9 +34,9 @@ def inlet(new: Nodes, image: str, io: NativeIO) -> tuple[str, str | None]:
     bands = (io.bands, 1, 1)
     if mask is not None:
         x = new("Where", mask, numbers(io.fill, *bands), x)
-    lower, span, factor = (one.reshape(bands) for one in normalising(io))
-    inside = new("Min", new("Max", new("Sub", x, lower), number(0)), span)
-    return new("Mul", inside, factor), mask
+    lower, factor = (one.reshape(bands) for one in normalising(io))
+    above = new("Max", new("Sub", x, lower), number(0))
+    return new("Min", new("Mul", above, factor), number(1)), mask
 
 
 def _as_float(new: Nodes, image: str, io: NativeIO) -> str:

@@ -99,15 +99,10 @@ class NativeIO:
             ) from error
 
 
-def normalising(io: NativeIO) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """lower, span and factor [B] of float32: x -> min(max(x - lower, 0), span) factor.
-
-    Each step is rounded to float32, and alike by every runtime, so that a float16 or int8 layer
-    reads the same number everywhere; span times factor, rounded, never exceeds 1.
-    """
+def normalising(io: NativeIO) -> tuple[np.ndarray, np.ndarray]:
+    """lower and factor [B] of float32: a number x is min(max(x - lower, 0) factor, 1)."""
     lower, upper = np.array(io.lower), np.array(io.upper)
-    span = (upper - lower).astype(np.float32)
-    return lower.astype(np.float32), span, np.float32(1) / span
+    return lower.astype(np.float32), (1 / (upper - lower)).astype(np.float32)
 
 
 def to_bytes(image: np.ndarray) -> np.ndarray:

@@ -29,8 +29,8 @@ def native_reference(
     bad = _nodata_pixels(x, io)
     if io.fill is not None:
         x = np.where(bad, np.reshape(io.fill, column).astype(np.float32), x)
-    low, span, factor = (one.reshape(column) for one in normalising(io))
-    y = run(np.clip(x - low, 0, span) * factor).astype(np.float64)
+    low, factor = (one.reshape(column) for one in normalising(io))
+    y = run(np.minimum(np.maximum(x - low, 0) * factor, np.float32(1))).astype(np.float64)
     y = y * (upper - lower) + lower
     if io.output_dtype != "float32":
         kind = np.iinfo(io.output_dtype)
