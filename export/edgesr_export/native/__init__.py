@@ -8,12 +8,14 @@
 :func:`make_native` wraps a graph, and :func:`convert_native` a file, compared with the reference.
 """
 
+from edgesr_export.native.convert import convert_native
 from edgesr_export.native.graph import make_native, recorded_io
 from edgesr_export.native.io import NativeIO, from_bytes, to_bytes
 from edgesr_export.native.reference import native_reference
 
 __all__ = [
     "NativeIO",
+    "convert_native",
     "from_bytes",
     "make_native",
     "native_reference",

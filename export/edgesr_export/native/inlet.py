@@ -9,10 +9,11 @@
     x -- is nodata? not finite? -- any band -- mask [N, 1, h, w]
     x -- Where(mask, fill) -- x - lower -- Max(0) -- x 1 / span -- Min(1) -- the network
 
-Each step is rounded to float32 by every runtime alike, so that a float16 or int8 layer reads the same
-number everywhere; that no two of them are linear in a row keeps OpenVINO from merging them, or the
-last with the scale of a quantised layer. It all stays apart from the first convolution: a zero that pads there is a zero of the network's own
-numbers, and this side is r^2 times smaller than the other.
+Each step is rounded to float32 alike by every runtime, so that a float16 or int8 layer reads the
+same number everywhere: no two linear ones follow each other, which OpenVINO would merge, nor does
+one come last, where a quantised layer would take it in. All of it stays apart from the first
+convolution: a zero that pads there is a zero of the network's own numbers; and this side is r^2
+times smaller than the other.
 """
 
 from __future__ import annotations

@@ -14,6 +14,8 @@ from edgesr_export.errors import ExportError
 DTYPES = ("uint8", "uint16", "int16", "float32")
 """Types that an image may have; float32 holds every number of the others."""
 
+LARGEST, SMALLEST = (float(getattr(np.finfo(np.float32), name)) for name in ("max", "tiny"))
+
 
 @dataclass(frozen=True)
 class NativeIO:
@@ -105,6 +107,19 @@ def normalising(io: NativeIO) -> tuple[np.ndarray, np.ndarray]:
     return lower.astype(np.float32), (1 / (upper - lower)).astype(np.float32)
 
 
+def check_image(image: np.ndarray, io: NativeIO, name: str) -> None:
+    """Refuse what is no image of native numbers.
+
+    Raises:
+        ExportError: another type, or other axes or bands.
+    """
+    if image.dtype != io.input_dtype or image.ndim != 4 or image.shape[1] != io.sensor_bands:
+        raise ExportError(
+            f"{name} is {image.dtype} {list(image.shape)}; {io.input_dtype} "
+            f"[N, {io.sensor_bands}, h, w] is needed"
+        )
+
+
 def to_bytes(image: np.ndarray) -> np.ndarray:
     """16-bit integers [...] as the bytes [..., 2] of a file made with ``as_bytes``."""
     little = np.ascontiguousarray(image, image.dtype.newbyteorder("<"))
@@ -138,10 +153,10 @@ def _check(io: NativeIO) -> None:
                 "of the network"
             )
     for band, (low, high) in enumerate(zip(io.lower, io.upper, strict=True)):
-        if not (math.isfinite(low) and math.isfinite(high) and np.float32(high - low) > 0):
+        if not (abs(low) <= LARGEST and abs(high) <= LARGEST and high - low >= SMALLEST):
             raise ExportError(
                 f"band {band} of the network reaches from {low:g} to {high:g}; "
-                "lower must be below upper, both finite"
+                "lower must be below upper, both numbers of float32"
             )
     _check_selection(io)
     for name in ("input_dtype", "output_dtype"):
@@ -172,12 +187,12 @@ def _check_selection(io: NativeIO) -> None:
 
 
 def _check_nodata(io: NativeIO, dtype: str, name: str) -> None:
-    if io.nodata is None or dtype == "float32":
+    if io.nodata is None:
         return
-    kind = np.iinfo(dtype)
-    if not (io.nodata == round(io.nodata) if math.isfinite(io.nodata) else False) or not (
-        kind.min <= io.nodata <= kind.max
-    ):
+    whole = dtype != "float32"
+    kind = np.iinfo(dtype) if whole else np.finfo(dtype)
+    inside = kind.min <= io.nodata <= kind.max and (not whole or io.nodata == int(io.nodata))
+    if not inside and (whole or math.isfinite(io.nodata)):
         raise ExportError(
             f"nodata {io.nodata:g} is no number of {name} {dtype} ({kind.min} to {kind.max}); "
             "choose another type, or map nodata before"

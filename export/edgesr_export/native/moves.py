@@ -3,7 +3,7 @@
 ::
 
     total [N, B' r r, h, w] -- Reshape -- Transpose -- ... -- slab --+
-                                                                     +-- Concat -- y 
+                                                                     +-- Concat -- y
     total [N, B' r r, h, w] -- DepthToSpace ------------------ slab --+
 
 What is done to ``total`` is done to a slab of bands that the cache holds, and what follows moves

@@ -6,16 +6,16 @@
     y -- x (upper - lower) -- + lower -- Where(mask, nodata) -- whole numbers -- type -- native
 
 The first form is for slabs (:mod:`edgesr_export.native.moves`): a pass over what the cache holds,
-where a low-resolution pixel is still one pixel, so that nodata costs nothing: G and L, [N, 1, B, h w],
-are 0 and nodata there. The second one is for all else.
+where a low-resolution pixel is still one pixel, so that nodata costs nothing: G and L are
+[N, 1, B, h w], 0 and nodata there. The second one is for all else.
 
-The network itself stays as it is, down to the last bit of a float16 or an int8 layer: factors folded
-into its last convolution would be rounded to the type of its weights. (What follows Reshape keeps
-float16 values apart from the cast to float32, which ONNX Runtime else takes back with its own.)
+The network stays as it is, down to the last bit of a float16 or int8 layer: factors folded into its
+last convolution would be rounded to the type of the weights. (Between total and the cast of a
+float16 stands Reshape: ONNX Runtime takes a cast back that directly follows one of its own.)
 
-To whole numbers: QuantizeLinear of ONNX Runtime rounds, half to even, saturates and casts in one pass
-(``fused``), so that 16 bits move. Else Round and Clip, since a Cast beyond the type is undefined, and
-the Cast comes last: OpenVINO moves 16-bit integers as 32 bits, TensorRT none at all.
+To whole numbers: QuantizeLinear of ONNX Runtime rounds, half to even, saturates and casts in one
+pass (``fused``), so that 16 bits move. Else Round and Clip, since a Cast beyond the type is
+undefined, and the Cast comes last: OpenVINO moves 16-bit integers as 32 bits, TensorRT none at all.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edgesr_export.native.io import NativeIO, normalising
+from edgesr_export.native.io import NativeIO, check_image, normalising
 
 
 def native_reference(
@@ -21,11 +21,15 @@ def native_reference(
 
     Returns:
         [N, B, r h, r w] in ``io.output_dtype``.
+
+    Raises:
+        ExportError: an image of another type or of other bands.
     """
+    check_image(image, io, "the image")
     column = (1, io.bands, 1, 1)
     lower, upper = (np.reshape(bound, column) for bound in (io.lower, io.upper))
     bands = range(io.sensor_bands) if io.selection is None else io.selection
-    x = np.asarray(image, io.input_dtype)[:, list(bands)].astype(np.float32)
+    x = image[:, list(bands)].astype(np.float32)
     bad = _nodata_pixels(x, io)
     if io.fill is not None:
         x = np.where(bad, np.reshape(io.fill, column).astype(np.float32), x)
