@@ -16,6 +16,9 @@ from edgesr_export.native.nodes import TYPES, Nodes
 from edgesr_export.native.outlet import MICROSOFT, Outlet
 from edgesr_export.opset import opset_of
 
+FIRST_OPSET = 13
+"""The first whose sums and sizes take their axes as inputs."""
+
 _KEY = "native"
 
 
@@ -88,6 +91,11 @@ def _typed(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy with all types and shapes that can be inferred."""
     if recorded_io(model) is not None:
         raise ExportError("the network takes native numbers already; give the file it was made of")
+    if opset_of(model) < FIRST_OPSET:
+        raise ExportError(
+            f"the network has opset {opset_of(model)} and native numbers need {FIRST_OPSET}; "
+            "export it with a newer one"
+        )
     try:
         return onnx.shape_inference.infer_shapes(model, data_prop=True)
     except onnx.shape_inference.InferenceError as error:
@@ -162,4 +170,7 @@ def _declare(model: onnx.ModelProto, io: NativeIO, stale: Collection[str]) -> No
         model.opset_import.append(onnx.helper.make_opsetid(MICROSOFT, 1))
     entries = {entry.key: entry.value for entry in model.metadata_props}
     onnx.helper.set_model_props(model, {**entries, _KEY: io.to_json()})
-    onnx.checker.check_model(model)
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        raise ExportError(f"with native numbers it is no valid ONNX: {one_line(error)}") from error

@@ -24,7 +24,7 @@ from onnx.reference import ReferenceEvaluator
 OF_ANY_TYPE = ("Reshape", "Transpose", "Identity")
 MOVES = (*OF_ANY_TYPE, "DepthToSpace")
 PIXELS = (2, 3)
-"""Height and width of the image that is moved to see where its values go."""
+"""Height and width of the image that is moved to see where its values go, where they are free."""
 
 
 @dataclass(frozen=True)
@@ -89,12 +89,14 @@ class _Graph:
         index = self.index(tensor)
         return None if index is None else self.nodes[index]
 
-    def image(self, tensor: str) -> tuple[int, int]:
-        """Element type and number of channels; zeros where it is no image or not known."""
+    def image(self, tensor: str) -> tuple[int, int, tuple[int, int]] | None:
+        """Element type, channels, height and width; None where it is no image or not known."""
         known = self._types.get(tensor)
-        if known is None or len(known.shape.dim) != 4:
-            return 0, 0
-        return known.elem_type, known.shape.dim[1].dim_value
+        if known is None or len(known.shape.dim) != 4 or not known.shape.dim[1].dim_value:
+            return None
+        _, channels, *pixels = (axis.dim_value for axis in known.shape.dim)
+        height, width = (fixed or free for fixed, free in zip(pixels, PIXELS, strict=True))
+        return known.elem_type, channels, (height, width)
 
     def between(self, start: str, end: str) -> list[onnx.NodeProto]:
         """Nodes that compute ``end`` and do not come before ``start``, in order."""
@@ -113,17 +115,19 @@ def _slab(graph: _Graph, part: str, start: int, rate: int) -> Slab | None:
     if not moves:
         return None
     total = moves[-1].input[0]
-    element, channels = graph.image(total)
-    any_type = all(node.op_type in OF_ANY_TYPE for node in moves)
-    if not channels or channels % rate**2 or not (any_type or element == onnx.TensorProto.FLOAT):
+    image = graph.image(total)
+    if image is None:
         return None
-    seen = _moved(graph, total, part, channels)
+    element, channels, (height, width) = image
+    any_type = all(node.op_type in OF_ANY_TYPE for node in moves)
+    if channels % rate**2 or not (any_type or element == onnx.TensorProto.FLOAT):
+        return None
     count = channels // rate**2
-    height, width = PIXELS
+    seen = _moved(graph, total, part, (1, channels, height, width))
     if seen is None or seen.shape != (1, count, height * rate, width * rate):
         return None
-    channel, pixel = np.divmod(seen[0].astype(np.int64), height * width)
-    own = np.arange(height * width).reshape(PIXELS).repeat(rate, 0).repeat(rate, 1)
+    channel, pixel = np.divmod(seen[0], height * width)
+    own = np.arange(height * width).reshape(height, width).repeat(rate, 0).repeat(rate, 1)
     if (pixel != own).any():
         return None
     blocks = channel.reshape(count, height, rate, width, rate).transpose(0, 1, 3, 2, 4)
@@ -148,27 +152,26 @@ def _moves(graph: _Graph, part: str) -> Iterator[onnx.NodeProto]:
         tensor = node.input[0]
 
 
-def _moved(graph: _Graph, total: str, part: str, channels: int) -> np.ndarray | None:
+def _moved(
+    graph: _Graph, total: str, part: str, shape: tuple[int, int, int, int]
+) -> np.ndarray | None:
     """What becomes of an image whose values count its channels and pixels."""
     nodes = graph.between(total, part)
     known = {total, *graph.constants, *(name for node in nodes for name in node.output)}
     if any(name and name not in known for node in nodes for name in node.input):
         return None  # sizes that are computed of something else
-    image = np.arange(channels * np.prod(PIXELS), dtype=np.float32)
     read = {name for node in nodes for name in node.input}
-    info = onnx.helper.make_tensor_value_info
-    alone = onnx.helper.make_graph(
-        nodes,
-        "moves",
-        [info(total, onnx.TensorProto.FLOAT, None)],
-        [info(part, onnx.TensorProto.FLOAT, None)],
-        [tensor for name, tensor in graph.constants.items() if name in read],
-    )
+    ends = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.INT64, None)
+        for name in (total, part)
+    ]
+    constants = [tensor for name, tensor in graph.constants.items() if name in read]
+    alone = onnx.helper.make_graph(nodes, "moves", ends[:1], ends[1:], constants)
     model = onnx.helper.make_model(alone, opset_imports=graph.model.opset_import)
     model.ir_version = graph.model.ir_version
-    feed = {total: image.reshape(1, channels, *PIXELS)}
+    image = np.arange(np.prod(shape)).reshape(shape)
     try:
-        (answer,) = ReferenceEvaluator(model).run(None, feed)
-    except Exception:  # of any kind: a size that fits other images alone
+        (answer,) = ReferenceEvaluator(model).run(None, {total: image})
+    except Exception:  # of any kind: sizes that fit other images alone
         return None
     return np.asarray(answer)

@@ -76,14 +76,13 @@ def tile_profile(
     for name, axes in inputs.items():
         if None not in axes:
             continue
-        if len(axes) not in (4, 5) or None in (axes[1], *axes[4:]):
+        if len(axes) not in (4, 5) or axes[1] is None or None in axes[4:]:
             raise ExportError(
                 f"input {name} {axes_text(axes)} is no image of a fixed number of bands; "
                 "give a profile that names its shapes"
             )
-        pair = tuple(length for length in axes[4:] if length is not None)
-        free = [(batch[i], axes[1], tile[i], tile[i], *pair) for i in range(3)]
-        profile[name] = Range(*(_fill(axes, shape) for shape in free))
+        free = [(batch[i], axes[1], tile[i], tile[i], 2) for i in range(3)]
+        profile[name] = Range(*(_fill(axes, shape[: len(axes)]) for shape in free))
     return profile
 
 
