@@ -58,6 +58,7 @@ class Link:
         worst: the image on which the difference is largest.
         images: number of images compared.
         skipped: images that the file given cannot take itself, with its reason.
+        equal: share of the values that are the same; None where they are not counted.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Link:
     worst: str
     images: int
     skipped: dict[str, str]
+    equal: float | None = None
 
 
 @dataclass(frozen=True)
@@ -95,9 +97,10 @@ class Chain:
         lines = [f"rewritten: {sentence}" for sentence in self.rewrites]
         for link in self.links:
             limit = "" if link.tolerance is None else f" (limit {link.tolerance:.0e})"
+            equal = "" if link.equal is None else f", {link.equal:.3%} of the values equal"
             lines.append(
                 f"{link.name}: largest difference {link.difference:.1e}{limit} on {link.worst}, "
-                f"{link.images} images"
+                f"{link.images} images{equal}"
             )
             lines += [f"  not compared on {name}: {why}" for name, why in link.skipped.items()]
         if self.kept:
@@ -176,7 +179,7 @@ def convert(
         notes = tuple(on.check(current, links.add, _tolerance(precision)))
         result = load_model(current)
         kept = kept_nodes(result)
-        _remember(result, links.done)
+        remember_links(result, links.done)
         write_model(result, path)
     return Chain(path, target, precision, tuple(rewrites), tuple(links.done), kept, notes)
 
@@ -274,6 +277,15 @@ def _check(path: Path, precision: str, quantise: Quantise | None, overwrite: boo
         raise ExportError(f"a precision is one of {', '.join(PRECISIONS)}, got {precision!r}")
     if precision == "int8" and quantise is None:
         raise ExportError("int8 needs calibration tiles, of which none were given")
+    check_path(path, overwrite)
+
+
+def check_path(path: Path, overwrite: bool) -> None:
+    """Refuse a file in the way, or a folder that is none.
+
+    Raises:
+        ExportError: ``path`` cannot be written.
+    """
     if path.exists() and not overwrite:
         raise ExportError(f"{path} exists; pass --overwrite or another name")
     if not path.parent.is_dir():
@@ -296,7 +308,8 @@ def _named(tiles: Sequence[np.ndarray]) -> list[tuple[str, np.ndarray]]:
     return [(f"tile {index}", np.asarray(tile)) for index, tile in enumerate(tiles)]
 
 
-def _remember(model: onnx.ModelProto, links: Sequence[Link]) -> None:
+def remember_links(model: onnx.ModelProto, links: Sequence[Link]) -> None:
+    """Note in the file what :func:`recorded_links` shall answer; in place."""
     entries: dict[str, Any] = {entry.key: entry.value for entry in model.metadata_props}
     stored = json.dumps([asdict(link) for link in links])
     onnx.helper.set_model_props(model, {**entries, _KEY: stored})

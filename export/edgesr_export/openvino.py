@@ -11,6 +11,7 @@ import numpy as np
 
 from edgesr_export.buffers import Buffers
 from edgesr_export.errors import ExportError, one_line
+from edgesr_export.feeds import as_type
 from edgesr_export.int8.telemetry import silence_telemetry
 
 HINTS = {"float32": ("f32", "FP32"), "bfloat16": ("bf16", "BF16")}
@@ -70,8 +71,8 @@ class OpenVinoSession:
         self._known: dict[tuple[int, ...], tuple[tuple[int, ...], np.dtype]] = {}
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Output [N, C', H', W'] for ``image`` [N, C, H, W], converted to the file's type."""
-        given = np.ascontiguousarray(image, dtype=self._dtype)
+        """Output [N, C', H', W'] for ``image`` [N, C, H, W], converted to the file's real type."""
+        given = as_type(image, self._dtype, self.path.name)
         try:
             return self._answer(given)
         except RuntimeError as error:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgesr_export.errors import ExportError, one_line
+from edgesr_export.feeds import as_type
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -50,8 +51,8 @@ class Session:
         self.input_shape: tuple[int | str, ...] = tuple(entry.shape)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Output [N, C', H', W'] for ``image`` [N, C, H, W], converted to the file's type."""
-        feed = {self._input: np.ascontiguousarray(image, dtype=self._dtype)}
+        """Output [N, C', H', W'] for ``image`` [N, C, H, W], converted to the file's real type."""
+        feed = {self._input: as_type(image, self._dtype, self.path.name)}
         try:
             return np.asarray(self._session.run(None, feed)[0])
         except Exception as error:  # onnxruntime's errors have no common public base
@@ -153,6 +154,9 @@ def _numpy_type(name: str) -> type[np.generic]:
         "tensor(float)": np.float32,
         "tensor(float16)": np.float16,
         "tensor(double)": np.float64,
+        "tensor(uint8)": np.uint8,
+        "tensor(uint16)": np.uint16,
+        "tensor(int16)": np.int16,
     }
     if name not in types:
         raise ExportError(f"an input of type {name} is not supported; {', '.join(types)} are")

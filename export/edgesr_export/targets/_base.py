@@ -107,6 +107,8 @@ class Target:
         by_default: whether it is made where nobody names targets.
         bundled: whether the bundle for a board takes its files, which TensorRT builds there.
         engines: what builds engines of its files, for people; empty: they run as they are.
+        sixteen_bits: whether its files take and give 16-bit integers, or else two bytes for each.
+        quantises: whether it has ONNX Runtime's QuantizeLinear of 16 bits.
     """
 
     name: ClassVar[str]
@@ -117,6 +119,8 @@ class Target:
     by_default: ClassVar[bool] = False
     bundled: ClassVar[bool] = False
     engines: ClassVar[str] = ""
+    sixteen_bits: ClassVar[bool] = True
+    quantises: ClassVar[bool] = False
 
     @property
     def rules(self) -> Sequence[type[RewriteRuleClassBase]]:

@@ -25,6 +25,7 @@ class Cpu(Target):
     name, label = "cpu", "ONNX Runtime, CPU"
     precisions = ("fp32", "fp16", "int8")
     by_default = True
+    quantises = True
 
     @property
     def rules(self) -> Sequence[type[RewriteRuleClassBase]]:

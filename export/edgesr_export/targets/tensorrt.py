@@ -42,6 +42,7 @@ class TensorRt(Target):
     """The newest that the oldest TensorRT of a supported board reads: 8.5, of JetPack 5."""
     by_default = bundled = True
     engines = "TensorRT"
+    sixteen_bits = False
 
     @property
     def scheme(self) -> QuantScheme:

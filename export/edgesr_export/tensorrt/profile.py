@@ -57,7 +57,9 @@ def tile_profile(
     tile: tuple[int, int, int] = TILE,
     batch: tuple[int, int, int] = BATCH,
 ) -> dict[str, Range]:
-    """A profile for images [N, C, H, W]: least, tuned and largest tile edge and batch.
+    """A profile for images [N, C, H, W], or [N, C, H, W, 2] of numbers of two bytes.
+
+    It says the least, tuned and largest tile edge and batch.
 
     Axes that the file fixes stay as they are.
 
@@ -74,13 +76,13 @@ def tile_profile(
     for name, axes in inputs.items():
         if None not in axes:
             continue
-        if len(axes) != 4 or axes[1] is None:
+        if len(axes) not in (4, 5) or axes[1] is None or None in axes[4:]:
             raise ExportError(
                 f"input {name} {axes_text(axes)} is no image of a fixed number of bands; "
                 "give a profile that names its shapes"
             )
-        free = [(batch[i], axes[1], tile[i], tile[i]) for i in range(3)]
-        profile[name] = Range(*(_fill(axes, shape) for shape in free))
+        free = [(batch[i], axes[1], tile[i], tile[i], 2) for i in range(3)]
+        profile[name] = Range(*(_fill(axes, shape[: len(axes)]) for shape in free))
     return profile
 
 

@@ -19,6 +19,7 @@ from typing import Any, Self
 import numpy as np
 
 from edgesr_export.errors import ExportError
+from edgesr_export.feeds import as_type
 from edgesr_export.tensorrt.api import Api, find_api
 from edgesr_export.tensorrt.cuda import Buffer, Cuda, CudaError, find_cuda
 from edgesr_export.tensorrt.messages import logger, record
@@ -151,7 +152,7 @@ class Runner:
             )
         self._set_shapes({name: tuple(array.shape) for name, array in feeds.items()})
         for name, array in feeds.items():
-            self._host(name)[...] = array
+            self._host(name)[...] = as_type(array, self.inputs[name].dtype, self._path.name)
 
     def upload(self) -> None:
         """Queue the copies to the GPU."""
