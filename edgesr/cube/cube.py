@@ -8,8 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edgesr.cube.nodata import held_nodata
+from edgesr.cube.scaling import Factor, picked_factor
 from edgesr.errors import DataError
 
+PER_BAND = ("wavelengths", "fwhm", "bad_bands", "gain", "offset", "band_names")
+"""What is known of each band."""
 _BLOCK_VALUES = 1 << 24  # values looked at together when a cube is scanned: 64 MB in float32
 
 
@@ -91,7 +94,10 @@ class Cube:
         crs: coordinate reference system as WKT, or None.
         transform: affine (a, b, c, d, e, f): x = a col + b row + c, y = d col + e row + f.
         source: where the pixels come from.
-        gain: physical value of one unit of ``data`` (e.g. 0.0001 for reflectance x 10,000).
+        gain: physical value of one unit of ``data`` (e.g. 0.0001 for reflectance x 10,000), for
+            all bands or float64 [B]; None is 1.
+        offset: physical value of 0 in ``data``, for all bands or float64 [B]; None is 0.
+        band_names: what the file calls its bands [B], or None.
     """
 
     data: np.ndarray
@@ -104,7 +110,9 @@ class Cube:
     crs: str | None = None
     transform: tuple[float, ...] | None = None
     source: str = ""
-    gain: float | None = None
+    gain: Factor | None = None
+    offset: Factor | None = None
+    band_names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.data.ndim != 3:
@@ -119,11 +127,11 @@ class Cube:
                 f"{self.name}: values of type {self.data.dtype} are not real numbers; "
                 "convert them to an integer or a float type"
             )
-        for what in ("wavelengths", "fwhm", "bad_bands"):
+        for what in PER_BAND:
             values = getattr(self, what)
-            if values is not None and values.shape != (self.bands,):
+            if values is not None and np.shape(values) not in ((), (self.bands,)):
                 raise DataError(
-                    f"{self.name}: {what} has shape {values.shape} for {self.bands} bands; "
+                    f"{self.name}: {what} has shape {np.shape(values)} for {self.bands} bands; "
                     "correct the metadata"
                 )
         if self.mask is not None and self.mask.shape != self.data.shape[:2]:
@@ -202,6 +210,11 @@ class Cube:
             wavelengths=pick(self.wavelengths),
             fwhm=pick(self.fwhm),
             bad_bands=pick(self.bad_bands),
+            gain=picked_factor(self.gain, chosen),
+            offset=picked_factor(self.offset, chosen),
+            band_names=None
+            if self.band_names is None
+            else tuple(self.band_names[index] for index in chosen),
         )
 
     def crop(self, window: Window) -> Cube:

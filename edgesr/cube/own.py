@@ -9,6 +9,7 @@ import numpy as np
 
 from edgesr.cube.cube import Cube
 from edgesr.cube.nodata import held_nodata
+from edgesr.cube.scaling import Factor
 from edgesr.errors import DataError
 
 _NUMBERS = "iuf"
@@ -48,7 +49,9 @@ class _Fields:
             crs=self._text("crs"),
             transform=self._transform(),
             source=str(self._path) if source is None else source,
-            gain=self._gain(),
+            gain=self._gain(data.shape[2]),
+            offset=self._factor("offset", data.shape[2]),
+            band_names=self._band_names(data.shape[2]),
         )
 
     def _array(
@@ -96,13 +99,23 @@ class _Fields:
             raise self._wrong("transform", "one that can be inverted", f"{(a, b, c, d, e, f)}")
         return a, b, c, d, e, f
 
-    def _gain(self) -> float | None:
-        value = self._finite("gain", ())
+    def _factor(self, field: str, bands: int) -> Factor | None:
+        value = self._array(field, _NUMBERS)
         if value is None:
             return None
-        if value == 0:
+        value = self._finite(field, () if value.ndim == 0 else (bands,))
+        assert value is not None
+        return float(value) if value.ndim == 0 else value.astype(np.float64)
+
+    def _gain(self, bands: int) -> Factor | None:
+        value = self._factor("gain", bands)
+        if value is not None and not np.all(value):
             raise self._wrong("gain", "other than 0", "0")
-        return float(value)
+        return value
+
+    def _band_names(self, bands: int) -> tuple[str, ...] | None:
+        names = self._array("band_names", "U", (bands,))
+        return None if names is None else tuple(str(name) for name in names)
 
     def _wrong(self, field: str, needed: str, received: str) -> DataError:
         return DataError(

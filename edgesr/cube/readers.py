@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,25 +10,44 @@ import numpy as np
 from edgesr.cube import sample
 from edgesr.cube.cube import Cube
 from edgesr.cube.formats import READERS, Reader
+from edgesr.cube.opened import OpenCube
+from edgesr.cube.options import ReadOptions
 from edgesr.cube.reading import reading, with_nodata_mask, without_impossible
-from edgesr.errors import DataError
+from edgesr.errors import DataError, OptionError
 
 _STARTS = 520  # bytes; MATLAB 7.3 has 512 of its own before those that tell what it is
 
 
-def read_cube(spec: str | Path) -> Cube:
+def read_cube(spec: str | Path, options: ReadOptions | None = None) -> Cube:
     """Read a cube: data [H, W, B] in native numbers with all metadata that the file has.
 
     ``spec`` is a path; ``file.mat:variable`` or ``file.h5:/path/in/it`` where a file holds more
     than one cube; or ``indian_pines``, the embedded sample. ``.npy`` and ENVI are memory-mapped.
     Metadata that cannot be, such as a wavelength of 0, is left out with a warning on stderr.
+    ``options`` say what is taken instead of what the file says.
 
     Raises:
         DataError: the file is missing, damaged, of an unknown format, or does not hold exactly one
             array of three axes; the message lists what it holds.
+        OptionError: an option that the format of the file leaves no choice of.
     """
+    with open_cube(spec, options) as opened:
+        return with_nodata_mask(opened.whole())
+
+
+def open_cube(spec: str | Path, options: ReadOptions | None = None) -> OpenCube:
+    """Open a cube, as :func:`read_cube` would read it, but none of its pixels.
+
+    Windows are read from ENVI, GeoTIFF, HDF5, ``.npy`` and the products of satellites; files of
+    other formats are read whole at once, as far as memory goes.
+
+    Raises:
+        DataError, OptionError: as :func:`read_cube`.
+    """
+    options = options or ReadOptions()
     if str(spec) == sample.NAME and not Path(spec).exists():
-        return sample.indian_pines()
+        _check_options(options, (), sample.NAME)
+        return _finished(OpenCube.of(sample.indian_pines()), spec, options)
     path, wanted = split_spec(spec)
     if not path.exists():
         raise DataError(
@@ -38,11 +58,28 @@ def read_cube(spec: str | Path) -> Cube:
     reader = find_reader(path)
     if reader is None:
         raise DataError(_unknown(path))
+    _check_options(options, reader.options, f"{path} ({reader.title})")
+    kind = reader.kind or reader.title
     with np.errstate(over="ignore"):  # what exceeds float64 in nanometres is dropped as infinite
-        with reading(path, reader.kind or reader.title):
-            cube = reader.read(path, wanted)
-        cube = without_impossible(cube, path)
-    return with_nodata_mask(cube)
+        with reading(path, kind):
+            opened = reader.open(path, wanted, options)
+            beside = [file for file in reader.files(path) if file != path and file.is_file()]
+        opened = replace(opened, files=(path, *dict.fromkeys(beside)), kind=kind)
+        return _finished(without_impossible(opened, path), spec, options)
+
+
+def _finished(opened: OpenCube, spec: str | Path, options: ReadOptions) -> OpenCube:
+    nodata = opened.nodata if options.nodata is None else options.nodata
+    return replace(opened, spec=spec, options=options, nodata=nodata)
+
+
+def _check_options(options: ReadOptions, obeyed: tuple[str, ...], what: str) -> None:
+    for field in fields(options):
+        if field.name not in ("nodata", *obeyed) and getattr(options, field.name) is not None:
+            raise OptionError(
+                f"{what} says itself what its {field.name.replace('_', ' ')} is; "
+                f"leave out --{field.name.replace('_', '-')}"
+            )
 
 
 def split_spec(spec: str | Path) -> tuple[Path, str | None]:

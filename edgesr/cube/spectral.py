@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -16,6 +17,7 @@ _LARGEST_MICROMETRES = 100.0  # an optical wavelength without a unit: above it, 
 _NUMBER = re.compile(
     r"[-+]?(?:(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|\b(?:nan|inf|infinity)\b)", re.IGNORECASE
 )
+_NO_NAME = re.compile(r"band[ _]?\d+|\d+(\.\d+)? *(nm|nanometers)|", re.IGNORECASE)
 _DESCRIBED = re.compile(r"(\d+(?:\.\d+)?)\s*(nanomet|nm|micromet|micron|um\b|µm)", re.IGNORECASE)
 
 
@@ -51,6 +53,13 @@ def described_wavelength(description: str | None) -> float | None:
     if match is None:
         return None
     return float(match[1]) * (1.0 if match[2].lower().startswith("n") else 1e3)
+
+
+def band_names(names: Iterable[str | None]) -> tuple[str, ...] | None:
+    """Names of bands; None where one is missing, or they say no more than number or wavelength."""
+    found = tuple((name or "").strip() for name in names)
+    empty = all(_NO_NAME.fullmatch(name) for name in found) or "" in found
+    return None if empty else found
 
 
 def is_wavelength_name(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import numpy as np
 
 from edgesr.cube.cube import Cube, without_masked
 from edgesr.cube.nodata import held_nodata
+from edgesr.cube.scaling import per_band
 from edgesr.errors import DataError, EdgesrWarning
 from edgesr.files import atomic_path
 
@@ -78,6 +80,7 @@ def _write_npz(cube: Cube, path: Path) -> None:
         "edgesr_cube": 1, "data": cube.data, "name": cube.name, "wavelengths": cube.wavelengths,
         "fwhm": cube.fwhm, "bad_bands": cube.bad_bands, "nodata": cube.nodata, "mask": cube.mask,
         "crs": cube.crs, "transform": cube.transform, "source": cube.source, "gain": cube.gain,
+        "offset": cube.offset, "band_names": cube.band_names,
     }  # fmt: skip
     known: dict[str, Any] = {key: value for key, value in fields.items() if value is not None}
     np.savez_compressed(path, **known)
@@ -95,6 +98,8 @@ def _write_npy(cube: Cube, path: Path) -> None:
             "crs",
             "transform",
             "gain",
+            "offset",
+            "band_names",
         )
         if getattr(cube, what) is not None
     ]
@@ -167,7 +172,12 @@ def _write_raster(
             else:
                 _tag_bands(cube, target)
             if cube.gain is not None:
-                target.scales = (cube.gain,) * bands
+                target.scales = tuple(per_band(cube.gain, bands, 1.0))
+            if cube.offset is not None:
+                target.offsets = tuple(per_band(cube.offset, bands, 0.0))
+            for band, name in enumerate(cube.band_names or (), 1):
+                listed = re.sub(r"[,{}\s]+", " ", name)  # what divides the names of a header
+                target.set_band_description(band, name if header is None else listed)
             for band in range(bands):
                 target.write(np.ascontiguousarray(cube.data[:, :, band]), band + 1)
             if header is None and _needs_stored_mask(cube):
@@ -185,7 +195,8 @@ def _tag_bands(cube: Cube, target: Any) -> None:
         if cube.wavelengths is not None:
             tags["wavelength"] = f"{cube.wavelengths[band]:.10g}"
             tags["wavelength_units"] = "Nanometers"
-            target.set_band_description(band + 1, f"{cube.wavelengths[band]:.10g} nm")
+            if cube.band_names is None:
+                target.set_band_description(band + 1, f"{cube.wavelengths[band]:.10g} nm")
         if cube.fwhm is not None:
             tags["fwhm"] = f"{cube.fwhm[band]:.10g}"
         if cube.bad_bands is not None:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
+import numpy as np
+
+from edgesr.cube.cube import Window
+from edgesr.cube.opened import Pixels
+from edgesr.cube.reading import require_memory_to_read
 from edgesr.errors import DataError
 
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -16,29 +22,38 @@ _ADDED = (".hdr", ".aux.xml", ".msk", ".ovr")
 _INSTEAD = (".hdr", ".tfw")
 
 
+def careful() -> Any:
+    """GDAL as it is used here, in this thread: files beside another by their exact names alone."""
+    import rasterio
+
+    return rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="TRUE")
+
+
 @contextmanager
-def opened(path: Path, driver: str) -> Iterator[Any]:
-    """A file of one driver, open for reading.
+def quiet() -> Iterator[None]:
+    """Nothing is said of an image without georeference."""
+    from rasterio.errors import NotGeoreferencedWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield
+
+
+def open_raster(path: Path, driver: str) -> Any:
+    """A file of one driver, open for reading; whoever asks for it closes it.
 
     Raises:
         DataError: GDAL would also open a file beside it that may point to any other.
     """
     import rasterio
-    from rasterio.errors import NotGeoreferencedWarning
 
-    _check_mask(path)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        # files beside it by their exact names alone; an absolute path, since GDAL takes what
-        # stands before a colon for a driver
-        with (
-            rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="TRUE"),
-            rasterio.open(path.absolute(), driver=driver) as source,
-        ):
-            yield source
+    check_mask(path)
+    with careful(), quiet():
+        # an absolute path, since GDAL takes what stands before a colon for a driver
+        return rasterio.open(path.absolute(), driver=driver)
 
 
-def _check_mask(path: Path) -> None:
+def check_mask(path: Path) -> None:
     """Refuse a mask beside a file that is no GeoTIFF: GDAL opens it by whatever driver fits."""
     for suffix in (".msk", ".MSK"):
         mask = path.with_name(path.name + suffix)
@@ -46,6 +61,57 @@ def _check_mask(path: Path) -> None:
             with mask.open("rb") as file:
                 if file.read(4) not in TIFF_STARTS:
                     raise DataError(f"{path}: its mask {mask.name} is no GeoTIFF; move it away")
+
+
+class RasterPixels(Pixels):
+    """Bands of an open raster, each kept from the others' threads; it is closed with them."""
+
+    def __init__(self, source: Any, path: Path) -> None:
+        self._source, self._lock = source, Lock()
+        self.shape = (source.height, source.width, source.count)
+        self.dtype = np.dtype(source.dtypes[0])
+        self.chunks = source.block_shapes[0]
+        for block in source.block_shapes:  # one is unpacked whole, however little is used
+            require_memory_to_read(block, self.dtype, path)
+
+    def read(self, window: Window, bands: Sequence[int] | None = None) -> np.ndarray:
+        count = self.shape[2]
+        indices = [band + 1 for band in (range(count) if bands is None else bands)]
+        with self._lock, careful():
+            return np.moveaxis(self._source.read(indices, window=_ranges(window)), 0, -1)
+
+    def close(self) -> None:
+        with self._lock:
+            self._source.close()
+
+
+class _MaskPixels(RasterPixels):
+    """The mask that a raster stores beside its pixels, as bool [H, W, 1], True = nodata."""
+
+    def __init__(self, pixels: RasterPixels) -> None:
+        self._source, self._lock = pixels._source, pixels._lock
+        self.shape, self.chunks = (*pixels.shape[:2], 1), pixels.chunks
+        self.dtype = np.dtype(bool)
+
+    def read(self, window: Window, bands: Sequence[int] | None = None) -> np.ndarray:
+        with self._lock, careful():
+            valid = self._source.read_masks(1, window=_ranges(window))
+        return np.asarray(valid == 0)[:, :, None]
+
+
+def _ranges(window: Window) -> tuple[tuple[int, int], tuple[int, int]]:
+    """A window as rasterio has it."""
+    rows, cols = window.slices
+    return (rows.start, rows.stop), (cols.start, cols.stop)
+
+
+def stored_mask(source: Any, pixels: RasterPixels) -> Pixels | None:
+    """The mask of the whole image that a file stores beside its pixels, or None."""
+    from rasterio.enums import MaskFlags
+
+    with careful():
+        flags = source.mask_flag_enums[0]
+    return _MaskPixels(pixels) if MaskFlags.per_dataset in flags else None
 
 
 def georeference(source: Any) -> dict[str, Any]:
@@ -57,12 +123,6 @@ def georeference(source: Any) -> dict[str, Any]:
         "transform": transform if known else None,
         "nodata": None if source.nodata is None else float(source.nodata),
     }
-
-
-def gain(source: Any) -> float | None:
-    """Factor of stored numbers, where all bands have the same and it is not 1."""
-    gains = set(source.scales)
-    return float(gains.pop()) if len(gains) == 1 and gains != {1.0} else None
 
 
 def side_files(path: Path) -> list[Path]:
