@@ -9,7 +9,7 @@ import numpy as np
 
 from edgesr.cube.formats._base import Reader, register
 from edgesr.cube.formats._envi import data_file, find_header, header_georeference, parse_header
-from edgesr.cube.formats._gdal import check_mask
+from edgesr.cube.formats._gdal import check_mask, side_files
 from edgesr.cube.opened import ArrayPixels, OpenCube
 from edgesr.cube.options import ReadOptions
 from edgesr.cube.reading import reading
@@ -44,7 +44,7 @@ class Envi(Reader):
         found = [path, find_header(path) or path]
         with suppress(DataError):  # whoever reads it will say so
             found.append(data_file(path))
-        return found
+        return found + [side for file in found for side in side_files(file)]
 
     def open(self, path: Path, wanted: str | None, options: ReadOptions) -> OpenCube:
         pixels = data_file(path)
