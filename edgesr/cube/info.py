@@ -12,7 +12,8 @@ import numpy as np
 from edgesr.cube.bands import format_bands
 from edgesr.cube.cube import Cube
 from edgesr.cube.nodata import nodata_in_json
-from edgesr.cube.opened import ArrayPixels, OpenCube, Pixels
+from edgesr.cube.opened import OpenCube
+from edgesr.cube.pixels import ArrayPixels, Pixels
 from edgesr.cube.reading import with_nodata_mask
 from edgesr.cube.sampling import extremes
 from edgesr.cube.scaling import Factor

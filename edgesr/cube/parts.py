@@ -15,12 +15,12 @@ def cube_files(spec: str | Path) -> list[Path]:
 
     ``spec`` is as :func:`edgesr.cube.read_cube` takes it; empty for what is no file.
     """
-    path, _ = split_spec(spec)
+    path, wanted = split_spec(spec)
     if not path.is_file():
         return []
     reader = None
     with suppress(DataError):  # whoever reads it will say so
-        reader = find_reader(path)
+        reader = find_reader(path, wanted)
     if reader is None:
         return [path]
     with reading(path, reader.title):

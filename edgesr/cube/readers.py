@@ -55,7 +55,7 @@ def open_cube(spec: str | Path, options: ReadOptions | None = None) -> OpenCube:
         )
     if not path.is_file():
         raise DataError(f"{path} is a folder; name the file of the cube in it")
-    reader = find_reader(path)
+    reader = find_reader(path, wanted)
     if reader is None:
         raise DataError(_unknown(path))
     _check_options(options, reader.options, f"{path} ({reader.title})")
@@ -92,8 +92,10 @@ def split_spec(spec: str | Path) -> tuple[Path, str | None]:
     return whole, None
 
 
-def find_reader(path: Path) -> Reader | None:
+def find_reader(path: Path, wanted: str | None = None) -> Reader | None:
     """The first reader, by order, that recognises a file; None where none does.
+
+    Where a variable is ``wanted``, those are asked whose files hold several.
 
     Raises:
         DataError: the file cannot be opened, or is empty.
@@ -106,7 +108,8 @@ def find_reader(path: Path) -> Reader | None:
     if not start:
         raise DataError(f"{path}: the file is empty; copy it again")
     readers = sorted(READERS.load().values(), key=lambda reader: (reader.order, reader.name))
-    return next((reader for reader in readers if reader.recognises(path, start)), None)
+    asked = [reader for reader in readers if wanted is None or reader.suffixes]
+    return next((reader for reader in asked if reader.recognises(path, start)), None)
 
 
 def _several_arrays() -> tuple[str, ...]:
@@ -114,7 +117,7 @@ def _several_arrays() -> tuple[str, ...]:
 
 
 def _unknown(path: Path) -> str:
-    readers = READERS.load().values()
+    readers = [reader for reader in READERS.load().values() if not reader.base]
     *most, last = (reader.title for reader in readers)
     advice = "".join(f", or, {reader.advice}" for reader in readers if reader.advice)
     return f"{path}: neither {', '.join(most)} or {last}; convert it{advice}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -18,6 +18,7 @@ _NUMBER = re.compile(
     r"[-+]?(?:(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|\b(?:nan|inf|infinity)\b)", re.IGNORECASE
 )
 _NO_NAME = re.compile(r"band[ _]?\d+|\d+(\.\d+)? *(nm|nanometers)|", re.IGNORECASE)
+_NAMED = re.compile(r"band[ _]?(\d{3,4})", re.IGNORECASE)
 _DESCRIBED = re.compile(r"(\d+(?:\.\d+)?)\s*(nanomet|nm|micromet|micron|um\b|µm)", re.IGNORECASE)
 
 
@@ -47,12 +48,28 @@ def numbers(text: str | None) -> np.ndarray | None:
     return np.array(found, dtype=np.float64) if found else None
 
 
-def described_wavelength(description: str | None) -> float | None:
-    """Nanometres in a band description such as ``band 1 (418.24 Nanometers)``, or None."""
-    match = _DESCRIBED.search(description or "")
-    if match is None:
+def described_wavelengths(descriptions: Sequence[str | None]) -> np.ndarray | None:
+    """Nanometres in band descriptions such as ``band 1 (418.24 Nanometers)``, or None.
+
+    Numbers alone, as in ``Band_503``, are taken for nanometres where they can be no count of bands:
+    each of 300 to 3000, ascending, and none the one that follows the band before.
+    """
+    texts = [text or "" for text in descriptions]
+    found = [_DESCRIBED.search(text) for text in texts]
+    if all(found):
+        return np.array(
+            [
+                float(one[1]) * (1.0 if one[2].lower().startswith("n") else 1e3)
+                for one in found
+                if one is not None
+            ]
+        )
+    named = [_NAMED.fullmatch(text.strip()) for text in texts]
+    if len(named) < 2 or not all(named):
         return None
-    return float(match[1]) * (1.0 if match[2].lower().startswith("n") else 1e3)
+    numbered = np.array([float(one[1]) for one in named if one is not None])
+    optical = (numbered >= 300).all() and (numbered <= 3000).all()
+    return numbered if optical and (np.diff(numbered) > 1).all() else None
 
 
 def band_names(names: Iterable[str | None]) -> tuple[str, ...] | None:

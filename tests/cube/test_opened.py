@@ -16,7 +16,8 @@ import scipy.io
 
 from edgesr.cli.main import main
 from edgesr.cube import Cube, ReadOptions, Window, open_cube, read_cube, write_cube
-from edgesr.cube.opened import ArrayPixels, OpenCube, SelectedPixels
+from edgesr.cube.opened import OpenCube
+from edgesr.cube.pixels import ArrayPixels, SelectedPixels
 from edgesr.errors import DataError, OptionError
 
 WINDOWS = (Window(0, 0, 20, 30), Window(3, 5, 7, 11), Window(19, 29, 1, 1))
@@ -125,7 +126,7 @@ def test_no_pixel_is_read_to_open(suffix, full_cube, tmp_path, monkeypatch):
         mask=None, nodata=-1.0,
     )  # fmt: skip
     write(path, big)
-    monkeypatch.setattr("edgesr.cube.opened.ArrayPixels.read", None)
+    monkeypatch.setattr("edgesr.cube.pixels.ArrayPixels.read", None)
     monkeypatch.setattr("edgesr.cube.formats._gdal.RasterPixels.read", None)
     monkeypatch.setattr("edgesr.cube.formats._hdf5.Hdf5Pixels.read", None)
     with open_cube(path) as opened:

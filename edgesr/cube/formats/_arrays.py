@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from edgesr.cube.opened import ArrayPixels, OpenCube, Pixels
+from edgesr.cube.opened import OpenCube
 from edgesr.cube.options import ReadOptions
+from edgesr.cube.pixels import ArrayPixels, Pixels
 from edgesr.cube.reading import Order, Variable, axis_order, choose_variable
 from edgesr.cube.scaling import factor_of
 from edgesr.cube.spectral import (

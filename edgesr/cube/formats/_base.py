@@ -23,6 +23,7 @@ class Reader(ABC):
         title: for people, in the list of all formats, such as "GeoTIFF".
         kind: what a damaged file "cannot be read as", such as "a GeoTIFF"; the title by default.
         order: in which readers are asked whether they know a file; of equals by name.
+        base: reader of the format that a product is stored in; it stands for it in the list.
         suffixes: of files that may hold several arrays, of which ``file:variable`` names one.
         advice: what else to do about a file that no reader knows, such as "put X beside it".
         options: fields of :class:`ReadOptions` that :meth:`open` obeys, ``axes`` and
@@ -33,6 +34,7 @@ class Reader(ABC):
     title: ClassVar[str]
     kind: ClassVar[str] = ""
     order: ClassVar[int] = 100
+    base: ClassVar[str] = ""
     suffixes: ClassVar[tuple[str, ...]] = ()
     advice: ClassVar[str] = ""
     options: ClassVar[tuple[str, ...]] = ()

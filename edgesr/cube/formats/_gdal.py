@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from edgesr.cube.cube import Window
-from edgesr.cube.opened import Pixels
+from edgesr.cube.pixels import Pixels
 from edgesr.cube.reading import require_memory_to_read
 from edgesr.errors import DataError
 
@@ -67,12 +67,15 @@ class RasterPixels(Pixels):
     """Bands of an open raster, each kept from the others' threads; it is closed with them."""
 
     def __init__(self, source: Any, path: Path) -> None:
+        from rasterio.enums import Interleaving
+
         self._source, self._lock = source, Lock()
         self.shape = (source.height, source.width, source.count)
         self.dtype = np.dtype(source.dtypes[0])
         self.chunks = source.block_shapes[0]
+        together = source.count if source.interleaving == Interleaving.pixel else 1
         for block in source.block_shapes:  # one is unpacked whole, however little is used
-            require_memory_to_read(block, self.dtype, path)
+            require_memory_to_read((*block, together), self.dtype, path)
 
     def read(self, window: Window, bands: Sequence[int] | None = None) -> np.ndarray:
         count = self.shape[2]

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from edgesr.cube.cube import Window
-from edgesr.cube.opened import Pixels, in_ranges
+from edgesr.cube.formats._base import Reader
+from edgesr.cube.opened import OpenCube
+from edgesr.cube.options import ReadOptions
+from edgesr.cube.pixels import Pixels, in_ranges
 from edgesr.cube.reading import Order, require_memory_to_read
 from edgesr.errors import DataError, shown
 
@@ -25,12 +31,14 @@ def is_hdf5(start: bytes) -> bool:
 class Hdf5Pixels(Pixels):
     """Windows of a dataset of three axes, of which ``order`` are height, width and bands.
 
-    Closing it closes its file. h5py lets one thread in at a time.
+    One of two axes is an image of one band. Closing it closes its file. h5py lets one thread in at
+    a time.
     """
 
     def __init__(self, dataset: Any, order: Order, path: Path) -> None:
-        self._dataset, self._order = dataset, order
-        height, width, bands = (dataset.shape[axis] for axis in order)
+        self._dataset, self._file, self._order = dataset, dataset.file, order
+        height, width = (dataset.shape[axis] for axis in order[:2])
+        bands = dataset.shape[order[2]] if dataset.ndim == 3 else 1
         self.shape, self.dtype = (height, width, bands), dataset.dtype
         stored = dataset.chunks
         self.chunks = (stored[order[0]], stored[order[1]]) if stored else (1, width)
@@ -40,6 +48,9 @@ class Hdf5Pixels(Pixels):
     def read(self, window: Window, bands: Sequence[int] | None = None) -> np.ndarray:
         rows, cols = window.slices
 
+        if self._dataset.ndim == 2:
+            return np.asarray(self._dataset[rows, cols])[:, :, None]
+
         def read(some: slice) -> np.ndarray:
             by_axis = dict(zip(self._order, (rows, cols, some), strict=True))
             values: np.ndarray = self._dataset[by_axis[0], by_axis[1], by_axis[2]]
@@ -48,7 +59,7 @@ class Hdf5Pixels(Pixels):
         return in_ranges(read, bands, self.shape[2])
 
     def close(self) -> None:
-        self._dataset.file.close()
+        self._file.close()
 
 
 def load_whole(dataset: Any, path: Path) -> np.ndarray:
@@ -103,3 +114,93 @@ def elsewhere_error(path: Path, name: str, file: str) -> DataError:
         f"{path}: {shown(name)} keeps its values in another file ({file!r}), which is not read;"
         " copy them into this one, such as with h5repack"
     )
+
+
+def own_item(file: Any, name: str) -> Any:
+    """The group or dataset of a path, where it and its values lie in the file itself; else None."""
+    import h5py
+
+    item = file
+    for part in name.strip("/").split("/"):
+        plain = isinstance(item, h5py.Group) and isinstance(
+            item.get(part, getlink=True), h5py.HardLink
+        )
+        if not plain:
+            return None
+        item = item[part]
+    if isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
+        return None
+    return item
+
+
+def own_vector(file: Any, name: str) -> np.ndarray | None:
+    """The values of a small vector of the file itself, float64, or None."""
+    item = own_item(file, name)
+    if item is None or not hasattr(item, "shape") or len(item.shape) != 1:
+        return None
+    return load_whole(item, Path(file.filename)).astype(np.float64)
+
+
+def number(attributes: Any, *names: str) -> float | None:
+    """The number in the first of these attributes that there is."""
+    values = vector(attributes, *names)
+    return None if values is None else float(values[0])
+
+
+def vector(attributes: Any, *names: str) -> np.ndarray | None:
+    """The numbers in the first of these attributes that there is, float64 [N]."""
+    for name in names:
+        if name in attributes:
+            found = np.ravel(np.asarray(attributes[name]))
+            if found.dtype.kind in "iufb" and found.size:
+                return found.astype(np.float64)
+    return None
+
+
+def words(attributes: Any, name: str) -> str | None:
+    """The text of an attribute, or None."""
+    found = attributes.get(name)
+    found = found.ravel()[0] if isinstance(found, np.ndarray) and found.size == 1 else found
+    return (
+        found.decode(errors="replace")
+        if isinstance(found, bytes)
+        else (found if isinstance(found, str) else None)
+    )
+
+
+class Hdf5Product(Reader):
+    """A product in HDF5 that is known by what lies in it; :meth:`describe` opens it.
+
+    A variable that is named behind a colon is opened by the format itself.
+
+    Attributes:
+        signs: paths in the file; it is this product where all items of one of the tuples are.
+    """
+
+    order, base = 5, "hdf5"
+    signs: ClassVar[tuple[tuple[str, ...], ...]]
+
+    def recognises(self, path: Path, start: bytes) -> bool:
+        if not is_hdf5(start):
+            return False
+        import h5py
+
+        with suppress(OSError), h5py.File(path, "r") as file:  # a damaged one: HDF5 will say so
+            return any(
+                all(own_item(file, name) is not None for name in all_of) for all_of in self.signs
+            )
+        return False
+
+    def open(self, path: Path, wanted: str | None, options: ReadOptions) -> OpenCube:
+        import h5py
+
+        file = h5py.File(path, "r")
+        try:
+            return replace(self.describe(file, path), name=path.stem, source=str(path))
+        except BaseException:
+            file.close()
+            raise
+
+    @abstractmethod
+    def describe(self, file: Any, path: Path) -> OpenCube:
+        """The cube of an open file."""

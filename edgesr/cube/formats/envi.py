@@ -10,8 +10,9 @@ import numpy as np
 from edgesr.cube.formats._base import Reader, register
 from edgesr.cube.formats._envi import data_file, find_header, header_georeference, parse_header
 from edgesr.cube.formats._gdal import check_mask, side_files
-from edgesr.cube.opened import ArrayPixels, OpenCube
+from edgesr.cube.opened import OpenCube
 from edgesr.cube.options import ReadOptions
+from edgesr.cube.pixels import ArrayPixels, Pixels
 from edgesr.cube.reading import reading
 from edgesr.cube.scaling import Factor, factor_of
 from edgesr.cube.spectral import band_names, numbers, unit_factor
@@ -55,12 +56,10 @@ class Envi(Reader):
         with reading(pixels, "ENVI"):
             header = parse_header(header_file)
             mapped = _mapped(pixels, header)
-            return opened_envi(ArrayPixels(mapped), header, path, options)
+            return described(ArrayPixels(mapped), header, path, options)
 
 
-def opened_envi(
-    pixels: ArrayPixels, header: dict[str, str], path: Path, options: ReadOptions
-) -> OpenCube:
+def described(pixels: Pixels, header: dict[str, str], path: Path, options: ReadOptions) -> OpenCube:
     """The cube that a header describes."""
     wavelengths, fwhm = numbers(header.get("wavelength")), numbers(header.get("fwhm"))
     factor = None

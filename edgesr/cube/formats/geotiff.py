@@ -20,7 +20,7 @@ from edgesr.cube.formats._gdal import (
 from edgesr.cube.opened import OpenCube
 from edgesr.cube.options import ReadOptions
 from edgesr.cube.scaling import factor_of
-from edgesr.cube.spectral import band_names, described_wavelength, numbers, unit_factor
+from edgesr.cube.spectral import band_names, described_wavelengths, numbers, unit_factor
 
 
 @register
@@ -29,7 +29,8 @@ class GeoTiff(Reader):
 
     Wavelengths, widths and bad bands come from the band tags (``wavelength``,
     ``wavelength_units``, ``fwhm``, ``bbl``, as EnMAP-Box and GDAL write them, or GDAL's IMAGERY
-    domain), else from the band descriptions.
+    domain), else from the band descriptions, such as
+    Wyvern's ``Band_503``.
     """
 
     name, title, kind, order = "geotiff", "GeoTIFF", "a GeoTIFF", 50
@@ -42,17 +43,21 @@ class GeoTiff(Reader):
         return [path, *side_files(path)]
 
     def open(self, path: Path, wanted: str | None, options: ReadOptions) -> OpenCube:
-        source = open_raster(path, "GTiff")
-        try:
-            with careful():
-                return opened_tiff(source, path, options)
-        except BaseException:
-            source.close()
-            raise
+        return open_tiff(path, options)
 
 
-def opened_tiff(source: Any, path: Path, options: ReadOptions) -> OpenCube:
-    """The cube of an open GeoTIFF."""
+def open_tiff(path: Path, options: ReadOptions) -> OpenCube:
+    """The cube of a GeoTIFF, as itself describes it."""
+    source = open_raster(path, "GTiff")
+    try:
+        with careful():
+            return _described(source, path, options)
+    except BaseException:
+        source.close()
+        raise
+
+
+def _described(source: Any, path: Path, options: ReadOptions) -> OpenCube:
     pixels = RasterPixels(source, path)
     tags = [source.tags(index) for index in source.indexes]
     wavelengths, fwhm = _spectrum(source, tags, options.wavelength_unit)
@@ -88,9 +93,7 @@ def _spectrum(
         wavelengths = _from_tags(imagery, "CENTRAL_WAVELENGTH_UM")
         fwhm, factor = _from_tags(imagery, "FWHM_UM"), 1e3
     if wavelengths is None:
-        described = [described_wavelength(text) for text in source.descriptions]
-        if all(value is not None for value in described):
-            wavelengths, factor = np.array(described, dtype=np.float64), 1.0
+        wavelengths, factor = described_wavelengths(source.descriptions), 1.0
     return (
         None if wavelengths is None else wavelengths * factor,
         None if fwhm is None else fwhm * factor,

@@ -16,8 +16,9 @@ from edgesr.cube.formats._hdf5 import (
     load_whole,
     own_datasets,
 )
-from edgesr.cube.opened import OpenCube, Pixels
+from edgesr.cube.opened import OpenCube
 from edgesr.cube.options import ReadOptions
+from edgesr.cube.pixels import Pixels
 from edgesr.cube.reading import Order, Variable
 
 

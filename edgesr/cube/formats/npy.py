@@ -8,8 +8,9 @@ import numpy as np
 
 from edgesr.cube.cube import Cube
 from edgesr.cube.formats._base import Reader, register
-from edgesr.cube.opened import ArrayPixels, OpenCube
+from edgesr.cube.opened import OpenCube
 from edgesr.cube.options import ReadOptions
+from edgesr.cube.pixels import ArrayPixels
 
 
 @register
