@@ -106,7 +106,7 @@ def write(path: Path, kind: str) -> None:
         scipy.io.savemat(path, {"a": DATA}, appendmat=False)
     elif kind == "hdf5":
         with h5py.File(path, "w") as file:
-            file["a"] = DATA.T if path.suffix == ".mat" else DATA
+            file["a"] = DATA
     else:
         driver = {"geotiff": "GTiff", "envi": "ENVI"}[kind]
         size = {"height": 7, "width": 9, "count": 5, "dtype": "uint16"}

@@ -185,7 +185,7 @@ class Hdf5Product(Reader):
             return False
         import h5py
 
-        with suppress(OSError), h5py.File(path, "r") as file:  # a damaged one: HDF5 will say so
+        with suppress(Exception), h5py.File(path, "r") as file:  # damaged: HDF5 will say how
             return any(
                 all(own_item(file, name) is not None for name in all_of) for all_of in self.signs
             )

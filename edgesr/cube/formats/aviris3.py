@@ -7,10 +7,11 @@ from typing import Any
 
 from edgesr.cube.formats._base import register
 from edgesr.cube.formats._hdf5 import Hdf5Pixels, Hdf5Product, number, own_item, own_vector, words
-from edgesr.cube.formats._place import from_centres, gdal_transform, wkt
+from edgesr.cube.formats._place import cf_place
 from edgesr.cube.opened import OpenCube
 from edgesr.cube.spectral import nanometres
 
+_AXES = ("northing", "easting")
 _GROUPS = ("reflectance", "radiance")
 
 
@@ -35,13 +36,8 @@ class Aviris3(Hdf5Product):
 
 
 def _place(file: Any, mapping: str | None) -> dict[str, Any]:
-    for name in (mapping, "transverse_mercator", "crs", "spatial_ref"):
-        item = None if name is None else own_item(file, name)
-        if item is None:
-            continue
-        crs = words(item.attrs, "crs_wkt") or words(item.attrs, "spatial_ref")
-        transform = gdal_transform(item.attrs.get("GeoTransform"))
-        if transform is None:
-            transform = from_centres(own_vector(file, "easting"), own_vector(file, "northing"))
-        return {"crs": None if crs is None else wkt(crs), "transform": transform}
-    return {}
+    held = [own_item(file, name) for name in (mapping, "transverse_mercator") if name is not None]
+    about: Any = next((item.attrs for item in held if item is not None), {})
+    vectors = {axis: own_vector(file, axis) for axis in _AXES}
+    known = {axis: vector for axis, vector in vectors.items() if vector is not None}
+    return cf_place({}, about, known, _AXES)

@@ -64,7 +64,8 @@ def described(pixels: Pixels, header: dict[str, str], path: Path, options: ReadO
     wavelengths, fwhm = numbers(header.get("wavelength")), numbers(header.get("fwhm"))
     factor = None
     if wavelengths is not None:
-        factor = unit_factor(wavelengths, options.wavelength_unit or header.get("wavelength units"))
+        units = header.get("wavelength units")
+        factor = unit_factor(wavelengths, units, path, options.wavelength_unit)
     good = numbers(header.get("bbl"))
     nodata = numbers(header.get("data ignore value"))
     names = header.get("band names", "").strip("{}").split(",")

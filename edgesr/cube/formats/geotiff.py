@@ -60,7 +60,7 @@ def open_tiff(path: Path, options: ReadOptions) -> OpenCube:
 def _described(source: Any, path: Path, options: ReadOptions) -> OpenCube:
     pixels = RasterPixels(source, path)
     tags = [source.tags(index) for index in source.indexes]
-    wavelengths, fwhm = _spectrum(source, tags, options.wavelength_unit)
+    wavelengths, fwhm = _spectrum(source, tags, options.wavelength_unit, path)
     good = _from_tags(tags, "bbl")
     return OpenCube(
         pixels,
@@ -78,7 +78,7 @@ def _described(source: Any, path: Path, options: ReadOptions) -> OpenCube:
 
 
 def _spectrum(
-    source: Any, tags: list[dict[str, str]], unit: str | None
+    source: Any, tags: list[dict[str, str]], unit: str | None, path: Path
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Wavelengths and widths [B] in nanometres, each None where it is not known.
 
@@ -87,7 +87,7 @@ def _spectrum(
     wavelengths, fwhm = _from_tags(tags, "wavelength"), _from_tags(tags, "fwhm")
     factor = None
     if wavelengths is not None:
-        factor = unit_factor(wavelengths, unit or tags[0].get("wavelength_units"))
+        factor = unit_factor(wavelengths, tags[0].get("wavelength_units"), path, unit)
     if factor is None:
         imagery = [source.tags(index, ns="IMAGERY") for index in source.indexes]
         wavelengths = _from_tags(imagery, "CENTRAL_WAVELENGTH_UM")

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgesr.cube.formats._arrays import open_arrays
+from edgesr.cube.formats._arrays import Arrays
 from edgesr.cube.formats._base import Reader, register
 from edgesr.cube.formats._hdf5 import (
+    USER_BLOCK,
     Hdf5Pixels,
     elsewhere_error,
     is_hdf5,
     load_whole,
     own_datasets,
+    own_item,
 )
 from edgesr.cube.opened import OpenCube
 from edgesr.cube.options import ReadOptions
 from edgesr.cube.pixels import Pixels
 from edgesr.cube.reading import Order, Variable
 
+_CELLS = "#refs#"  # where MATLAB keeps what cells and structs refer to
+
 
 @register
 class Hdf5(Reader):
     """Reads windows of the one dataset of three axes; MATLAB's axes, in reverse, are turned back.
 
-    Nodata comes from the attributes of the dataset, bands from a vector of wavelengths anywhere
-    in the file that has the length of one axis.
+    Nodata, gain and offset come from the attributes of the dataset, bands from a vector of
+    wavelengths anywhere in the file, or in an attribute of the dataset and what it is in, that has
+    the length of one axis; the place from the conventions of CF.
     """
 
     name, title, kind, order = "hdf5", "HDF5 (MATLAB 7.3 too)", "HDF5", 10
@@ -54,7 +60,11 @@ def _opened(file: Any, path: Path, wanted: str | None, options: ReadOptions) -> 
         raise elsewhere_error(path, wanted, other)
     if elsewhere and not any(len(item.shape) == 3 for item in datasets.values()):
         raise elsewhere_error(path, *next(iter(elsewhere.items())))
-    matlab = path.suffix.lower() == ".mat"
+    if not (wanted or "").strip("/").startswith(_CELLS):
+        datasets = {
+            name: item for name, item in datasets.items() if not name.startswith(f"/{_CELLS}/")
+        }
+    matlab = _is_matlab(file, path)
 
     def is_reversed(item: Any) -> bool:
         return matlab or "MATLAB_class" in item.attrs
@@ -71,9 +81,23 @@ def _opened(file: Any, path: Path, wanted: str | None, options: ReadOptions) -> 
         height, width, bands = (2 - axis if is_reversed(item) else axis for axis in order)
         return Hdf5Pixels(item, (height, width, bands), path)
 
-    def attribute(name: str, keys: tuple[str, ...]) -> Any:
-        attributes = datasets[name].attrs
-        return next((attributes[key] for key in keys if key in attributes), None)
+    def attributes(name: str) -> Mapping[str, Any]:
+        item = own_item(file, name) if name else file
+        return {} if item is None else item.attrs
+
+    def axis_names(name: str) -> list[str | None]:
+        item = datasets[name]
+        scales = [[one.name for one in dimension.values()] for dimension in item.dims]
+        names = [one[0] if one else None for one in scales]
+        return names[::-1] if is_reversed(item) else names
 
     variables = {name: Variable(shape(item), item.dtype) for name, item in datasets.items()}
-    return open_arrays(variables, load, wanted, path, options, attribute=attribute, pixels=pixels)
+    return Arrays(path, variables, load, pixels, attributes, axis_names).open(wanted, options)
+
+
+def _is_matlab(file: Any, path: Path) -> bool:
+    """Whether MATLAB wrote a file: its axes are in reverse."""
+    if file.userblock_size < USER_BLOCK:
+        return False
+    with path.open("rb") as start:
+        return start.read(6) == b"MATLAB"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edgesr.cube.formats._arrays import is_numeric, open_arrays
+from edgesr.cube.formats._arrays import Arrays, is_numeric
 from edgesr.cube.formats._base import Reader, register
 from edgesr.cube.formats._matlab5_check import check_matlab5
 from edgesr.cube.opened import OpenCube
@@ -54,7 +54,7 @@ class Matlab5(Reader):
             values: np.ndarray = scipy.io.loadmat(path, variable_names=[name])[name]
             return values
 
-        return open_arrays(variables, load, wanted, path, options)
+        return Arrays(path, variables, load).open(wanted, options)
 
 
 def _flattened(contents: Mapping[str, Any], prefix: str = "") -> dict[str, np.ndarray]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edgesr.cube.formats._arrays import is_numeric, open_arrays
+from edgesr.cube.formats._arrays import Arrays, is_numeric
 from edgesr.cube.formats._base import Reader, register
 from edgesr.cube.opened import OpenCube
 from edgesr.cube.options import ReadOptions
@@ -46,7 +46,7 @@ class Npz(Reader):
                 return values
 
             numeric = {name: array for name, array in stored.items() if is_numeric(array)}
-            return open_arrays(numeric, load, wanted, path, options)
+            return Arrays(path, numeric, load).open(wanted, options)
 
 
 def _stored_arrays(archive: Any) -> dict[str, Variable]:
