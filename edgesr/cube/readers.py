@@ -53,9 +53,9 @@ def open_cube(spec: str | Path, options: ReadOptions | None = None) -> OpenCube:
         raise DataError(
             f"{path} does not exist; check the path, or take {sample.NAME}, the embedded sample"
         )
-    if not path.is_file():
-        raise DataError(f"{path} is a folder; name the file of the cube in it")
     reader = find_reader(path, wanted)
+    if reader is None and path.is_dir():
+        raise DataError(f"{path} is a folder; name the file of the cube in it")
     if reader is None:
         raise DataError(_unknown(path))
     _check_options(options, reader.options, f"{path} ({reader.title})")
@@ -93,13 +93,26 @@ def split_spec(spec: str | Path) -> tuple[Path, str | None]:
 
 
 def find_reader(path: Path, wanted: str | None = None) -> Reader | None:
-    """The first reader, by order, that recognises a file; None where none does.
+    """The first reader, by order, that recognises a file or folder; None where none does.
 
     Where a variable is ``wanted``, those are asked whose files hold several.
 
     Raises:
         DataError: the file cannot be opened, or is empty.
     """
+    folder = path.is_dir()
+    start = b"" if folder else _start(path)
+    readers = sorted(READERS.load().values(), key=lambda reader: (reader.order, reader.name))
+    asked = [
+        reader
+        for reader in readers
+        if reader.folders == folder and (wanted is None or reader.suffixes)
+    ]
+    return next((reader for reader in asked if reader.recognises(path, start)), None)
+
+
+def _start(path: Path) -> bytes:
+    """The first bytes of a file."""
     try:
         with path.open("rb") as file:
             start = file.read(_STARTS)
@@ -107,9 +120,7 @@ def find_reader(path: Path, wanted: str | None = None) -> Reader | None:
         raise DataError(f"{path}: cannot be opened ({error.strerror}); check its rights") from error
     if not start:
         raise DataError(f"{path}: the file is empty; copy it again")
-    readers = sorted(READERS.load().values(), key=lambda reader: (reader.order, reader.name))
-    asked = [reader for reader in readers if wanted is None or reader.suffixes]
-    return next((reader for reader in asked if reader.recognises(path, start)), None)
+    return start
 
 
 def _several_arrays() -> tuple[str, ...]:

@@ -25,6 +25,7 @@ class Reader(ABC):
         order: in which readers are asked whether they know a file; of equals by name.
         base: reader of the format that a product is stored in; it stands for it in the list.
         suffixes: of files that may hold several arrays, of which ``file:variable`` names one.
+        folders: whether its cubes are folders; it is asked about these alone, with no first bytes.
         advice: what else to do about a file that no reader knows, such as "put X beside it".
         options: fields of :class:`ReadOptions` that :meth:`open` obeys, ``axes`` and
             ``wavelength_unit``; others are refused. Nodata is replaced for every reader.
@@ -36,6 +37,7 @@ class Reader(ABC):
     order: ClassVar[int] = 100
     base: ClassVar[str] = ""
     suffixes: ClassVar[tuple[str, ...]] = ()
+    folders: ClassVar[bool] = False
     advice: ClassVar[str] = ""
     options: ClassVar[tuple[str, ...]] = ()
 
