@@ -141,7 +141,7 @@ class OpenCube:
             DataError: they do not fit into free memory, or the file is damaged.
         """
         if not self.pixels.resident:
-            require_memory_to_read(self.shape, self.dtype, self._path)
+            require_memory_to_read(self.shape, self.dtype, self._place)
         with self.reading():
             data = self.pixels.whole()
             missing, mask = self._masked()
@@ -160,7 +160,7 @@ class OpenCube:
 
     def reading(self) -> AbstractContextManager[None]:
         """Inside it, what a library raises on a damaged file becomes one line that names it."""
-        return nullcontext() if self.spec is None else reading(self._path, self.kind)
+        return nullcontext() if self.spec is None else reading(self._place, self.kind)
 
     def close(self) -> None:
         """Close the files."""
@@ -187,8 +187,8 @@ class OpenCube:
         return _again, (self.spec, self.options)
 
     @property
-    def _path(self) -> Path:
-        return self.files[0] if self.files else Path(self.source or self.name)
+    def _place(self) -> str:
+        return str(self.files[0]) if self.files else self.source or self.name
 
     def _masked(self) -> tuple[np.ndarray, np.ndarray | None]:
         """Bool [B] of bands that are masked everywhere, and [H, W] of pixels, by the others."""

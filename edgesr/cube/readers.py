@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -10,11 +11,13 @@ import numpy as np
 from edgesr.cube import sample
 from edgesr.cube.cube import Cube
 from edgesr.cube.formats import READERS, Reader
+from edgesr.cube.formats.geotiff import open_tiff
 from edgesr.cube.opened import OpenCube
 from edgesr.cube.options import ReadOptions
 from edgesr.cube.reading import reading, with_nodata_mask, without_impossible
 from edgesr.errors import DataError, OptionError
 
+_VIRTUAL = re.compile(r"/vsicurl/https?://\S+|/vsis3/\S+", re.IGNORECASE)
 _STARTS = 520  # bytes; MATLAB 7.3 has 512 of its own before those that tell what it is
 
 
@@ -22,7 +25,8 @@ def read_cube(spec: str | Path, options: ReadOptions | None = None) -> Cube:
     """Read a cube: data [H, W, B] in native numbers with all metadata that the file has.
 
     ``spec`` is a path; ``file.mat:variable`` or ``file.h5:/path/in/it`` where a file holds more
-    than one cube; or ``indian_pines``, the embedded sample. ``.npy`` and ENVI are memory-mapped.
+    than one cube; the address of a GeoTIFF (``https://``, ``s3://``, or GDAL's ``/vsicurl/`` and
+    ``/vsis3/``); or ``indian_pines``, the embedded sample. ``.npy`` and ENVI are memory-mapped.
     Metadata that cannot be, such as a wavelength of 0, is left out with a warning on stderr.
     ``options`` say what is taken instead of what the file says.
 
@@ -48,6 +52,10 @@ def open_cube(spec: str | Path, options: ReadOptions | None = None) -> OpenCube:
     if str(spec) == sample.NAME and not Path(spec).exists():
         _check_options(options, (), sample.NAME)
         return _finished(OpenCube.of(sample.indian_pines()), spec, options)
+    address = gdal_address(str(spec))
+    if address is not None:
+        _check_options(options, READERS["geotiff"].options, str(spec))
+        return _finished(_open_remote(str(spec), address, options), spec, options)
     path, wanted = split_spec(spec)
     if not path.exists():
         raise DataError(
@@ -66,6 +74,30 @@ def open_cube(spec: str | Path, options: ReadOptions | None = None) -> OpenCube:
             beside = [file for file in reader.files(path) if file != path and file.is_file()]
         opened = replace(opened, files=(path, *dict.fromkeys(beside)), kind=kind)
         return _finished(without_impossible(opened, path), spec, options)
+
+
+def gdal_address(spec: str) -> str | None:
+    """What GDAL calls the address of a file on another machine; None for anything else."""
+    if _VIRTUAL.fullmatch(spec):
+        return spec
+    if spec.lower().startswith(("https://", "http://")):
+        return f"/vsicurl/{spec}"
+    return f"/vsis3/{spec[5:]}" if spec.lower().startswith("s3://") else None
+
+
+def _open_remote(spec: str, address: str, options: ReadOptions) -> OpenCube:
+    """A GeoTIFF of another machine, of which no more is asked for than what is read."""
+    from rasterio.errors import RasterioError
+
+    try:
+        opened = open_tiff(address, options)
+    except RasterioError as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DataError(
+            f"{spec}: cannot be opened as a GeoTIFF ({reason}); check the address, or download it"
+        ) from error
+    opened = replace(opened, source=spec, kind="a GeoTIFF")
+    return without_impossible(opened, spec)
 
 
 def _finished(opened: OpenCube, spec: str | Path, options: ReadOptions) -> OpenCube:

@@ -42,7 +42,7 @@ class Variable:
 
 
 @contextmanager
-def reading(path: Path, kind: str) -> Iterator[None]:
+def reading(path: Path | str, kind: str) -> Iterator[None]:
     """Turn whatever a library raises on a damaged file into one line that names the file."""
     try:
         yield
@@ -109,7 +109,7 @@ def axis_order(shape: tuple[int, ...], lengths: set[int]) -> tuple[Order, bool]:
     return (height, width, bands), len(matching) != 1
 
 
-def require_memory_to_read(shape: tuple[int, ...], dtype: np.dtype, path: Path) -> None:
+def require_memory_to_read(shape: tuple[int, ...], dtype: np.dtype, path: Path | str) -> None:
     """Refuse an array that does not fit into free memory."""
     require_memory(
         math.prod(map(int, shape)) * np.dtype(dtype).itemsize,
@@ -118,7 +118,7 @@ def require_memory_to_read(shape: tuple[int, ...], dtype: np.dtype, path: Path) 
     )
 
 
-def without_impossible(cube: OpenCube, path: Path) -> OpenCube:
+def without_impossible(cube: OpenCube, path: Path | str) -> OpenCube:
     """The cube without metadata that cannot be, such as a wavelength of NaN or one too many.
 
     A warning says what was dropped, and why.

@@ -39,7 +39,10 @@ def nanometres(values: np.ndarray | None, unit: str | None) -> np.ndarray | None
 
 
 def unit_factor(
-    wavelengths: np.ndarray, unit: str | None, path: Path | None = None, said: str | None = None
+    wavelengths: np.ndarray,
+    unit: str | None,
+    path: Path | str | None = None,
+    said: str | None = None,
 ) -> float | None:
     """Nanometres per unit; None when the unit is not a length.
 

@@ -80,7 +80,7 @@ def header_georeference(header: dict[str, str]) -> dict[str, Any]:
     lines = ["ENVI", "samples = 4", "lines = 4", "bands = 1", "data type = 1", *place, ""]
     folder = uuid.uuid4().hex
     with (
-        careful(),
+        careful(Path(folder)),
         quiet(),
         MemoryFile(bytes(16), dirname=folder, filename="place.img") as image,
         MemoryFile("\n".join(lines).encode(), dirname=folder, filename="place.hdr"),

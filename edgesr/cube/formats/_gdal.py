@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,14 +20,26 @@ from edgesr.errors import DataError
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 _ADDED = (".hdr", ".aux.xml", ".msk", ".ovr")
+_PATIENCE = {  # of requests to another machine, in seconds
+    "GDAL_HTTP_CONNECTTIMEOUT": "20",
+    "GDAL_HTTP_LOW_SPEED_TIME": "60",
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
+    "GDAL_HTTP_MAX_RETRY": "3",
+}
 _INSTEAD = (".hdr", ".tfw")
 
 
-def careful() -> Any:
-    """GDAL as it is used here, in this thread: files beside another by their exact names alone."""
+def careful(place: Path | str) -> Any:
+    """GDAL as it is used here, in this thread, for a file or the address of one.
+
+    Files beside it are found by their exact names alone, and on another machine not at all.
+    """
     import rasterio
 
-    return rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="TRUE")
+    if isinstance(place, Path):
+        return rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="TRUE")
+    patience = {key: value for key, value in _PATIENCE.items() if key not in os.environ}
+    return rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR", **patience)
 
 
 @contextmanager
@@ -39,18 +52,21 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def open_raster(path: Path, driver: str) -> Any:
-    """A file of one driver, open for reading; whoever asks for it closes it.
+def open_raster(place: Path | str, driver: str) -> Any:
+    """A file of one driver, or the address of one for GDAL, open for reading.
+
+    Whoever asks for it closes it.
 
     Raises:
         DataError: GDAL would also open a file beside it that may point to any other.
     """
     import rasterio
 
-    check_mask(path)
-    with careful(), quiet():
-        # an absolute path, since GDAL takes what stands before a colon for a driver
-        return rasterio.open(path.absolute(), driver=driver)
+    if isinstance(place, Path):
+        check_mask(place)
+        place = place.absolute()  # as GDAL takes what stands before a colon for a driver
+    with careful(place), quiet():
+        return rasterio.open(place, driver=driver)
 
 
 def check_mask(path: Path) -> None:
@@ -66,21 +82,21 @@ def check_mask(path: Path) -> None:
 class RasterPixels(Pixels):
     """Bands of an open raster, each kept from the others' threads; it is closed with them."""
 
-    def __init__(self, source: Any, path: Path) -> None:
+    def __init__(self, source: Any, place: Path | str) -> None:
         from rasterio.enums import Interleaving
 
-        self._source, self._lock = source, Lock()
+        self._source, self._place, self._lock = source, place, Lock()
         self.shape = (source.height, source.width, source.count)
         self.dtype = np.dtype(source.dtypes[0])
         self.chunks = source.block_shapes[0]
         together = source.count if source.interleaving == Interleaving.pixel else 1
         for block in source.block_shapes:  # one is unpacked whole, however little is used
-            require_memory_to_read((*block, together), self.dtype, path)
+            require_memory_to_read((*block, together), self.dtype, place)
 
     def read(self, window: Window, bands: Sequence[int] | None = None) -> np.ndarray:
         count = self.shape[2]
         indices = [band + 1 for band in (range(count) if bands is None else bands)]
-        with self._lock, careful():
+        with self._lock, careful(self._place):
             return np.moveaxis(self._source.read(indices, window=_ranges(window)), 0, -1)
 
     def close(self) -> None:
@@ -92,12 +108,12 @@ class _MaskPixels(RasterPixels):
     """The mask that a raster stores beside its pixels, as bool [H, W, 1], True = nodata."""
 
     def __init__(self, pixels: RasterPixels) -> None:
-        self._source, self._lock = pixels._source, pixels._lock
+        self._source, self._place, self._lock = pixels._source, pixels._place, pixels._lock
         self.shape, self.chunks = (*pixels.shape[:2], 1), pixels.chunks
         self.dtype = np.dtype(bool)
 
     def read(self, window: Window, bands: Sequence[int] | None = None) -> np.ndarray:
-        with self._lock, careful():
+        with self._lock, careful(self._place):
             valid = self._source.read_masks(1, window=_ranges(window))
         return np.asarray(valid == 0)[:, :, None]
 
@@ -109,11 +125,13 @@ def _ranges(window: Window) -> tuple[tuple[int, int], tuple[int, int]]:
 
 
 def stored_mask(source: Any, pixels: RasterPixels) -> Pixels | None:
-    """The mask of the whole image that a file stores beside its pixels, or None."""
+    """The mask of the whole image that a file stores beside its pixels, or None.
+
+    To be asked inside :func:`careful`, as GDAL looks for it now.
+    """
     from rasterio.enums import MaskFlags
 
-    with careful():
-        flags = source.mask_flag_enums[0]
+    flags = source.mask_flag_enums[0]
     return _MaskPixels(pixels) if MaskFlags.per_dataset in flags else None
 
 

@@ -46,39 +46,39 @@ class GeoTiff(Reader):
         return open_tiff(path, options)
 
 
-def open_tiff(path: Path, options: ReadOptions) -> OpenCube:
-    """The cube of a GeoTIFF, as itself describes it."""
-    source = open_raster(path, "GTiff")
+def open_tiff(place: Path | str, options: ReadOptions) -> OpenCube:
+    """The cube of a GeoTIFF, as itself describes it; or of its address for GDAL."""
+    source = open_raster(place, "GTiff")
     try:
-        with careful():
-            return _described(source, path, options)
+        with careful(place):
+            return _described(source, place, options)
     except BaseException:
         source.close()
         raise
 
 
-def _described(source: Any, path: Path, options: ReadOptions) -> OpenCube:
-    pixels = RasterPixels(source, path)
+def _described(source: Any, place: Path | str, options: ReadOptions) -> OpenCube:
+    pixels = RasterPixels(source, place)
     tags = [source.tags(index) for index in source.indexes]
-    wavelengths, fwhm = _spectrum(source, tags, options.wavelength_unit, path)
+    wavelengths, fwhm = _spectrum(source, tags, options.wavelength_unit, place)
     good = _from_tags(tags, "bbl")
     return OpenCube(
         pixels,
-        name=path.stem,
+        name=Path(place).stem,
         wavelengths=wavelengths,
         fwhm=fwhm,
         bad_bands=None if good is None else good == 0,
         quality=stored_mask(source, pixels),
         gain=factor_of(source.scales, 1.0),
         offset=factor_of(source.offsets, 0.0),
-        source=str(path),
+        source=str(place),
         band_names=band_names(source.descriptions),
         **georeference(source),
     )
 
 
 def _spectrum(
-    source: Any, tags: list[dict[str, str]], unit: str | None, path: Path
+    source: Any, tags: list[dict[str, str]], unit: str | None, place: Path | str
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Wavelengths and widths [B] in nanometres, each None where it is not known.
 
@@ -87,7 +87,7 @@ def _spectrum(
     wavelengths, fwhm = _from_tags(tags, "wavelength"), _from_tags(tags, "fwhm")
     factor = None
     if wavelengths is not None:
-        factor = unit_factor(wavelengths, tags[0].get("wavelength_units"), path, unit)
+        factor = unit_factor(wavelengths, tags[0].get("wavelength_units"), place, unit)
     if factor is None:
         imagery = [source.tags(index, ns="IMAGERY") for index in source.indexes]
         wavelengths = _from_tags(imagery, "CENTRAL_WAVELENGTH_UM")
