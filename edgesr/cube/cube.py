@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from edgesr.cube.control import GroundControls, Rpcs, exchanged, magnified, moved
 from edgesr.cube.nodata import held_nodata
 from edgesr.cube.scaling import Factor, picked_factor
 from edgesr.errors import DataError
@@ -98,6 +99,8 @@ class Cube:
             all bands or float64 [B]; None is 1.
         offset: physical value of 0 in ``data``, for all bands or float64 [B]; None is 0.
         band_names: what the file calls its bands [B], or None.
+        gcps: ground control points in ``crs``, of an image without ``transform``.
+        rpcs: rational polynomial coefficients as GDAL names them in its RPC domain, or None.
     """
 
     data: np.ndarray
@@ -113,6 +116,8 @@ class Cube:
     gain: Factor | None = None
     offset: Factor | None = None
     band_names: tuple[str, ...] | None = None
+    gcps: GroundControls = ()
+    rpcs: Rpcs | None = None
 
     def __post_init__(self) -> None:
         if self.data.ndim != 3:
@@ -232,11 +237,14 @@ class Cube:
                 a, b, c + a * window.col + b * window.row,
                 d, e, f + d * window.col + e * window.row,
             )  # fmt: skip
+        gcps, rpcs = moved(self.gcps, self.rpcs, window.row, window.col)
         return replace(
             self,
             data=self.data[rows, cols],
             mask=None if self.mask is None else self.mask[rows, cols],
             transform=transform,
+            gcps=gcps,
+            rpcs=rpcs,
         )
 
     def transposed(self) -> Cube:
@@ -245,11 +253,14 @@ class Cube:
         if transform is not None:
             a, b, c, d, e, f = transform
             transform = (b, a, c, e, d, f)
+        gcps, rpcs = exchanged(self.gcps, self.rpcs)
         return replace(
             self,
             data=self.data.swapaxes(0, 1),
             mask=None if self.mask is None else self.mask.T,
             transform=transform,
+            gcps=gcps,
+            rpcs=rpcs,
         )
 
     def upscaled(self, data: np.ndarray, scale: int) -> Cube:
@@ -274,8 +285,16 @@ class Cube:
         if mask is not None:
             mask = mask.repeat(scale, axis=0).repeat(scale, axis=1)
             data = without_masked(data, mask, self.nodata)
-        nodata = held_nodata(self.nodata, data.dtype)
-        return replace(self, data=data, mask=mask, transform=transform, nodata=nodata)
+        gcps, rpcs = magnified(self.gcps, self.rpcs, scale)
+        return replace(
+            self,
+            data=data,
+            mask=mask,
+            transform=transform,
+            nodata=held_nodata(self.nodata, data.dtype),
+            gcps=gcps,
+            rpcs=rpcs,
+        )
 
 
 def invalid_values(values: np.ndarray, nodata: float | None) -> np.ndarray:

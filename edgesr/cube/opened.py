@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from edgesr.cube.control import GroundControls, Rpcs
 from edgesr.cube.cube import Cube, Window, invalid_values
 from edgesr.cube.glt import Glt
 from edgesr.cube.options import ReadOptions
@@ -32,7 +33,7 @@ class OpenCube:
     Attributes:
         pixels: values [H, W, B], native numbers.
         name, wavelengths, fwhm, bad_bands, nodata, crs, transform, source, gain, offset,
-        band_names: as of a :class:`Cube`; bands without a valid value are not marked bad.
+        band_names, gcps, rpcs: as of a :class:`Cube`; no band is marked bad for having no value.
         quality: values [H, W, 1 or B] that are not 0 where there is no measurement, or None.
         axes_assumed: no one says which axis is the band axis; it was taken to be the last.
         glt: for each pixel of a grid on the ground the pixel here, where the file has that.
@@ -53,6 +54,8 @@ class OpenCube:
     gain: Factor | None = None
     offset: Factor | None = None
     band_names: tuple[str, ...] | None = None
+    gcps: GroundControls = ()
+    rpcs: Rpcs | None = None
     quality: Pixels | None = None
     axes_assumed: bool = False
     glt: Glt | None = None
@@ -226,7 +229,7 @@ class OpenCube:
 
 KNOWN = (
     "name", "wavelengths", "fwhm", "bad_bands", "nodata", "crs", "transform", "source", "gain",
-    "offset", "band_names",
+    "offset", "band_names", "gcps", "rpcs",
 )  # fmt: skip
 """What a cube and an open one know alike."""
 

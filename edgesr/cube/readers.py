@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -96,7 +97,10 @@ def _open_remote(spec: str, address: str, options: ReadOptions) -> OpenCube:
         raise DataError(
             f"{spec}: cannot be opened as a GeoTIFF ({reason}); check the address, or download it"
         ) from error
-    opened = replace(opened, source=spec, kind="a GeoTIFF")
+    parts = urlsplit(spec.removeprefix("/vsicurl/"))
+    shown = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="")  # without any key
+    name = PurePosixPath(parts.path).stem
+    opened = replace(opened, name=name, source=shown.geturl(), kind="a GeoTIFF")
     return without_impossible(opened, spec)
 
 

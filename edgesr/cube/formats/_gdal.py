@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from edgesr.cube.control import GroundControl
 from edgesr.cube.cube import Window
 from edgesr.cube.pixels import Pixels
 from edgesr.cube.reading import require_memory_to_read
@@ -136,12 +137,18 @@ def stored_mask(source: Any, pixels: RasterPixels) -> Pixels | None:
 
 
 def georeference(source: Any) -> dict[str, Any]:
-    """Coordinate system, transform and nodata, as fields of a cube."""
+    """Coordinate system, transform, control points, RPCs and nodata, as fields of a cube."""
     transform = tuple(source.transform)[:6]
     known = source.crs is not None or transform != _IDENTITY
+    points, system = source.gcps
+    crs = source.crs or system
     return {
-        "crs": None if source.crs is None else source.crs.to_wkt(),
+        "crs": crs.to_wkt() if crs else None,
         "transform": transform if known else None,
+        "gcps": ()
+        if known
+        else tuple(GroundControl(p.row, p.col, p.x, p.y, p.z or 0.0) for p in points),
+        "rpcs": source.tags(ns="RPC") if source.rpcs else None,
         "nodata": None if source.nodata is None else float(source.nodata),
     }
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgesr.cube.formats._base import register
-from edgesr.cube.formats.envi import Envi
+from edgesr.cube.formats.envi import Envi, is_described
 from edgesr.cube.opened import OpenCube
 from edgesr.cube.options import ReadOptions
 
@@ -24,10 +24,12 @@ class Aviris(Envi):
     spectrometers.
     """
 
-    name, title, order, base = "aviris", "AVIRIS (ENVI)", 190, "envi"
+    name, title, order, base = "aviris", "AVIRIS (ENVI)", 1, "envi"
+    advice = ""
 
     def recognises(self, path: Path, start: bytes) -> bool:
-        return _nodata(path) is not None and super().recognises(path, start)
+        known = _nodata(path) is not None
+        return known and (start.lstrip().startswith(b"ENVI") or is_described(path))
 
     def open(self, path: Path, wanted: str | None, options: ReadOptions) -> OpenCube:
         cube = super().open(path, wanted, options)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from edgesr.cube.formats._base import Reader, register
-from edgesr.cube.formats._envi import data_file, find_header, header_georeference, parse_header
+from edgesr.cube.formats._envi import (
+    check_layout,
+    data_file,
+    find_header,
+    header_georeference,
+    parse_header,
+)
 from edgesr.cube.formats._gdal import check_mask, side_files
 from edgesr.cube.opened import OpenCube
 from edgesr.cube.options import ReadOptions
@@ -92,11 +99,27 @@ def _gain(header: dict[str, str]) -> Factor | None:
     return factor_of(gains, 1.0)
 
 
+def is_described(path: Path) -> bool:
+    """Whether a header beside a file describes it to the byte: it is no other format, then."""
+    header = find_header(path)
+    if header is None:
+        return False
+    with suppress(Exception):  # a damaged header describes nothing
+        return _size(parse_header(header)) == path.stat().st_size
+    return False
+
+
+def _size(header: dict[str, str]) -> int:
+    """Bytes of a data file."""
+    values = math.prod(int(header[key]) for key in ("lines", "samples", "bands"))
+    size = np.dtype(_TYPES[header["data type"]]).itemsize
+    return int(header.get("header offset", "0")) + values * size
+
+
 def _mapped(path: Path, header: dict[str, str]) -> np.ndarray:
     """Pixels [H, W, B] of an uncompressed ENVI data file, memory-mapped, read-only."""
     height, width, bands = (int(header[key]) for key in ("lines", "samples", "bands"))
-    if header.get("file compression", "0") != "0":
-        raise DataError(f"{path}: compressed ENVI files cannot be read; save it uncompressed")
+    check_layout(header, path)
     interleave = header.get("interleave", "bsq").lower()
     stored, axes = {
         "bsq": ((bands, height, width), (1, 2, 0)),
@@ -108,12 +131,12 @@ def _mapped(path: Path, header: dict[str, str]) -> np.ndarray:
         raise DataError(f"{path}: values of ENVI's data type {code} are not real numbers")
     big_endian = header.get("byte order", "0") == "1"
     dtype = np.dtype(_TYPES[code]).newbyteorder(">" if big_endian else "<")
-    offset = int(header.get("header offset", "0"))
-    expected = offset + height * width * bands * dtype.itemsize
-    received = path.stat().st_size
+    expected, received = _size(header), path.stat().st_size
     if received < expected:
         raise DataError(
             f"{path}: truncated: the header describes {expected} bytes, the file has {received}; "
             "copy it again"
         )
-    return np.memmap(path, dtype, mode="r", offset=offset, shape=stored).transpose(axes)
+    return np.memmap(
+        path, dtype, mode="r", offset=int(header.get("header offset", "0")), shape=stored
+    ).transpose(axes)
