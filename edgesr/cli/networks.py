@@ -206,8 +206,9 @@ def run_upscale(options: argparse.Namespace) -> None:
 
 def run_info(options: argparse.Namespace) -> None:
     """Print what was understood of a cube."""
-    from edgesr.cube import read_cube
+    from edgesr.cube import open_cube
     from edgesr.cube.info import describe_cube, render_info
 
-    description = describe_cube(read_cube(options.file))
+    with open_cube(options.file) as cube:
+        description = describe_cube(cube)
     print(json.dumps(description, indent=2) if options.json else render_info(description))

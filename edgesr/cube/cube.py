@@ -7,9 +7,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from edgesr.cube.control import GroundControls, Rpcs, exchanged, magnified, moved
 from edgesr.cube.nodata import held_nodata
+from edgesr.cube.scaling import Factor, picked_factor
 from edgesr.errors import DataError
 
+PER_BAND = ("wavelengths", "fwhm", "bad_bands", "gain", "offset", "band_names")
+"""What is known of each band."""
 _BLOCK_VALUES = 1 << 24  # values looked at together when a cube is scanned: 64 MB in float32
 
 
@@ -91,7 +95,12 @@ class Cube:
         crs: coordinate reference system as WKT, or None.
         transform: affine (a, b, c, d, e, f): x = a col + b row + c, y = d col + e row + f.
         source: where the pixels come from.
-        gain: physical value of one unit of ``data`` (e.g. 0.0001 for reflectance x 10,000).
+        gain: physical value of one unit of ``data`` (e.g. 0.0001 for reflectance x 10,000), for
+            all bands or float64 [B]; None is 1.
+        offset: physical value of 0 in ``data``, for all bands or float64 [B]; None is 0.
+        band_names: what the file calls its bands [B], or None.
+        gcps: ground control points in ``crs``, of an image without ``transform``.
+        rpcs: rational polynomial coefficients as GDAL names them in its RPC domain, or None.
     """
 
     data: np.ndarray
@@ -104,7 +113,11 @@ class Cube:
     crs: str | None = None
     transform: tuple[float, ...] | None = None
     source: str = ""
-    gain: float | None = None
+    gain: Factor | None = None
+    offset: Factor | None = None
+    band_names: tuple[str, ...] | None = None
+    gcps: GroundControls = ()
+    rpcs: Rpcs | None = None
 
     def __post_init__(self) -> None:
         if self.data.ndim != 3:
@@ -119,11 +132,11 @@ class Cube:
                 f"{self.name}: values of type {self.data.dtype} are not real numbers; "
                 "convert them to an integer or a float type"
             )
-        for what in ("wavelengths", "fwhm", "bad_bands"):
+        for what in PER_BAND:
             values = getattr(self, what)
-            if values is not None and values.shape != (self.bands,):
+            if values is not None and np.shape(values) not in ((), (self.bands,)):
                 raise DataError(
-                    f"{self.name}: {what} has shape {values.shape} for {self.bands} bands; "
+                    f"{self.name}: {what} has shape {np.shape(values)} for {self.bands} bands; "
                     "correct the metadata"
                 )
         if self.mask is not None and self.mask.shape != self.data.shape[:2]:
@@ -202,6 +215,11 @@ class Cube:
             wavelengths=pick(self.wavelengths),
             fwhm=pick(self.fwhm),
             bad_bands=pick(self.bad_bands),
+            gain=picked_factor(self.gain, chosen),
+            offset=picked_factor(self.offset, chosen),
+            band_names=None
+            if self.band_names is None
+            else tuple(self.band_names[index] for index in chosen),
         )
 
     def crop(self, window: Window) -> Cube:
@@ -219,11 +237,14 @@ class Cube:
                 a, b, c + a * window.col + b * window.row,
                 d, e, f + d * window.col + e * window.row,
             )  # fmt: skip
+        gcps, rpcs = moved(self.gcps, self.rpcs, window.row, window.col)
         return replace(
             self,
             data=self.data[rows, cols],
             mask=None if self.mask is None else self.mask[rows, cols],
             transform=transform,
+            gcps=gcps,
+            rpcs=rpcs,
         )
 
     def transposed(self) -> Cube:
@@ -232,11 +253,14 @@ class Cube:
         if transform is not None:
             a, b, c, d, e, f = transform
             transform = (b, a, c, e, d, f)
+        gcps, rpcs = exchanged(self.gcps, self.rpcs)
         return replace(
             self,
             data=self.data.swapaxes(0, 1),
             mask=None if self.mask is None else self.mask.T,
             transform=transform,
+            gcps=gcps,
+            rpcs=rpcs,
         )
 
     def upscaled(self, data: np.ndarray, scale: int) -> Cube:
@@ -261,8 +285,16 @@ class Cube:
         if mask is not None:
             mask = mask.repeat(scale, axis=0).repeat(scale, axis=1)
             data = without_masked(data, mask, self.nodata)
-        nodata = held_nodata(self.nodata, data.dtype)
-        return replace(self, data=data, mask=mask, transform=transform, nodata=nodata)
+        gcps, rpcs = magnified(self.gcps, self.rpcs, scale)
+        return replace(
+            self,
+            data=data,
+            mask=mask,
+            transform=transform,
+            nodata=held_nodata(self.nodata, data.dtype),
+            gcps=gcps,
+            rpcs=rpcs,
+        )
 
 
 def invalid_values(values: np.ndarray, nodata: float | None) -> np.ndarray:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from edgesr.cube.control import GroundControl
 from edgesr.cube.cube import Cube
 from edgesr.cube.nodata import held_nodata
+from edgesr.cube.scaling import Factor
 from edgesr.errors import DataError
 
 _NUMBERS = "iuf"
@@ -48,7 +51,11 @@ class _Fields:
             crs=self._text("crs"),
             transform=self._transform(),
             source=str(self._path) if source is None else source,
-            gain=self._gain(),
+            gain=self._gain(data.shape[2]),
+            offset=self._factor("offset", data.shape[2]),
+            band_names=self._band_names(data.shape[2]),
+            gcps=self._gcps(),
+            rpcs=self._rpcs(),
         )
 
     def _array(
@@ -96,13 +103,43 @@ class _Fields:
             raise self._wrong("transform", "one that can be inverted", f"{(a, b, c, d, e, f)}")
         return a, b, c, d, e, f
 
-    def _gain(self) -> float | None:
-        value = self._finite("gain", ())
+    def _factor(self, field: str, bands: int) -> Factor | None:
+        value = self._array(field, _NUMBERS)
         if value is None:
             return None
-        if value == 0:
+        value = self._finite(field, () if value.ndim == 0 else (bands,))
+        assert value is not None
+        return float(value) if value.ndim == 0 else value.astype(np.float64)
+
+    def _gain(self, bands: int) -> Factor | None:
+        value = self._factor("gain", bands)
+        if value is not None and not np.all(value):
             raise self._wrong("gain", "other than 0", "0")
-        return float(value)
+        return value
+
+    def _band_names(self, bands: int) -> tuple[str, ...] | None:
+        names = self._array("band_names", "U", (bands,))
+        return None if names is None else tuple(str(name) for name in names)
+
+    def _gcps(self) -> tuple[GroundControl, ...]:
+        values = self._array("gcps", _NUMBERS)
+        if values is None:
+            return ()
+        if values.ndim != 2 or values.shape[1] != 5 or not np.isfinite(values).all():
+            raise self._wrong("gcps", "finite, of row, col, x, y and z", f"{values.shape}")
+        return tuple(GroundControl(*map(float, point)) for point in values)
+
+    def _rpcs(self) -> dict[str, str] | None:
+        text = self._text("rpcs")
+        if text is None:
+            return None
+        try:
+            found = json.loads(text)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict) or not all(isinstance(one, str) for one in found.values()):
+            raise self._wrong("rpcs", "a JSON object of texts", text[:40])
+        return found
 
     def _wrong(self, field: str, needed: str, received: str) -> DataError:
         return DataError(

@@ -15,14 +15,14 @@ def cube_files(spec: str | Path) -> list[Path]:
 
     ``spec`` is as :func:`edgesr.cube.read_cube` takes it; empty for what is no file.
     """
-    path, _ = split_spec(spec)
-    if not path.is_file():
+    path, wanted = split_spec(spec)
+    if not path.exists():
         return []
     reader = None
     with suppress(DataError):  # whoever reads it will say so
-        reader = find_reader(path)
+        reader = find_reader(path, wanted)
     if reader is None:
-        return [path]
+        return [path] if path.is_file() else []
     with reading(path, reader.title):
         files = {path, *reader.files(path)}
     return sorted(file for file in files if file.is_file())

@@ -8,18 +8,22 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgesr.cube.cube import Cube, invalid_values
+from edgesr.cube.cube import PER_BAND, Cube, invalid_values
 from edgesr.cube.memory import require_memory
 from edgesr.errors import DataError, EdgesrError, EdgesrWarning, shown
+
+if TYPE_CHECKING:
+    from edgesr.cube.opened import OpenCube
 
 _POSSIBLE: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
     "wavelengths": ("finite and above 0", lambda values: np.isfinite(values) & (values > 0)),
     "fwhm": ("finite and above 0", lambda values: np.isfinite(values) & (values > 0)),
     "gain": ("finite and not 0", lambda values: np.isfinite(values) & (values != 0)),
+    "offset": ("finite", np.isfinite),
     "transform": ("finite", np.isfinite),
 }
 _MOST_LISTED = 20  # variables of a file that a message names
@@ -38,7 +42,7 @@ class Variable:
 
 
 @contextmanager
-def reading(path: Path, kind: str) -> Iterator[None]:
+def reading(path: Path | str, kind: str) -> Iterator[None]:
     """Turn whatever a library raises on a damaged file into one line that names the file."""
     try:
         yield
@@ -89,18 +93,23 @@ def choose_variable(variables: Mapping[str, Variable], wanted: str | None, path:
     )
 
 
-def bands_last(data: np.ndarray, vectors: Mapping[str, np.ndarray]) -> np.ndarray:
-    """``data`` with the band axis at the end, as a view.
+Order = tuple[int, int, int]
+"""Which axes of a stored array are height, width and bands."""
 
-    The band axis is the last one, unless every wavelength vector has the length of one other axis
-    alone.
+
+def axis_order(shape: tuple[int, ...], lengths: set[int]) -> tuple[Order, bool]:
+    """The order of the axes of a stored array, and whether it is no more than assumed.
+
+    The band axis is the one axis whose length is among ``lengths``, those of vectors of
+    wavelengths; else it is assumed to be the last.
     """
-    lengths = {vector.size for vector in vectors.values()}
-    matching = [axis for axis, length in enumerate(data.shape) if length in lengths]
-    return np.moveaxis(data, matching[0], -1) if len(matching) == 1 else data
+    matching = [axis for axis, length in enumerate(shape) if length in lengths]
+    bands = matching[0] if len(matching) == 1 else 2
+    height, width = (axis for axis in range(3) if axis != bands)
+    return (height, width, bands), len(matching) != 1
 
 
-def require_memory_to_read(shape: tuple[int, ...], dtype: np.dtype, path: Path) -> None:
+def require_memory_to_read(shape: tuple[int, ...], dtype: np.dtype, path: Path | str) -> None:
     """Refuse an array that does not fit into free memory."""
     require_memory(
         math.prod(map(int, shape)) * np.dtype(dtype).itemsize,
@@ -109,22 +118,28 @@ def require_memory_to_read(shape: tuple[int, ...], dtype: np.dtype, path: Path) 
     )
 
 
-def without_impossible(cube: Cube, path: Path) -> Cube:
-    """The cube without metadata that cannot be, such as a wavelength of NaN.
+def without_impossible(cube: OpenCube, path: Path | str) -> OpenCube:
+    """The cube without metadata that cannot be, such as a wavelength of NaN or one too many.
 
     A warning says what was dropped, and why.
     """
-    dropped: dict[str, Any] = {}
+    wrong: dict[str, str] = {}
+    for what in PER_BAND:
+        value = getattr(cube, what)
+        if value is not None and np.shape(value) not in ((), (cube.bands,)):
+            wrong[what] = f"{len(value)} of them for {cube.bands} bands"
     for what, (needed, possible) in _POSSIBLE.items():
         value = getattr(cube, what)
-        if value is not None and not possible(np.asarray(value, dtype=np.float64)).all():
-            dropped[what] = None
-            warnings.warn(
-                f"{path}: {what} left out: not {needed}; correct the metadata",
-                EdgesrWarning,
-                stacklevel=2,
-            )
-    return replace(cube, **dropped)
+        if what in wrong or value is None:
+            continue
+        if not possible(np.asarray(value, dtype=np.float64)).all():
+            wrong[what] = f"not {needed}"
+    for what, why in wrong.items():
+        warnings.warn(
+            f"{path}: {what} left out: {why}; correct the metadata", EdgesrWarning, stacklevel=2
+        )
+    nothing: dict[str, Any] = dict.fromkeys(wrong)
+    return replace(cube, **nothing)
 
 
 def with_nodata_mask(cube: Cube) -> Cube:

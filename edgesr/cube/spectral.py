@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import re
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
+
+from edgesr.errors import EdgesrWarning, shown
 
 _PER_UNIT = {
     "nm": 1.0, "nanometers": 1.0, "nanometres": 1.0, "nanometer": 1.0, "nanometre": 1.0,
@@ -16,6 +21,8 @@ _LARGEST_MICROMETRES = 100.0  # an optical wavelength without a unit: above it, 
 _NUMBER = re.compile(
     r"[-+]?(?:(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|\b(?:nan|inf|infinity)\b)", re.IGNORECASE
 )
+_NO_NAME = re.compile(r"band[ _]?\d+|\d+(\.\d+)? *(nm|nanometers)|", re.IGNORECASE)
+_NAMED = re.compile(r"band[ _]?(\d{3,4})", re.IGNORECASE)
 _DESCRIBED = re.compile(r"(\d+(?:\.\d+)?)\s*(nanomet|nm|micromet|micron|um\b|µm)", re.IGNORECASE)
 
 
@@ -31,12 +38,48 @@ def nanometres(values: np.ndarray | None, unit: str | None) -> np.ndarray | None
     return None if factor is None else numbers * factor
 
 
-def unit_factor(wavelengths: np.ndarray, unit: str | None) -> float | None:
-    """Nanometres per unit; None when the unit is not a length."""
+def unit_factor(
+    wavelengths: np.ndarray,
+    unit: str | None,
+    path: Path | str | None = None,
+    said: str | None = None,
+) -> float | None:
+    """Nanometres per unit; None when the unit is not a length.
+
+    What the user has ``said`` it is goes before all. A unit of the file at ``path`` with which no
+    camera could see the wavelengths, such as 500 micrometres, is replaced by the one that is
+    likely, with a warning.
+    """
+    if said is not None:
+        return _PER_UNIT[said]
     text = (unit or "").strip().lower()
+    likely = 1e3 if np.nanmax(wavelengths, initial=0.0) <= _LARGEST_MICROMETRES else 1.0
     if text in ("", "unknown", "none"):
-        return 1e3 if np.nanmax(wavelengths, initial=0.0) <= _LARGEST_MICROMETRES else 1.0
-    return _PER_UNIT.get(text)
+        return likely
+    factor = _PER_UNIT.get(text)
+    if path is None or factor is None or _can_be_seen(wavelengths * factor):
+        return factor
+    if not _can_be_seen(wavelengths * likely):
+        return factor
+    taken = "nm" if likely == 1.0 else "um"
+    warnings.warn(
+        f"{path}: wavelengths are said to be in {shown(unit)}, but can only be in {taken}, which is"
+        " taken; --wavelength-unit overrules it",
+        EdgesrWarning,
+        stacklevel=2,
+    )
+    return likely
+
+
+def has_wavelength_unit(unit: str | None) -> bool:
+    """Whether a unit is one that lengths of waves have, and few other lengths."""
+    return _PER_UNIT.get((unit or "").strip().lower()) in (1.0, 1e3, 0.1)
+
+
+def _can_be_seen(wavelengths: np.ndarray) -> bool:
+    """Whether most of them are 0.1 to 100 micrometres long; those of unused bands are 0."""
+    some = wavelengths[np.isfinite(wavelengths) & (wavelengths > 0)]
+    return some.size == 0 or bool(100.0 <= np.median(some) <= 1e5)
 
 
 def numbers(text: str | None) -> np.ndarray | None:
@@ -45,20 +88,53 @@ def numbers(text: str | None) -> np.ndarray | None:
     return np.array(found, dtype=np.float64) if found else None
 
 
-def described_wavelength(description: str | None) -> float | None:
-    """Nanometres in a band description such as ``band 1 (418.24 Nanometers)``, or None."""
-    match = _DESCRIBED.search(description or "")
-    if match is None:
+def described_wavelengths(descriptions: Sequence[str | None]) -> np.ndarray | None:
+    """Nanometres in band descriptions such as ``band 1 (418.24 Nanometers)``, or None.
+
+    Numbers alone, as in ``Band_503``, are taken for nanometres where they can be no count of bands:
+    each of 300 to 3000, ascending, and none the one that follows the band before.
+    """
+    texts = [text or "" for text in descriptions]
+    found = [_DESCRIBED.search(text) for text in texts]
+    if all(found):
+        return np.array(
+            [
+                float(one[1]) * (1.0 if one[2].lower().startswith("n") else 1e3)
+                for one in found
+                if one is not None
+            ]
+        )
+    named = [_NAMED.fullmatch(text.strip()) for text in texts]
+    if len(named) < 2 or not all(named):
         return None
-    return float(match[1]) * (1.0 if match[2].lower().startswith("n") else 1e3)
+    numbered = np.array([float(one[1]) for one in named if one is not None])
+    optical = (numbered >= 300).all() and (numbered <= 3000).all()
+    return numbered if optical and (np.diff(numbered) > 1).all() else None
+
+
+def band_names(names: Iterable[str | None]) -> tuple[str, ...] | None:
+    """Names of bands; None where one is missing, or they say no more than number or wavelength."""
+    found = tuple((name or "").strip() for name in names)
+    empty = all(_NO_NAME.fullmatch(name) for name in found) or "" in found
+    return None if empty else found
 
 
 def is_wavelength_name(name: str) -> bool:
     """Whether a variable's name says that it holds band centres."""
     last = re.split(r"[./]", name)[-1].lower()
-    return last.startswith(("wavelength", "wave_length", "wvl", "lambda")) or last in (
-        "wl", "waves", "wavs", "bandcenters", "band_centers", "centers",
-    )  # fmt: skip
+    return (
+        last.startswith(("wave_length", "wvl", "lambda", "list_cw"))
+        or ("wavelength" in last and not last.startswith("good"))
+        or last in ("wl", "waves", "wavs", "bandcenters", "band_centers", "centers")
+    )
+
+
+def is_band_axis(name: str | None) -> bool:
+    """Whether the name of an axis says that it is the one of the bands."""
+    last = re.split(r"[./]", name or "")[-1].lower()
+    return "wavelength" in last or bool(
+        re.fullmatch(r"(\w+_)?(bands?|wvl|lambda|channels?|spectral)(_\w+)?", last)
+    )
 
 
 def is_fwhm_name(name: str) -> bool:
@@ -68,4 +144,6 @@ def is_fwhm_name(name: str) -> bool:
 
 def is_bad_band_name(name: str) -> bool:
     """Whether a variable's name says that it holds a list of good (1) and bad (0) bands."""
-    return re.split(r"[./]", name)[-1].lower() in ("bbl", "bad_band_list", "good_bands")
+    return re.split(r"[./]", name)[-1].lower() in (
+        "bbl", "bad_band_list", "good_bands", "good_wavelengths",
+    )  # fmt: skip

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import re
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -12,7 +15,9 @@ from typing import Any
 import numpy as np
 
 from edgesr.cube.cube import Cube, without_masked
+from edgesr.cube.formats._envi import header_georeference, parse_header
 from edgesr.cube.nodata import held_nodata
+from edgesr.cube.scaling import per_band
 from edgesr.errors import DataError, EdgesrWarning
 from edgesr.files import atomic_path
 
@@ -78,25 +83,20 @@ def _write_npz(cube: Cube, path: Path) -> None:
         "edgesr_cube": 1, "data": cube.data, "name": cube.name, "wavelengths": cube.wavelengths,
         "fwhm": cube.fwhm, "bad_bands": cube.bad_bands, "nodata": cube.nodata, "mask": cube.mask,
         "crs": cube.crs, "transform": cube.transform, "source": cube.source, "gain": cube.gain,
+        "offset": cube.offset, "band_names": cube.band_names,
+        "gcps": [dataclasses.astuple(point) for point in cube.gcps] or None,
+        "rpcs": None if cube.rpcs is None else json.dumps(dict(cube.rpcs)),
     }  # fmt: skip
     known: dict[str, Any] = {key: value for key, value in fields.items() if value is not None}
     np.savez_compressed(path, **known)
 
 
 def _write_npy(cube: Cube, path: Path) -> None:
+    fields = {one.name: getattr(cube, one.name) for one in dataclasses.fields(cube)}
     lost = [
         what
-        for what in (
-            "wavelengths",
-            "fwhm",
-            "bad_bands",
-            "nodata",
-            "mask",
-            "crs",
-            "transform",
-            "gain",
-        )
-        if getattr(cube, what) is not None
+        for what, value in fields.items()
+        if what not in ("data", "name", "source") and value is not None and np.size(value)
     ]
     if lost:
         warnings.warn(
@@ -119,6 +119,7 @@ def _write_geotiff(cube: Cube, path: Path) -> None:
 
 def _write_envi(cube: Cube, path: Path) -> None:
     """Both files are written in a folder beside the target, then moved: pixels, then header."""
+    _check_place(cube, path)
     header = {"wavelength": cube.wavelengths, "fwhm": cube.fwhm}
     tags = {key: _braced(values) for key, values in header.items() if values is not None}
     if cube.wavelengths is not None:
@@ -132,6 +133,14 @@ def _write_envi(cube: Cube, path: Path) -> None:
             EdgesrWarning,
             stacklevel=2,
         )
+    if cube.gcps or cube.rpcs is not None:
+        warnings.warn(
+            f"ENVI keeps no control points and RPCs; those of {cube.name} are not saved (.npz or "
+            ".tif keeps them)",
+            EdgesrWarning,
+            stacklevel=2,
+        )
+        cube = replace(cube, gcps=(), rpcs=None)
     with tempfile.TemporaryDirectory(prefix=f".{path.stem}.", dir=path.parent) as folder:
         pixels = Path(folder) / f"{path.stem}.img"
         _write_raster(cube, pixels, "ENVI", tags)
@@ -140,6 +149,26 @@ def _write_envi(cube: Cube, path: Path) -> None:
         written.write_text(described)
         pixels.replace(path.with_suffix(".img"))
         written.replace(path.with_suffix(".hdr"))
+
+
+def _check_place(cube: Cube, path: Path) -> None:
+    """Refuse a transform that comes back from ENVI as another one; that of one pixel is tried.
+
+    ENVI knows the sizes of a pixel and one angle: neither shear nor mirrored images.
+    """
+    if cube.transform is None:
+        return
+    with tempfile.TemporaryDirectory(prefix=f".{path.stem}.", dir=path.parent) as folder:
+        pixel = Path(folder) / "pixel.img"
+        trial = Cube(np.zeros((1, 1, 1), np.uint8), crs=cube.crs, transform=cube.transform)
+        _write_raster(trial, pixel, "ENVI", {})
+        held = header_georeference(parse_header(pixel.with_suffix(".hdr"))).get("transform")
+    step = max(map(abs, np.delete(cube.transform, (2, 5))))
+    if held is None or not np.allclose(held, cube.transform, rtol=1e-9, atol=1e-9 * step):
+        raise DataError(
+            f"{path}: ENVI cannot hold the transform {cube.transform} of {cube.name}, which is "
+            "sheared or mirrored; choose .tif or .npz"
+        )
 
 
 def _braced(values: np.ndarray) -> str:
@@ -154,11 +183,12 @@ def _write_raster(
 
     cube = _with_mask_in_pixels(cube)
     height, width, bands = cube.shape
+    by_points = bool(cube.gcps) and cube.transform is None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with rasterio.open(
             path, "w", driver=driver, height=height, width=width, count=bands,
-            dtype=cube.data.dtype.name, nodata=cube.nodata, crs=cube.crs,
+            dtype=cube.data.dtype.name, nodata=cube.nodata, crs=None if by_points else cube.crs,
             transform=None if cube.transform is None else rasterio.Affine(*cube.transform),
             **options,
         ) as target:  # fmt: skip
@@ -166,12 +196,31 @@ def _write_raster(
                 target.update_tags(ns="ENVI", **header)
             else:
                 _tag_bands(cube, target)
+            _place_by_points(cube, target)
             if cube.gain is not None:
-                target.scales = (cube.gain,) * bands
+                target.scales = tuple(per_band(cube.gain, bands, 1.0))
+            if cube.offset is not None:
+                target.offsets = tuple(per_band(cube.offset, bands, 0.0))
+            for band, name in enumerate(cube.band_names or (), 1):
+                listed = re.sub(r"[,{}\s]+", " ", name)  # what divides the names of a header
+                target.set_band_description(band, name if header is None else listed)
             for band in range(bands):
                 target.write(np.ascontiguousarray(cube.data[:, :, band]), band + 1)
             if header is None and _needs_stored_mask(cube):
                 target.write_mask(~np.asarray(cube.mask))
+
+
+def _place_by_points(cube: Cube, target: Any) -> None:
+    """Control points and RPCs, as far as the format has room for them."""
+    from rasterio.control import GroundControlPoint
+    from rasterio.crs import CRS
+    from rasterio.rpc import RPC
+
+    if cube.gcps and cube.transform is None:
+        points = [GroundControlPoint(p.row, p.col, p.x, p.y, p.z) for p in cube.gcps]
+        target.gcps = (points, CRS.from_user_input(cube.crs) if cube.crs else CRS())
+    if cube.rpcs is not None:
+        target.rpcs = RPC.from_gdal(dict(cube.rpcs))
 
 
 def _needs_stored_mask(cube: Cube) -> bool:
@@ -185,7 +234,8 @@ def _tag_bands(cube: Cube, target: Any) -> None:
         if cube.wavelengths is not None:
             tags["wavelength"] = f"{cube.wavelengths[band]:.10g}"
             tags["wavelength_units"] = "Nanometers"
-            target.set_band_description(band + 1, f"{cube.wavelengths[band]:.10g} nm")
+            if cube.band_names is None:
+                target.set_band_description(band + 1, f"{cube.wavelengths[band]:.10g} nm")
         if cube.fwhm is not None:
             tags["fwhm"] = f"{cube.fwhm[band]:.10g}"
         if cube.bad_bands is not None:

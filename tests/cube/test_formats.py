@@ -106,7 +106,7 @@ def write(path: Path, kind: str) -> None:
         scipy.io.savemat(path, {"a": DATA}, appendmat=False)
     elif kind == "hdf5":
         with h5py.File(path, "w") as file:
-            file["a"] = DATA.T if path.suffix == ".mat" else DATA
+            file["a"] = DATA
     else:
         driver = {"geotiff": "GTiff", "envi": "ENVI"}[kind]
         size = {"height": 7, "width": 9, "count": 5, "dtype": "uint16"}
@@ -148,8 +148,8 @@ def test_what_no_reader_knows_is_told_with_all_formats(tmp_path):
     with pytest.raises(DataError) as error:
         read_cube(tmp_path / "note.txt")
     assert str(error.value) == (
-        f"{tmp_path}/note.txt: neither ENVI (.hdr), GeoTIFF, HDF5 (MATLAB 7.3 too), MATLAB 5, .npy "
-        "or .npz; convert it, or, for ENVI, put its .hdr beside it"
+        f"{tmp_path}/note.txt: neither ENVI (.hdr), GeoTIFF, HDF5 (MATLAB 7.3 too), MATLAB 5, "
+        ".npy, .npz or Zarr; convert it, or, for ENVI, put its .hdr beside it"
     )
     assert cube_files(tmp_path / "note.txt") == [tmp_path / "note.txt"]
 
@@ -161,7 +161,7 @@ def test_the_others_do_without_any_one_reader(tmp_path, monkeypatch):
     write(tmp_path / "cube.npy", "npy")
     np.testing.assert_array_equal(read_cube(tmp_path / "cube.npy").data, DATA)
     (tmp_path / "cube.txt").write_text("ENVI")
-    with pytest.raises(DataError, match=r"neither GeoTIFF, .* or \.npz; convert it\Z"):
+    with pytest.raises(DataError, match=r"neither GeoTIFF, .* or Zarr; convert it\Z"):
         read_cube(tmp_path / "cube.txt")
 
 

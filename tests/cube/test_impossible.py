@@ -96,7 +96,10 @@ GARBAGE: list[tuple[str, Any]] = [
     ("mask", np.zeros((5, 4))), ("mask", np.zeros((4, 5), bool)), ("mask", "none"),
     ("bad_bands", np.zeros(3)), ("bad_bands", np.zeros(2, bool)), ("bad_bands", OBJECT),
     ("nodata", "none"), ("nodata", 1e300), ("nodata", -1), ("nodata", np.zeros(2)),
-    ("gain", 0.0), ("gain", np.nan), ("gain", "1"), ("gain", np.ones(3)),
+    ("gain", 0.0), ("gain", np.nan), ("gain", "1"), ("gain", np.ones(2)),
+    ("gain", np.array([1, 0, 1])),
+    ("offset", "0"), ("offset", np.array([0, np.nan, 0])), ("offset", np.ones((3, 1))),
+    ("band_names", np.array(["a"])), ("band_names", np.ones(3)),
 ]  # fmt: skip
 
 

@@ -41,7 +41,7 @@ def test_all_nodata_is_described_not_refused() -> None:
 
 def test_a_huge_cube_is_looked_at_in_part(monkeypatch, make_cube) -> None:
     cube = make_cube(96, 96, 6, mask=np.zeros((96, 96), dtype=bool))
-    monkeypatch.setattr("edgesr.cube.info._SCANNED_WHOLE", cube.data.nbytes // 3)
+    monkeypatch.setattr("edgesr.cube.info._LOOKED_AT", cube.data.nbytes // 3)
     facts = describe_cube(replace(cube))
-    assert facts["rows_looked_at"] == 32
-    assert "32 of 96 rows" in render_info(facts)
+    assert facts["pixels_looked_at"] == 32 * 96
+    assert "3072 of 9216 pixels" in render_info(facts)

@@ -91,7 +91,7 @@ def test_envi_as_gdal_writes_it(tmp_path: Path, interleave: str) -> None:
     [("Micrometers", 1e3), ("um", 1e3), ("nm", 1), ("Unknown", 1e3), ("Nanometers", 1)],
 )
 def test_envi_wavelengths_become_nanometres(tmp_path: Path, units: str, factor: float) -> None:
-    centres = np.array([0.4, 0.5, 0.65, 0.8, 2.1])
+    centres = np.array([0.4, 0.5, 0.65, 0.8, 2.1]) * (1e3 / factor)
     cube = read_cube(
         envi(tmp_path, "bsq", 0, "i2", 2, units=units, wavelengths=", ".join(map(str, centres)))
     )

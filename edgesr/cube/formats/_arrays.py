@@ -1,85 +1,205 @@
-"""What readers of files share that hold several arrays."""
+"""What readers of files share that hold several arrays: which is the cube, and what is its axis."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgesr.cube.cube import Cube
-from edgesr.cube.reading import Variable, bands_last, choose_variable
+from edgesr.cube.formats._place import cf_place
+from edgesr.cube.opened import OpenCube
+from edgesr.cube.options import ReadOptions
+from edgesr.cube.pixels import ArrayPixels, Pixels
+from edgesr.cube.reading import Order, Variable, axis_order, choose_variable
+from edgesr.cube.scaling import factor_of
 from edgesr.cube.spectral import (
+    has_wavelength_unit,
     is_bad_band_name,
+    is_band_axis,
     is_fwhm_name,
     is_wavelength_name,
-    nanometres,
     unit_factor,
 )
 
-_NODATA_ATTRIBUTES = ("Data_Ignore_Value", "_FillValue", "missing_value", "nodata")
+_NODATA = ("Data_Ignore_Value", "_FillValue", "missing_value", "nodata")
+_UNITS = ("Units", "units", "unit")
 
 
-def cube_of(
-    variables: Mapping[str, Variable],
-    load: Callable[[str], np.ndarray],
-    wanted: str | None,
-    path: Path,
-    attribute: Callable[[str, tuple[str, ...]], Any] = lambda name, keys: None,
-) -> Cube:
-    """The cube among the arrays of a file, with the bands that vectors beside it tell of.
+@dataclass(frozen=True)
+class Arrays:
+    """The numeric arrays of a file, by name.
 
-    Args:
-        variables: the numeric arrays of the file.
-        load: returns one of them.
-        wanted: name of the cube; None where only one array has three axes.
+    Attributes:
         path: the file.
-        attribute: returns the first attribute of a variable that is called as one of some names.
-
-    Raises:
-        DataError: not exactly one array can be meant; the message lists what the file holds.
+        variables: shape and type of each.
+        load: returns one of them.
+        pixels: those of a cube, its axes in this order; by default it is loaded.
+        attributes: of a variable or group by its name, that of the whole file being empty; none for
+            what there is not.
+        axis_names: what the axes of a variable are called, None where one has no name.
     """
-    name = choose_variable(variables, wanted, path)
-    data = load(name)
 
-    def vectors(says: Callable[[str], bool]) -> dict[str, np.ndarray]:
-        """Vectors that are called so and have the length of an axis of the cube."""
-        return {
-            other: load(other).ravel()
-            for other, variable in variables.items()
-            if says(other) and max(variable.shape, default=0) == np.prod(variable.shape)
-            and max(variable.shape, default=0) in data.shape
-        }  # fmt: skip
+    path: Path
+    variables: Mapping[str, Variable]
+    load: Callable[[str], np.ndarray]
+    pixels: Callable[[str, Order], Pixels] | None = None
+    attributes: Callable[[str], Mapping[str, Any]] = lambda name: {}
+    axis_names: Callable[[str], Sequence[str | None]] = lambda name: (None, None, None)
 
-    centres = vectors(is_wavelength_name)
-    data = bands_last(data, centres)
+    def open(self, wanted: str | None, options: ReadOptions) -> OpenCube:
+        """The cube among them, with the bands that vectors and attributes beside it tell of.
 
-    def of_bands(found: Mapping[str, np.ndarray]) -> tuple[str, np.ndarray] | tuple[None, None]:
-        for other, values in found.items():
-            if values.size == data.shape[-1]:
-                return other, values.astype(np.float64)
-        return None, None
+        Args:
+            wanted: name of the cube; None where only one array has three axes.
+            options: what the user knows better.
 
-    centre_name, wavelengths = of_bands(centres)
-    factor = None
-    if centre_name is not None and wavelengths is not None:
-        unit = attribute(centre_name, ("Units", "units", "unit"))
-        factor = unit_factor(wavelengths, unit.decode() if isinstance(unit, bytes) else unit)
-    fwhm = of_bands(vectors(is_fwhm_name))[1]
-    good = of_bands(vectors(is_bad_band_name))[1]
-    nodata = attribute(name, _NODATA_ATTRIBUTES)
-    gain = attribute(name, ("scale_factor",))
-    return Cube(
-        data=data,
-        name=path.stem,
-        wavelengths=None if wavelengths is None or factor is None else wavelengths * factor,
-        fwhm=None if fwhm is None else nanometres(fwhm, "nm" if factor in (None, 1.0) else "um"),
-        bad_bands=None if good is None else good == 0,
-        nodata=None if nodata is None else float(np.ravel(nodata)[0]),
-        gain=None if gain is None else float(np.ravel(gain)[0]),
-        source=f"{path}:{name}",
-    )
+        Raises:
+            DataError: not exactly one array can be meant; the message lists what the file holds.
+        """
+        name = choose_variable(self.variables, wanted, self.path)
+        shape, about = self.variables[name].shape, self.attributes(name)
+        centres = self._beside(name, is_wavelength_name, is_axis=True)
+        order, assumed = self._order(name, shape, centres, options)
+        bands = shape[order[2]]
+        centre = next((one for one in centres if one.values.size == bands), None)
+        wavelengths = factor = None
+        if centre is not None:
+            factor = unit_factor(centre.values, centre.unit, self.path, options.wavelength_unit)
+            wavelengths = None if factor is None else centre.values * factor
+        fwhm = self._of_bands(name, is_fwhm_name, bands)
+        good = self._of_bands(name, is_bad_band_name, bands)
+        if self.pixels is None:
+            pixels: Pixels = ArrayPixels(self.load(name).transpose(order))
+        else:
+            pixels = self.pixels(name, order)
+        return OpenCube(
+            pixels,
+            name=self.path.stem,
+            wavelengths=wavelengths,
+            fwhm=None if fwhm is None else fwhm * (factor or 1.0),
+            bad_bands=None if good is None else good == 0,
+            nodata=_number(_first(about, _NODATA)),
+            gain=factor_of(_first(about, ("scale_factor",)), 1.0),
+            offset=factor_of(_first(about, ("add_offset",)), 0.0),
+            source=f"{self.path}:{name}",
+            axes_assumed=assumed,
+            **self._place(name, order),
+        )
+
+    def _order(
+        self, name: str, shape: tuple[int, ...], centres: Sequence[_Vector], options: ReadOptions
+    ) -> tuple[Order, bool]:
+        if options.order is not None:
+            return options.order, False
+        named = [axis for axis, what in enumerate(self.axis_names(name)) if is_band_axis(what)]
+        if len(named) == 1:
+            height, width = (axis for axis in range(3) if axis != named[0])
+            return (height, width, named[0]), False
+        return axis_order(shape, {centre.values.size for centre in centres})
+
+    def _beside(
+        self, name: str, says: Callable[[str], bool], *, is_axis: bool = False
+    ) -> list[_Vector]:
+        """Vectors that are called so and have the length of an axis of the cube.
+
+        Those whose names have most in common with the cube's come first, then variables before
+        attributes.
+        """
+        lengths = self.variables[name].shape
+        words = _words(name)
+        found = [
+            one
+            for one in [*self._variables(says, lengths, is_axis), *self._attributes(name, says)]
+            if one.values.size in lengths
+        ]
+        return sorted(found, key=lambda one: -len(words & _words(one.name)))
+
+    def _variables(
+        self, says: Callable[[str], bool], lengths: tuple[int, ...], is_axis: bool
+    ) -> Iterator[_Vector]:
+        for other, variable in self.variables.items():
+            size = max(variable.shape, default=0)
+            if size != np.prod(variable.shape) or size not in lengths:
+                continue
+            unit = _text(_first(self.attributes(other), _UNITS))
+            in_units = is_axis and has_wavelength_unit(unit) and not is_fwhm_name(other)
+            if says(other) or in_units:
+                yield _Vector(other, self.load(other).ravel().astype(np.float64), unit)
+
+    def _attributes(self, name: str, says: Callable[[str], bool]) -> Iterator[_Vector]:
+        for holder in _upwards(name):
+            about = self.attributes(holder)
+            for key in about:
+                if says(key):
+                    values = np.asarray(about[key])
+                    if values.dtype.kind in "iufb" and values.ndim and values.size > 1:
+                        yield _Vector(key, values.ravel().astype(np.float64), None)
+
+    def _of_bands(self, name: str, says: Callable[[str], bool], bands: int) -> np.ndarray | None:
+        found = self._beside(name, says)
+        return next((one.values for one in found if one.values.size == bands), None)
+
+    def _place(self, name: str, order: Order) -> dict[str, Any]:
+        """Coordinate system and transform, by the conventions of CF and GeoZarr."""
+        folders = [folder for folder in _upwards(name) if folder != name]
+        about = dict(self.attributes(name))
+        for folder in folders:
+            about = {**self.attributes(folder), **about}
+
+        def beside(other: str | None) -> str | None:
+            names = [f"{folder}/{other}" for folder in folders] if other else []
+            return next((one for one in names if one in self.variables), None)
+
+        mapping = _text(about.get("grid_mapping"))
+        held = [self.attributes(f"{folder}/{mapping}") for folder in folders] if mapping else []
+        axes = [self.axis_names(name)[axis] for axis in order[:2]]
+        y, x = (beside((axis or "").split("/")[-1]) for axis in axes)
+        vectors = {
+            one.split("/")[-1]: self.load(one).astype(np.float64)
+            for one in (y, x)
+            if one is not None and len(self.variables[one].shape) == 1
+        }
+        return cf_place(about, next((one for one in held if one), {}), vectors, axes)
+
+
+@dataclass(frozen=True)
+class _Vector:
+    """A number for each index of an axis: its name, the numbers, and their unit."""
+
+    name: str
+    values: np.ndarray
+    unit: str | None
+
+
+def _upwards(name: str) -> list[str]:
+    """A variable, the group that it is in, and so on to the whole file."""
+    parts = name.strip("/").split("/")
+    groups = ["/" + "/".join(parts[:count]) for count in range(len(parts) - 1, 0, -1)]
+    return [name, *groups, ""]
+
+
+def _words(name: str) -> set[str]:
+    return set(re.split(r"[^a-z0-9]+", name.split("/")[-1].lower())) - {""}
+
+
+def _first(about: Mapping[str, Any], names: Sequence[str]) -> Any:
+    return next((about[name] for name in names if name in about), None)
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.ravel()[0]
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return value if isinstance(value, str) else None
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(np.ravel(value)[0])
 
 
 def is_numeric(array: np.ndarray | Variable) -> bool:

@@ -7,23 +7,34 @@ from typing import Any
 
 import numpy as np
 
-from edgesr.cube.cube import Cube
 from edgesr.cube.formats._base import Reader, register
-from edgesr.cube.formats._gdal import TIFF_STARTS, gain, georeference, opened, side_files
-from edgesr.cube.reading import require_memory_to_read
-from edgesr.cube.spectral import described_wavelength, numbers, unit_factor
+from edgesr.cube.formats._gdal import (
+    TIFF_STARTS,
+    RasterPixels,
+    careful,
+    georeference,
+    open_raster,
+    side_files,
+    stored_mask,
+)
+from edgesr.cube.opened import OpenCube
+from edgesr.cube.options import ReadOptions
+from edgesr.cube.scaling import factor_of
+from edgesr.cube.spectral import band_names, described_wavelengths, numbers, unit_factor
 
 
 @register
 class GeoTiff(Reader):
-    """Reads into memory: pixels as stored, with nodata, CRS, transform and scale.
+    """Reads windows: pixels as stored, with nodata, mask, CRS, transform, gain and offset.
 
     Wavelengths, widths and bad bands come from the band tags (``wavelength``,
     ``wavelength_units``, ``fwhm``, ``bbl``, as EnMAP-Box and GDAL write them, or GDAL's IMAGERY
-    domain), else from the band descriptions.
+    domain), else from the band descriptions, such as
+    Wyvern's ``Band_503``.
     """
 
     name, title, kind, order = "geotiff", "GeoTIFF", "a GeoTIFF", 50
+    options = ("wavelength_unit",)
 
     def recognises(self, path: Path, start: bytes) -> bool:
         return start.startswith(TIFF_STARTS)
@@ -31,54 +42,62 @@ class GeoTiff(Reader):
     def files(self, path: Path) -> list[Path]:
         return [path, *side_files(path)]
 
-    def read(self, path: Path, wanted: str | None) -> Cube:
-        with opened(path, "GTiff") as source:
-            require_memory_to_read(
-                (source.height, source.width, source.count), source.dtypes[0], path
-            )
-            for block in source.block_shapes:  # one is unpacked whole, however little is used
-                require_memory_to_read(block, source.dtypes[0], path)
-            data = np.moveaxis(source.read(), 0, -1)
-            mask = _stored_mask(source)
-            tags = [source.tags(index) for index in source.indexes]
-            imagery = [source.tags(index, ns="IMAGERY") for index in source.indexes]
-            wavelengths = _from_tags(tags, "wavelength")
-            fwhm = _from_tags(tags, "fwhm")
-            factor = None
-            if wavelengths is not None:
-                factor = unit_factor(wavelengths, tags[0].get("wavelength_units"))
-            if factor is None:
-                wavelengths, fwhm = (
-                    _from_tags(imagery, "CENTRAL_WAVELENGTH_UM"),
-                    _from_tags(imagery, "FWHM_UM"),
-                )
-                factor = 1e3
-            if wavelengths is None:
-                described = [described_wavelength(text) for text in source.descriptions]
-                if all(value is not None for value in described):
-                    wavelengths, factor = np.array(described, dtype=np.float64), 1.0
-            good = _from_tags(tags, "bbl")
-            return Cube(
-                data=data,
-                name=path.stem,
-                wavelengths=None if wavelengths is None else wavelengths * factor,
-                fwhm=None if fwhm is None else fwhm * factor,
-                bad_bands=None if good is None else good == 0,
-                mask=mask,
-                gain=gain(source),
-                source=str(path),
-                **georeference(source),
-            )
+    def open(self, path: Path, wanted: str | None, options: ReadOptions) -> OpenCube:
+        return open_tiff(path, options)
 
 
-def _stored_mask(source: Any) -> np.ndarray | None:
-    """Bool [H, W] of a mask that the file stores beside its pixels, True = nodata; or None."""
-    from rasterio.enums import MaskFlags
+def open_tiff(place: Path | str, options: ReadOptions) -> OpenCube:
+    """The cube of a GeoTIFF, as itself describes it; or of its address for GDAL."""
+    source = open_raster(place, "GTiff")
+    try:
+        with careful(place):
+            return _described(source, place, options)
+    except BaseException:
+        source.close()
+        raise
 
-    if MaskFlags.per_dataset not in source.mask_flag_enums[0]:
-        return None
-    invalid: np.ndarray = source.read_masks(1) == 0
-    return invalid if invalid.any() else None
+
+def _described(source: Any, place: Path | str, options: ReadOptions) -> OpenCube:
+    pixels = RasterPixels(source, place)
+    tags = [source.tags(index) for index in source.indexes]
+    wavelengths, fwhm = _spectrum(source, tags, options.wavelength_unit, place)
+    good = _from_tags(tags, "bbl")
+    return OpenCube(
+        pixels,
+        name=Path(place).stem,
+        wavelengths=wavelengths,
+        fwhm=fwhm,
+        bad_bands=None if good is None else good == 0,
+        quality=stored_mask(source, pixels),
+        gain=factor_of(source.scales, 1.0),
+        offset=factor_of(source.offsets, 0.0),
+        source=str(place),
+        band_names=band_names(source.descriptions),
+        **georeference(source),
+    )
+
+
+def _spectrum(
+    source: Any, tags: list[dict[str, str]], unit: str | None, place: Path | str
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Wavelengths and widths [B] in nanometres, each None where it is not known.
+
+    A ``unit`` of the user's is that of the band tags.
+    """
+    wavelengths, fwhm = _from_tags(tags, "wavelength"), _from_tags(tags, "fwhm")
+    factor = None
+    if wavelengths is not None:
+        factor = unit_factor(wavelengths, tags[0].get("wavelength_units"), place, unit)
+    if factor is None:
+        imagery = [source.tags(index, ns="IMAGERY") for index in source.indexes]
+        wavelengths = _from_tags(imagery, "CENTRAL_WAVELENGTH_UM")
+        fwhm, factor = _from_tags(imagery, "FWHM_UM"), 1e3
+    if wavelengths is None:
+        wavelengths, factor = described_wavelengths(source.descriptions), 1.0
+    return (
+        None if wavelengths is None else wavelengths * factor,
+        None if fwhm is None else fwhm * factor,
+    )
 
 
 def _from_tags(tags: list[dict[str, str]], key: str) -> np.ndarray | None:

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from edgesr.cube.cube import Cube
-from edgesr.cube.formats._arrays import cube_of, is_numeric
+from edgesr.cube.formats._arrays import Arrays, is_numeric
 from edgesr.cube.formats._base import Reader, register
 from edgesr.cube.formats._matlab5_check import check_matlab5
+from edgesr.cube.opened import OpenCube
+from edgesr.cube.options import ReadOptions
 from edgesr.cube.reading import Variable, require_memory_to_read
 
 _TYPES = {"single": "float32", "double": "float64", "logical": "uint8"}
@@ -23,11 +24,12 @@ class Matlab5(Reader):
 
     name, title, kind, order = "matlab5", "MATLAB 5", "a MATLAB file", 30
     suffixes = (".mat",)
+    options = ("axes", "wavelength_unit")
 
     def recognises(self, path: Path, start: bytes) -> bool:
         return path.suffix.lower() == ".mat"
 
-    def read(self, path: Path, wanted: str | None) -> Cube:
+    def open(self, path: Path, wanted: str | None, options: ReadOptions) -> OpenCube:
         import scipy.io
 
         in_structs = check_matlab5(path)
@@ -52,7 +54,7 @@ class Matlab5(Reader):
             values: np.ndarray = scipy.io.loadmat(path, variable_names=[name])[name]
             return values
 
-        return cube_of(variables, load, wanted, path)
+        return Arrays(path, variables, load).open(wanted, options)
 
 
 def _flattened(contents: Mapping[str, Any], prefix: str = "") -> dict[str, np.ndarray]:

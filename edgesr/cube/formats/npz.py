@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from edgesr.cube.cube import Cube
-from edgesr.cube.formats._arrays import cube_of, is_numeric
+from edgesr.cube.formats._arrays import Arrays, is_numeric
 from edgesr.cube.formats._base import Reader, register
+from edgesr.cube.opened import OpenCube
+from edgesr.cube.options import ReadOptions
 from edgesr.cube.own import read_own
 from edgesr.cube.reading import Variable, require_memory_to_read
 
@@ -26,17 +27,18 @@ class Npz(Reader):
 
     name, title, kind, order = "npz", ".npz", "a NumPy archive", 20
     suffixes = (".npz",)
+    options = ("axes", "wavelength_unit")
 
     def recognises(self, path: Path, start: bytes) -> bool:
         return start.startswith(b"PK")
 
-    def read(self, path: Path, wanted: str | None) -> Cube:
+    def open(self, path: Path, wanted: str | None, options: ReadOptions) -> OpenCube:
         with np.load(path, allow_pickle=False) as archive:
             stored = _stored_arrays(archive)
             if wanted is None and {"edgesr_cube", "data"} <= stored.keys():
                 for array in stored.values():
                     require_memory_to_read(array.shape, np.dtype(array.dtype), path)
-                return read_own(archive, path)
+                return OpenCube.of(read_own(archive, path))
 
             def load(name: str) -> np.ndarray:
                 require_memory_to_read(stored[name].shape, np.dtype(stored[name].dtype), path)
@@ -44,7 +46,7 @@ class Npz(Reader):
                 return values
 
             numeric = {name: array for name, array in stored.items() if is_numeric(array)}
-            return cube_of(numeric, load, wanted, path)
+            return Arrays(path, numeric, load).open(wanted, options)
 
 
 def _stored_arrays(archive: Any) -> dict[str, Variable]:

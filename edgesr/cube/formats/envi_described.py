@@ -1,0 +1,19 @@
+"""ENVI data files whose first pixels spell the mark of another format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgesr.cube.formats._base import register
+from edgesr.cube.formats.envi import Envi, is_described
+
+
+@register
+class EnviDescribed(Envi):
+    """A file that is exactly as long as the ENVI header beside it says, whatever it begins with."""
+
+    name, title, order, base = "envi_described", "ENVI (.hdr)", 2, "envi"
+    advice = ""
+
+    def recognises(self, path: Path, start: bytes) -> bool:
+        return is_described(path)

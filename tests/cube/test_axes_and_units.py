@@ -1,0 +1,195 @@
+"""Which axis of an array is the one of the bands, and in what unit wavelengths are."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import rasterio
+
+from edgesr.cube import ReadOptions, open_cube, read_cube
+from edgesr.cube.info import describe_cube, render_info
+from edgesr.cube.writers import write_cube
+from edgesr.errors import DataError, EdgesrWarning
+
+DATA = np.random.default_rng(0).integers(1, 4000, (7, 9, 5)).astype(np.int16)
+CENTRES = np.array([400.5, 500.0, 650.25, 800.0, 2100.0])
+
+
+def check(spec: Path | str, *, known: bool = True) -> None:
+    with open_cube(spec) as opened:
+        np.testing.assert_array_equal(opened.whole().data, DATA)
+        assert opened.axes_assumed != known
+        if known:
+            np.testing.assert_allclose(opened.wavelengths, CENTRES)
+        assert ("assumed" in render_info(describe_cube(opened))) != known
+
+
+def test_wavelengths_in_an_attribute_of_the_file(tmp_path):
+    """As PRISMA has it: line, band, sample, and two lists."""
+    with h5py.File(tmp_path / "a.he5", "w") as file:
+        file["HDFEOS/SWATHS/X/Data Fields/VNIR_Cube"] = DATA.transpose(0, 2, 1)
+        file["HDFEOS/SWATHS/X/Data Fields/SWIR_Cube"] = DATA.transpose(0, 2, 1)
+        file.attrs["List_Cw_Swir"] = CENTRES[::-1]
+        file.attrs["List_Cw_Vnir"] = CENTRES
+        file.attrs["List_Fwhm_Vnir"] = np.arange(1.0, 6)
+        file.attrs["List_Cw_Vnir_Flags"] = np.ones(5, np.int8)
+    check(f"{tmp_path}/a.he5:/HDFEOS/SWATHS/X/Data Fields/VNIR_Cube")
+    cube = read_cube(f"{tmp_path}/a.he5:/HDFEOS/SWATHS/X/Data Fields/VNIR_Cube")
+    np.testing.assert_array_equal(cube.fwhm, [1, 2, 3, 4, 5])
+    other = read_cube(f"{tmp_path}/a.he5:/HDFEOS/SWATHS/X/Data Fields/SWIR_Cube")
+    np.testing.assert_array_equal(other.wavelengths, CENTRES[::-1])
+
+
+def test_wavelengths_beside_that_share_a_word_with_the_name(tmp_path):
+    """As PACE has it: band, line, sample, and a vector for each of two spectrometers."""
+    with h5py.File(tmp_path / "a.nc", "w") as file:
+        file["observation_data/rhot_red"] = DATA.transpose(2, 0, 1)
+        file["observation_data/qual"] = np.zeros((7, 9), np.uint8)
+        file["sensor_band_parameters/blue_wavelength"] = CENTRES[::-1]
+        file["sensor_band_parameters/red_wavelength"] = CENTRES
+    check(tmp_path / "a.nc")
+
+
+def test_a_vector_in_units_of_wavelengths(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["image"] = DATA.transpose(2, 0, 1)
+        file["centre"] = CENTRES / 1000
+        file["centre"].attrs["units"] = "micrometers"
+        file["width"] = np.arange(9.0)
+        file["width"].attrs["units"] = "m"
+    check(tmp_path / "a.h5")
+
+
+def test_a_name_of_an_axis(tmp_path):
+    cubic = np.random.default_rng(0).random((6, 6, 6))  # of which no length tells
+    with h5py.File(tmp_path / "a.nc", "w") as file:
+        for name in ("wavelength", "y", "x"):
+            file[name] = np.arange(6.0) + 400
+            file[name].make_scale(name)
+        file["image"] = cubic
+        for axis, name in enumerate(("wavelength", "y", "x")):
+            file["image"].dims[axis].attach_scale(file[name])
+    with open_cube(tmp_path / "a.nc") as opened:
+        np.testing.assert_array_equal(opened.whole().data, cubic.transpose(1, 2, 0))
+        assert not opened.axes_assumed
+        np.testing.assert_array_equal(opened.wavelengths, np.arange(6.0) + 400)
+
+
+def test_an_order_that_nothing_tells_is_assumed(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["image"] = DATA
+    np.save(tmp_path / "a.npy", DATA)
+    np.savez(tmp_path / "a.npz", DATA)
+    for name in ("a.h5", "a.npy", "a.npz"):
+        check(tmp_path / name, known=False)
+    with open_cube(tmp_path / "a.npy", ReadOptions(axes="hwb")) as opened:
+        assert not opened.axes_assumed
+
+
+def test_two_axes_that_wavelengths_fit_are_assumed(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["image"] = DATA[:5]
+        file["wavelength"] = CENTRES
+    with open_cube(tmp_path / "a.h5") as opened:
+        assert opened.axes_assumed
+        assert opened.shape == (5, 9, 5)
+
+
+def test_the_place_by_the_conventions_of_cf(tmp_path):
+    path = tmp_path / "a.nc"
+    with h5py.File(path, "w") as file:
+        file["image"] = DATA.transpose(2, 0, 1)
+        file["image"].attrs["grid_mapping"] = "crs"
+        file["wavelength"] = CENTRES
+        file["crs"] = np.int32(0)
+        file["crs"].attrs["crs_wkt"] = rasterio.crs.CRS.from_epsg(32633).to_wkt()
+        file["y"], file["x"] = 5000 - 30.0 * np.arange(7), 300 + 30.0 * np.arange(9)
+        for axis, name in enumerate(("wavelength", "y", "x")):
+            file[name].make_scale(name)
+            file["image"].dims[axis].attach_scale(file[name])
+    cube = read_cube(path)
+    assert cube.transform == (30, 0, 285, 0, -30, 5015)
+    assert rasterio.crs.CRS.from_wkt(cube.crs).to_epsg() == 32633
+    with h5py.File(path, "a") as file:
+        file["crs"].attrs["GeoTransform"] = "100 20 1 200 2 -20"
+    assert read_cube(path).transform == (20, 1, 100, 2, -20, 200)
+
+
+# --- MATLAB --------------------------------------------------------------------------------------
+
+
+def test_a_mat_file_that_matlab_has_not_written_is_as_it_is(tmp_path):
+    with h5py.File(tmp_path / "a.mat", "w") as file:
+        file["image"] = DATA
+        file["wavelength"] = CENTRES
+    check(tmp_path / "a.mat")
+    with h5py.File(tmp_path / "b.mat", "w", userblock_size=512) as file:
+        file["image"] = DATA.T
+        file["wavelength"] = CENTRES
+    with (tmp_path / "b.mat").open("r+b") as file:
+        file.write(b"MATLAB 7.3 MAT-file")
+    check(tmp_path / "b.mat")
+    with h5py.File(tmp_path / "c.mat", "w") as file:
+        file["image"] = DATA.T
+        file["image"].attrs["MATLAB_class"] = np.bytes_("int16")
+        file["wavelength"] = CENTRES
+    check(tmp_path / "c.mat")
+
+
+def test_what_cells_hold_competes_with_no_variable(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["image"] = DATA
+        file["wavelength"] = CENTRES
+        file["#refs#/b"] = DATA[:, :, :3]
+        file["#refs#/c"] = DATA[:, :, :3]
+    check(tmp_path / "a.h5")
+    assert read_cube(f"{tmp_path}/a.h5:/#refs#/b").shape == (7, 9, 3)
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        del file["image"]
+    with pytest.raises(DataError, match="no array has three axes"):
+        read_cube(tmp_path / "a.h5")
+
+
+# --- units ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("unit", "factor", "told"),
+    [("Micrometers", 1, "nm"), ("nm", 1 / 1000, "um"), ("nm", 1, None), ("um", 1 / 1000, None)],
+)
+@pytest.mark.parametrize("suffix", [".tif", ".img", ".h5"])
+def test_a_unit_that_cannot_be_is_replaced_and_said(
+    tmp_path, make_cube, suffix, unit, factor, told
+):
+    path = tmp_path / f"a{suffix}"
+    stored = CENTRES * factor
+    if suffix == ".h5":
+        with h5py.File(path, "w") as file:
+            file["a"], file["wavelength"] = DATA, stored
+            file["wavelength"].attrs["units"] = unit
+    elif suffix == ".tif":
+        write_cube(make_cube(7, 9, 5), path)
+        with rasterio.open(path, "r+") as file:
+            for band, centre in enumerate(stored, 1):
+                file.update_tags(band, wavelength=centre, wavelength_units=unit)
+    else:
+        write_cube(make_cube(7, 9, 5), path)
+        with path.with_suffix(".hdr").open("a") as file:
+            listed = ", ".join(map(str, stored))
+            file.write(f"wavelength = {{{listed}}}\nwavelength units = {unit}\n")
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        np.testing.assert_allclose(read_cube(path).wavelengths, CENTRES)
+        lines = [str(one.message) for one in warned if one.category is EdgesrWarning]
+    if told is None:
+        assert not lines
+    else:
+        [line] = lines
+        assert f"{path}: wavelengths are said to be in {unit}, but can only be in {told}" in line
+    said = read_cube(path, ReadOptions(wavelength_unit="um" if "m" in unit.lower()[0] else "nm"))
+    expected = stored * (1000 if unit.lower().startswith("m") else 1)
+    np.testing.assert_allclose(said.wavelengths, expected)
