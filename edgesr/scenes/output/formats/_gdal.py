@@ -81,8 +81,8 @@ def _geotiff(
             driver="GTiff", height=height, width=width, count=meta.bands, dtype=meta.dtype,
             nodata=meta.nodata, tiled=True, blockxsize=tile, blockysize=tile, interleave="band",
             compress="zstd", zstd_level=1, predictor=3 if meta.type.kind == "f" else 2,
-            photometric="minisblack", alpha="no", bigtiff="no",
-            transform=None if meta.transform is None else rasterio.Affine(*meta.transform), **options,
+            photometric="minisblack", alpha="no", bigtiff="no", **options,
+            transform=None if meta.transform is None else rasterio.Affine(*meta.transform),
         ) as target:  # fmt: skip
             fill(target)
         return bytes(memory.getbuffer())
