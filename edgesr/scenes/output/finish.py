@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
 
 from edgesr.scenes.output.formats import Progress
+from edgesr.scenes.output.stac import stac_item, stac_path
 from edgesr.scenes.output.store import BlockStore
 
 
@@ -27,7 +29,6 @@ def finish(store: BlockStore, progress: Progress = lambda done, total: None) -> 
         DataError: the disk is full, or cannot be written.
         ValueError: blocks are missing.
     """
-    files = store.format.files(store.target)
     rows, cols = store.grid
     missing = rows * cols - len(store.done)
     if missing:
@@ -35,11 +36,14 @@ def finish(store: BlockStore, progress: Progress = lambda done, total: None) -> 
     if not store.finished:
         with store.draft() as draft:
             store.format.assemble(store, draft, progress)
+            if store.stac:
+                item = json.dumps(stac_item(store.meta, store.target), indent=2)
+                (draft / stac_path(store.target).name).write_text(item + "\n", encoding="utf-8")
             _sync(draft)
-            for file in files:
+            for file in store.files:
                 _move(draft / file.name, file, store.folder / "replaced")
     store.remove()
-    return files
+    return store.files
 
 
 def _sync(folder: Path) -> None:

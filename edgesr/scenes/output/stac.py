@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from edgesr.errors import DataError
-from edgesr.files import atomic_path
 from edgesr.scenes.output.formats._bands import band_name
 from edgesr.scenes.output.meta import SceneMeta
 
@@ -18,6 +17,7 @@ ACQUIRED = "datetime"
 _EXTENSIONS = [
     "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
     "https://stac-extensions.github.io/eo/v2.0.0/schema.json",
+    "https://stac-extensions.github.io/raster/v2.0.0/schema.json",
 ]
 _MEDIA = {
     ".tif": "image/tiff; application=geotiff; profile=cloud-optimized",
@@ -31,16 +31,8 @@ def stac_path(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
-def write_stac(meta: SceneMeta, path: Path) -> Path:
-    """Write the item of the scene at ``path`` beside it; see :func:`stac_item`."""
-    target = stac_path(path)
-    with atomic_path(target) as temporary:
-        temporary.write_text(json.dumps(stac_item(meta, path), indent=2) + "\n", encoding="utf-8")
-    return target
-
-
 def stac_item(meta: SceneMeta, path: Path) -> dict[str, Any]:
-    """The item of the scene at ``path``, with projection and electro-optical extensions.
+    """The item of the scene at ``path``, with the extensions projection, eo and raster.
 
     Raises:
         DataError: nothing says where or when the scene was acquired, which STAC demands.
@@ -135,12 +127,14 @@ def _outline(meta: SceneMeta, path: Path) -> tuple[dict[str, Any], list[float]]:
         ring.reverse()
     outline = {"type": "Polygon", "coordinates": [ring]}
     geometry = transform_geom(meta.crs, "EPSG:4326", outline, precision=8)
-    points = [point for polygon in _polygons(geometry) for point in polygon[0]]
-    longitudes, latitudes = [point[0] for point in points], [point[1] for point in points]
-    box = [min(longitudes), min(latitudes), max(longitudes), max(latitudes)]
-    return json.loads(json.dumps(geometry)), box
-
-
-def _polygons(geometry: dict[str, Any]) -> list[Any]:
-    found: list[Any] = geometry["coordinates"]
-    return found if geometry["type"] == "MultiPolygon" else [found]
+    polygons = [geometry["coordinates"]]
+    if geometry["type"] == "MultiPolygon":  # cut at 180 degrees
+        polygons = geometry["coordinates"]
+    longitudes, latitudes = (
+        [point[axis] for polygon in polygons for point in polygon[0]] for axis in (0, 1)
+    )
+    west, east = min(longitudes), max(longitudes)
+    if len(polygons) > 1:
+        west = min(value for value in longitudes if value > 0)
+        east = max(value for value in longitudes if value < 0)
+    return json.loads(json.dumps(geometry)), [west, min(latitudes), east, max(latitudes)]

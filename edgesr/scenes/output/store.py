@@ -22,7 +22,7 @@ from edgesr.files import PART, atomic_path
 from edgesr.locks import Lock
 from edgesr.scenes.output.formats import Format
 from edgesr.scenes.output.meta import SceneMeta
-from edgesr.scenes.output.target import format_of
+from edgesr.scenes.output.target import format_of, written_files
 from edgesr.stored import read_json, typed
 
 BLOCK = 256
@@ -75,11 +75,12 @@ class BlockStore:
         meta: of the scene.
         format: of the final file.
         block: height and width of the blocks, less at the lower and right edge.
+        stac: whether a STAC item is written beside it.
         finished: the final file is in its place.
     """
 
-    def __init__(self, target: Path, meta: SceneMeta, block: int = BLOCK) -> None:
-        self.target, self.meta, self.block = target, meta, block
+    def __init__(self, target: Path, meta: SceneMeta, block: int, stac: bool) -> None:
+        self.target, self.meta, self.block, self.stac = target, meta, block, stac
         self.format: Format = format_of(target)
         self.folder = store_folder(target)
         self._blocks: dict[tuple[int, int, int], Path] = {}
@@ -95,6 +96,7 @@ class BlockStore:
         key: Mapping[str, str],
         resume: bool = False,
         overwrite: bool = False,
+        stac: bool = False,
         block: int = BLOCK,
     ) -> BlockStore:
         """Begin an output, or go on with one, until :meth:`close`.
@@ -106,6 +108,7 @@ class BlockStore:
                 "model", "options", "edgesr".
             resume: go on where an interrupted run of the same key was; begin if there is none.
             overwrite: begin again, whatever an interrupted run has left.
+            stac: write a STAC item beside the file, too.
             block: height and width of the blocks, a multiple of 16.
 
         Raises:
@@ -117,8 +120,8 @@ class BlockStore:
             raise OptionError("--overwrite and --resume contradict each other; pass one of them")
         if block < 16 or block % 16:
             raise ValueError(f"blocks of {block} pixels: a multiple of 16 is needed")
-        store = cls(target, meta, block)
-        what = {"output": f"{store.format.name} {block} {meta.digest()}"}
+        store = cls(target, meta, block, stac)
+        what = {"output": f"{store.format.name} {block} {stac} {meta.digest()}"}
         store._lock.take()
         try:
             with store._writing():
@@ -146,6 +149,11 @@ class BlockStore:
     @property
     def finished(self) -> bool:
         return self._journal.finished
+
+    @property
+    def files(self) -> list[Path]:
+        """The final files, in the order in which they appear."""
+        return written_files(self.target, stac=self.stac)
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -176,9 +184,11 @@ class BlockStore:
 
         Raises:
             DataError: the disk is full, or cannot be written; what is there can be resumed.
-            ValueError: it is no block of this scene, in shape or type.
+            ValueError: it is no block of this scene, in shape or type, or there already.
         """
         expected = self.shape(row, col)
+        if (0, row, col) in self._blocks:
+            raise ValueError(f"block ({row}, {col}) is there already")
         if pixels.shape != expected or pixels.dtype != self.meta.type:
             raise ValueError(
                 f"block ({row}, {col}) is {pixels.dtype} {pixels.shape}, not {self.meta.dtype}"
@@ -207,7 +217,11 @@ class BlockStore:
         with self._writing():
             shutil.rmtree(draft, ignore_errors=True)
             draft.mkdir()
-            yield draft
+            try:
+                yield draft
+            except BaseException:
+                shutil.rmtree(draft, ignore_errors=True)
+                raise
 
     def remove(self) -> None:
         """Remove the store: the final file is in its place.
@@ -253,7 +267,7 @@ class BlockStore:
             )
         self._journal = journal
         if journal.finished:
-            if all(file.exists() for file in self.format.files(self.target)):
+            if all(file.exists() for file in self.files):
                 return
             self._write_journal(Journal(1, key))
         shutil.rmtree(self.folder / DRAFT, ignore_errors=True)
@@ -318,4 +332,6 @@ class BlockStore:
                     f"{self.target}: the disk is full; make room and pass --resume, nothing is lost"
                 ) from error
             reason = error.strerror or str(error).splitlines()[0]
-            raise DataError(f"{self.target}: cannot be written ({reason})") from error
+            raise DataError(
+                f"{self.target}: cannot be written ({reason}); mend that and pass --resume"
+            ) from error

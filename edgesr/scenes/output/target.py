@@ -7,6 +7,7 @@ from pathlib import Path
 from edgesr.errors import OptionError
 from edgesr.scenes.output.formats import FORMATS, Format
 from edgesr.scenes.output.meta import SceneMeta
+from edgesr.scenes.output.stac import stac_item, stac_path
 
 
 def format_of(target: Path) -> Format:
@@ -26,16 +27,23 @@ def format_of(target: Path) -> Format:
     )
 
 
-def check_target(target: Path, meta: SceneMeta) -> None:
+def check_target(target: Path, meta: SceneMeta, *, stac: bool = False) -> None:
     """Refuse what cannot be written to ``target``, before there is any pixel.
+
+    Args:
+        target: the final file.
+        meta: of the scene.
+        stac: whether a STAC item is written beside it, too.
 
     Raises:
         OptionError: the suffix stands for no format, or what it needs is not installed.
-        DataError: what is known of the scene does not fit into the format.
+        DataError: what is known of the scene does not fit into the format, or not into an item.
     """
     format_of(target).check(target, meta)
+    if stac:
+        stac_item(meta, target)
 
 
-def written_files(target: Path) -> list[Path]:
+def written_files(target: Path, *, stac: bool = False) -> list[Path]:
     """Every file that is written for ``target``, in the order in which they appear."""
-    return format_of(target).files(target)
+    return [*format_of(target).files(target), *([stac_path(target)] if stac else [])]

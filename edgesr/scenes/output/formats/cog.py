@@ -8,6 +8,7 @@ of an empty image with all metadata, with size and places of the tiles filled in
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,9 +44,14 @@ _DESCRIBING = {258, 259, 262, 277, 284, 317, 322, 323, 338, 339, 42113}
 _CLASSIC = 2**32 - 2**16
 """Bytes of a file up to which 32 bits are enough for its offsets."""
 
-# What a reader may rely on; GDAL withdraws it itself when it changes the file.
-_PROMISE = b"LAYOUT=IFDS_BEFORE_DATA\nKNOWN_INCOMPATIBLE_EDITION=NO\n "
+# What a reader may rely on, in GDAL's words; it withdraws it itself when it changes the file.
+_PROMISE = (
+    b"LAYOUT=IFDS_BEFORE_DATA\nBLOCK_ORDER=ROW_MAJOR\nBLOCK_LEADER=SIZE_AS_UINT4\n"
+    b"BLOCK_TRAILER=LAST_4_BYTES_REPEATED\nINTERLEAVE=TILE\nKNOWN_INCOMPATIBLE_EDITION=NO\n "
+)
 _PROMISE = b"GDAL_STRUCTURAL_METADATA_SIZE=%06d bytes\n%s" % (len(_PROMISE), _PROMISE)
+_AROUND = 8
+"""Bytes around a tile: its size before it, its last four bytes again behind it."""
 
 
 @register
@@ -94,7 +100,7 @@ class Cog(Format):
                 for row, col in _blocks(store, level):
                     with _block_file(store, level, row, col) as block:
                         for tile in _tiles(block):
-                            file.write(tile)
+                            file.writelines((struct.pack("<I", len(tile)), tile, tile[-4:]))
                     done += 1
                     progress(done, total)
 
@@ -194,9 +200,9 @@ def _write_directories(
         shared = {
             tag: entry for tag, entry in description.items() if level == 0 or tag in _DESCRIBING
         }
-        in_order = sizes[level].transpose(1, 2, 0)  # as they stand in the file
+        in_order = sizes[level].transpose(1, 2, 0) + np.uint64(_AROUND)  # as they stand in the file
         ends = in_order.ravel().cumsum(dtype=np.uint64).reshape(in_order.shape)
-        offsets = (ends - in_order + np.uint64(start)).transpose(2, 0, 1)
+        offsets = (ends - in_order + np.uint64(start + 4)).transpose(2, 0, 1)
         return {
             **shared,
             **({SUBFILE: Entry.of(1)} if level else {}),
@@ -207,7 +213,7 @@ def _write_directories(
         }
 
     levels = range(len(sizes))
-    bytes_of = [int(size.sum()) for size in sizes]
+    bytes_of = [int(size.sum()) + _AROUND * size.size for size in sizes]
     for layout in (Layout(big=False), Layout(big=True)):
         lengths = [layout.size(directory(level, layout, 0)) for level in levels]
         first = layout.header + len(_PROMISE) + len(_PROMISE) % 2

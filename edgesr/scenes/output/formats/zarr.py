@@ -69,10 +69,10 @@ class Zarr(Format):
         from zarr.storage import MemoryStore
 
         height, width, bands = pixels.shape
-        memory = MemoryStore()
-        array = _create(memory, "", meta, block, (_shard_bands(bands), block, block))
+        kept: dict[str, Any] = {}
+        array = _create(MemoryStore(kept), None, meta, block, (_shard_bands(bands), block, block))
         array[:bands, :height, :width] = np.ascontiguousarray(pixels.transpose(2, 0, 1))
-        return bytes(memory._store_dict["c/0/0/0"].to_bytes())
+        return bytes(kept["c/0/0/0"].to_bytes())
 
     def assemble(self, store: BlockStore, folder: Path, progress: Progress) -> None:
         import zarr
@@ -130,7 +130,7 @@ def _shard_bands(bands: int) -> int:
 
 
 def _create(
-    store: Any, name: str, meta: SceneMeta, block: int, shape: tuple[int, ...], **more: Any
+    store: Any, name: str | None, meta: SceneMeta, block: int, shape: tuple[int, ...], **more: Any
 ) -> Any:
     """The array of the cube, or of one block of it, without values."""
     import zarr
@@ -139,7 +139,7 @@ def _create(
     empty = math.nan if meta.type.kind == "f" else 0
     return zarr.create_array(
         store,
-        name=name or None,
+        name=name,
         shape=shape,
         chunks=(_chunk_bands(meta.bands), block // 2, block // 2),
         shards=(_shard_bands(meta.bands), block, block),
