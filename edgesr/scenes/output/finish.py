@@ -39,21 +39,11 @@ def finish(store: BlockStore, progress: Progress = lambda done, total: None) -> 
             if store.stac:
                 item = json.dumps(stac_item(store.meta, store.target), indent=2)
                 (draft / stac_path(store.target).name).write_text(item + "\n", encoding="utf-8")
-            _sync(draft)
+            os.sync()  # the only other copy is removed next
             for file in store.files:
                 _move(draft / file.name, file, store.folder / "replaced")
     store.remove()
     return store.files
-
-
-def _sync(folder: Path) -> None:
-    """Have everything on the disk: the only other copy is removed next."""
-    for path in (folder, *folder.rglob("*")):
-        number = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)
 
 
 def _move(source: Path, target: Path, replaced: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -57,6 +58,12 @@ def numbers(height: int, width: int, bands: int, dtype: str, seed: int = 0) -> n
     steps = random.integers(-9, 10, size=(height, width, bands))
     values = 120 + steps.cumsum(axis=2) if dtype == "uint8" else 3000 + 20 * steps.cumsum(axis=0)
     return np.clip(values, 1, 250 if dtype == "uint8" else 30_000).astype(dtype)
+
+
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test cuts the power."""
+    monkeypatch.setattr(os, "sync", lambda: None)
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ from edgesr.errors import DataError
 from edgesr.scenes.output import GroundControl, check_target
 from edgesr.scenes.output.formats import cog
 
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+
 
 def assert_cloud_optimized(path: Path) -> None:
     """The rules of GDAL's and rio-cogeo's validators, and that no byte is there for nothing."""
