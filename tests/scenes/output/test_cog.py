@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from rasterio.crs import CRS
 from edgesr.cube import read_cube
 from edgesr.errors import DataError
 from edgesr.scenes.output import GroundControl, check_target
-from edgesr.scenes.output.formats import cog
+from edgesr.scenes.output.formats import _pyramid, cog
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
@@ -30,7 +31,7 @@ def assert_cloud_optimized(path: Path) -> None:
         assert directories[0] < 300
         sizes = [page.imagelength * page.imagewidth for page in pages]
         assert sizes == sorted(sizes, reverse=True)
-        assert max(pages[-1].imagelength, pages[-1].imagewidth) <= cog.SMALLEST
+        assert max(pages[-1].imagelength, pages[-1].imagewidth) <= _pyramid.SMALLEST
         first = [min(page.dataoffsets) for page in pages]
         assert first == sorted(first, reverse=True)
         spans = sorted(
@@ -67,14 +68,14 @@ def half(values: np.ndarray, nodata: float | None) -> np.ndarray:
         elif values.dtype.kind == "f":
             result[row, col, band] = sum(valid) / len(valid)
         else:
-            mean = round(sum(valid) / len(valid))
+            mean = math.floor(sum(valid) / len(valid) + 0.5)
             result[row, col, band] = mean + 1 if mean == nodata else mean
     return result
 
 
 @pytest.mark.parametrize("big", [False, True])
 def test_the_image_and_all_that_is_known_of_it(scene, tmp_path, monkeypatch, big):
-    monkeypatch.setattr(cog, "SMALLEST", 20)
+    monkeypatch.setattr(_pyramid, "SMALLEST", 20)
     if big:
         monkeypatch.setattr(cog, "_CLASSIC", 0)
     path = tmp_path / "out.tif"
@@ -125,7 +126,7 @@ def test_the_image_and_all_that_is_known_of_it(scene, tmp_path, monkeypatch, big
     ],
 )  # fmt: skip
 def test_every_type(make_scene, tmp_path, monkeypatch, dtype, nodata):
-    monkeypatch.setattr(cog, "SMALLEST", 20)
+    monkeypatch.setattr(_pyramid, "SMALLEST", 20)
     scene = make_scene(33, 47, 2, dtype, nodata=nodata)
     scene.data[5:20, 7:29, 0] = 0 if nodata is None else nodata
     if dtype.startswith("float"):
@@ -146,7 +147,7 @@ def test_every_type(make_scene, tmp_path, monkeypatch, dtype, nodata):
 
 
 def test_a_mean_that_is_the_nodata_number_stays_valid(make_scene, tmp_path, monkeypatch):
-    monkeypatch.setattr(cog, "SMALLEST", 16)
+    monkeypatch.setattr(_pyramid, "SMALLEST", 16)
     scene = make_scene(20, 20, 1, "int16", nodata=0)
     scene.data[:2, :2, 0] = [[-5, 5], [-1, 1]]
     scene.write(tmp_path / "out.tif")

@@ -63,7 +63,7 @@ def suffix(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def small(scene, monkeypatch):
     """20 x 40 pixels: 2 x 3 blocks with two overviews."""
-    monkeypatch.setattr("edgesr.scenes.output.formats.cog.SMALLEST", 16)
+    monkeypatch.setattr("edgesr.scenes.output.formats._pyramid.SMALLEST", 16)
     data = scene.data[:20, :40]
     return replace(scene.but(height=20, width=40), data=data)
 

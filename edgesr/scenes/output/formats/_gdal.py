@@ -44,13 +44,6 @@ def crs_of(content: bytes) -> Any:
         return source.crs or source.gcps[1]
 
 
-def decoded(content: bytes) -> np.ndarray:
-    """The pixels [B, h, w] of a GeoTIFF."""
-    with _opened(content) as source:
-        pixels: np.ndarray = source.read()
-    return pixels
-
-
 def encoded(pixels: np.ndarray, meta: SceneMeta, tile: int) -> bytes:
     """A GeoTIFF of pixels [B, h, w], in tiles of ``tile`` pixels; without what is known of them."""
     somewhere = (1.0, 0.0, 1.0, 0.0, 1.0, 1.0)  # rasterio warns of images that are nowhere

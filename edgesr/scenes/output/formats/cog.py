@@ -1,6 +1,7 @@
 """Cloud Optimized GeoTIFF: overviews first, then the image, each tile compressed only once.
 
-A block is kept as a GeoTIFF of one tile a band, which GDAL compresses while the network is at work.
+A block is kept as a GeoTIFF of one tile a band, which GDAL compresses while the network is at work,
+and behind it, for the overviews, half of it as it is.
 The final file has the same tiles, copied, behind directories that list them: GDAL's own directory
 of an empty image with all metadata, with size and places of the tiles filled in.
 """
@@ -18,8 +19,15 @@ import numpy as np
 
 from edgesr.errors import DataError
 from edgesr.scenes.output.formats._base import Format, Progress, register
-from edgesr.scenes.output.formats._gdal import crs_of, decoded, described, encoded
+from edgesr.scenes.output.formats._gdal import crs_of, described, encoded
 from edgesr.scenes.output.formats._overview import halved
+from edgesr.scenes.output.formats._pyramid import (
+    blocks_of,
+    grid_of,
+    halve,
+    levels_of,
+    size_of,
+)
 from edgesr.scenes.output.formats._tiff import (
     HEIGHT,
     LONG,
@@ -34,9 +42,6 @@ from edgesr.scenes.output.formats._tiff import (
 )
 from edgesr.scenes.output.meta import SceneMeta
 from edgesr.scenes.output.store import BlockStore
-
-SMALLEST = 512
-"""The last overview is not larger."""
 
 _DESCRIBING = {258, 259, 262, 277, 284, 317, 322, 323, 338, 339, 42113}
 """Tags that an overview shares with the image: bits, compression, bands, tiles, nodata."""
@@ -76,20 +81,21 @@ class Cog(Format):
             raise DataError(f"{target}: a GeoTIFF cannot hold this crs; choose .zarr")
 
     def encode(self, pixels: np.ndarray, meta: SceneMeta, block: int) -> bytes:
-        return encoded(np.ascontiguousarray(pixels.transpose(2, 0, 1)), meta, block)
+        image = np.ascontiguousarray(pixels.transpose(2, 0, 1))
+        return encoded(image, meta, block) + halved(image, meta.nodata).tobytes()
 
     def added(self, store: BlockStore, row: int, col: int) -> None:
         """Make the overviews above a block that have all that they are made of."""
-        for level in range(1, _levels(store.meta)):
+        for level in range(1, levels_of(store.meta)):
             row, col = row // 2, col // 2
-            if not _halve(store, level, row, col):
+            if not halve(store, level, row, col):
                 return
 
     def assemble(self, store: BlockStore, folder: Path, progress: Progress) -> None:
-        levels = range(_levels(store.meta))
+        levels = range(levels_of(store.meta))
         for level in levels[1:]:
-            for row, col in _blocks(store, level):
-                _halve(store, level, row, col)
+            for row, col in blocks_of(store, level):
+                halve(store, level, row, col)
         description = read_directory(io.BytesIO(described(store.meta, store.block)))
         sizes = [_tile_sizes(store, level) for level in levels]
         with (folder / store.target.name).open("wb") as file:
@@ -97,35 +103,12 @@ class Cog(Format):
             total = sum(size[0].size for size in sizes)
             done = 0
             for level in reversed(levels):
-                for row, col in _blocks(store, level):
+                for row, col in blocks_of(store, level):
                     with _block_file(store, level, row, col) as block:
                         for tile in _tiles(block):
                             file.writelines((struct.pack("<I", len(tile)), tile, tile[-4:]))
                     done += 1
                     progress(done, total)
-
-
-def _levels(meta: SceneMeta) -> int:
-    """The image and its overviews."""
-    longest, levels = max(meta.height, meta.width), 1
-    while longest > SMALLEST:
-        longest, levels = (longest + 1) // 2, levels + 1
-    return levels
-
-
-def _size(meta: SceneMeta, level: int) -> tuple[int, int]:
-    """Height and width of a level."""
-    return -(-meta.height // 2**level), -(-meta.width // 2**level)
-
-
-def _grid(store: BlockStore, level: int) -> tuple[int, int]:
-    height, width = _size(store.meta, level)
-    return -(-height // store.block), -(-width // store.block)
-
-
-def _blocks(store: BlockStore, level: int) -> Iterator[tuple[int, int]]:
-    rows, cols = _grid(store, level)
-    return ((row, col) for row in range(rows) for col in range(cols))
 
 
 @contextmanager
@@ -134,38 +117,6 @@ def _block_file(store: BlockStore, level: int, row: int, col: int) -> Iterator[B
     assert path is not None
     with path.open("rb") as file:
         yield file
-
-
-def _halve(store: BlockStore, level: int, row: int, col: int) -> bool:
-    """Make a block of an overview, if there is all that it is made of and not yet itself."""
-    if store.path(level, row, col) is not None:
-        return True
-    rows, cols = _grid(store, level - 1)
-    below = [
-        (r, c)
-        for r in (2 * row, 2 * row + 1)
-        for c in (2 * col, 2 * col + 1)
-        if r < rows and c < cols
-    ]
-    if any(store.path(level - 1, *place) is None for place in below):
-        return False
-    height, width = _size(store.meta, level)
-    half = store.block // 2
-    pixels = np.empty(
-        (
-            store.meta.bands,
-            min(store.block, height - row * store.block),
-            min(store.block, width - col * store.block),
-        ),
-        store.meta.type,
-    )
-    for r, c in below:
-        with _block_file(store, level - 1, r, c) as file:
-            part = halved(decoded(file.read()), store.meta.nodata)
-        top, left = (r - 2 * row) * half, (c - 2 * col) * half
-        pixels[:, top : top + part.shape[1], left : left + part.shape[2]] = part
-    store.put(level, row, col, pixels.transpose(1, 2, 0))
-    return True
 
 
 def _tiles(file: BinaryIO) -> Iterator[bytes]:
@@ -179,8 +130,8 @@ def _tiles(file: BinaryIO) -> Iterator[bytes]:
 
 def _tile_sizes(store: BlockStore, level: int) -> np.ndarray:
     """Bytes of the tiles of a level, uint64 [B, rows, columns]."""
-    sizes = np.empty((store.meta.bands, *_grid(store, level)), np.uint64)
-    for row, col in _blocks(store, level):
+    sizes = np.empty((store.meta.bands, *grid_of(store, level)), np.uint64)
+    for row, col in blocks_of(store, level):
         with _block_file(store, level, row, col) as file:
             sizes[:, row, col] = read_directory(file)[TILE_SIZES].numbers()
     return sizes
@@ -196,7 +147,7 @@ def _write_directories(
     """
 
     def directory(level: int, layout: Layout, start: int) -> Directory:
-        height, width = _size(store.meta, level)
+        height, width = size_of(store.meta, level)
         shared = {
             tag: entry for tag, entry in description.items() if level == 0 or tag in _DESCRIBING
         }
