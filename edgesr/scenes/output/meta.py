@@ -40,7 +40,7 @@ class SceneMeta:
     Attributes:
         height, width, bands: of the image.
         dtype: name of the pixels' type, one of :data:`DTYPES`.
-        nodata: the number that stands for "no measurement", or None.
+        nodata: the number that stands for "no measurement", as the type holds it, or None.
         wavelengths, fwhm: float [B] in nanometres, or None.
         bad_bands: bool [B], True = said to be bad; or None.
         band_names: B names, or None.
@@ -53,6 +53,8 @@ class SceneMeta:
         interpolated: bool [B], True = the band was made by interpolation, not by the network.
         tags: more to be kept as text, such as the version of edgesr and the model's hash.
         source: where the pixels come from.
+
+    Text is kept as one line that every format can hold, whatever a source says.
 
     Raises:
         DataError: a field does not fit the image.
@@ -97,11 +99,21 @@ class SceneMeta:
                     f"{name} has shape {np.shape(values)} for {self.bands} bands; correct the"
                     " metadata"
                 )
-        if self.nodata is not None and held_nodata(self.nodata, self.type) is None:
+        held = held_nodata(self.nodata, self.type)
+        if self.nodata is not None and held is None:
             raise DataError(
                 f"nodata {self.nodata:g} is no number that pixels of {self.dtype} can have; choose"
                 " another"
             )
+        names = self.band_names
+        plain = {
+            "nodata": held,
+            "source": _text(self.source),
+            "band_names": None if names is None else tuple(_text(name) for name in names),
+            "tags": {_text(key): _text(value) for key, value in self.tags.items()},
+        }
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
 
     @property
     def type(self) -> np.dtype:
@@ -124,3 +136,9 @@ class SceneMeta:
         values = {one.name: getattr(self, one.name) for one in fields(self)}
         text = json.dumps(values, sort_keys=True, default=plain)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _text(value: str) -> str:
+    """Without control characters and without what is no Unicode, such as of a file's name."""
+    known = value.encode(errors="backslashreplace").decode()
+    return " ".join("".join(one if one.isprintable() else " " for one in known).split())

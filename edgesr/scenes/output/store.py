@@ -166,7 +166,7 @@ class BlockStore:
         if self.finished:
             rows, cols = self.grid
             return {(row, col) for row in range(rows) for col in range(cols)}
-        return {(row, col) for level, row, col in self._blocks if level == 0}
+        return {(row, col) for level, row, col in list(self._blocks) if level == 0}  # of any thread
 
     def shape(self, row: int, col: int) -> tuple[int, int, int]:
         """Height, width and bands of a block."""
@@ -304,7 +304,7 @@ class BlockStore:
         free = shutil.disk_usage(self.target.parent).free
         if needed > free:
             raise DataError(
-                f"{self.target}: writing needs up to {needed / 1e9:.1f} GB on the disk, but"
+                f"{self.target}: writing needs about {needed / 1e9:.1f} GB on the disk, but"
                 f" {free / 1e9:.1f} GB are free; make room, or choose another folder"
             )
 

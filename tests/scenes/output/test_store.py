@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 
 from edgesr.errors import DataError, OptionError
 from edgesr.scenes.output import (
@@ -192,7 +193,7 @@ def test_the_second_process_on_one_output_is_refused(scene, target):
 def test_a_disk_that_is_too_small_is_refused_before_any_work(scene, target, monkeypatch):
     usage = shutil.disk_usage(target.parent)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10_000))
-    with pytest.raises(DataError, match=r"needs up to 0\.0 GB .*make room"):
+    with pytest.raises(DataError, match=r"needs about 0\.0 GB .*make room"):
         scene.open(target)
     assert list(target.parent.iterdir()) == []
 
@@ -282,3 +283,23 @@ def test_the_digest_tells_descriptions_apart():
         SceneMeta(3, 4, 2, "float32", nodata=-1, gain=np.array([1.0, 2.0])),
     ]
     assert len({meta.digest(), *(other.digest() for other in others)}) == 4
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".img", ".zarr"])
+def test_text_of_anyone_is_kept_as_one_line(scene, tmp_path, suffix):
+    if suffix == ".zarr":
+        pytest.importorskip("zarr", reason="the extra zarr is not installed")
+    target, odd = tmp_path / f"out{suffix}", "a\0b\x1b[2J\n<c>&'\"]]>\udcff é\u2028x"
+    scene = scene.but(source=odd, band_names=(odd,) * 5, tags={odd: odd})
+    check_target(target, scene.meta)
+    scene.write(target)
+    assert scene.meta.source == "a b [2J <c>&'\"]]>\\udcff é x"
+    if suffix == ".tif":
+        with rasterio.open(target) as file:
+            assert file.tags()[scene.meta.source] == scene.meta.source
+            assert file.descriptions == scene.meta.band_names
+
+
+def test_nodata_is_what_the_type_holds():
+    meta = SceneMeta(3, 4, 2, "float32", nodata=-9999.9)
+    assert meta.nodata == float(np.float32(-9999.9))

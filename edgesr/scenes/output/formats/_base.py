@@ -27,7 +27,7 @@ class Format(ABC):
         name: of the format; also the name of the file that it is in.
         title: for people, such as "Cloud Optimized GeoTIFF".
         suffixes: of the files that are written so.
-        copies: how often the pixels lie on the disk, at most, while the file is put together.
+        copies: how often the pixels lie on the disk, about, while the file is put together.
     """
 
     name: ClassVar[str]
