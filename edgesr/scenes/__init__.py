@@ -1,0 +1,1 @@
+"""Whole scenes through a network, at constant memory."""
