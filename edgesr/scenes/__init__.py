@@ -1,0 +1,1 @@
+"""Whole scenes and archives of scenes, at constant memory."""
