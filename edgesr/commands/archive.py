@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from edgesr.errors import OptionError, shown
-from edgesr.scenes.archive.engines import Cluster, Engine, ThisProcess, Unfinished, cores
+from edgesr.scenes.archive.engines import Cluster, Engine, ThisProcess, UnfinishedError, cores
+from edgesr.scenes.archive.folder import STATE, WORKERS
 from edgesr.scenes.archive.jobs import make_jobs
 from edgesr.scenes.archive.model import Archive
-from edgesr.scenes.archive.run import FILE, STATE, run_archive
+from edgesr.scenes.archive.run import run_archive
 from edgesr.scenes.archive.sources import find_sources
+from edgesr.scenes.archive.tally import FILE
 from edgesr.scenes.archive.work import UPSCALE
 
 
@@ -59,7 +61,7 @@ class Running:
         """Where the scenes are done."""
         if not self.workers and self.scheduler is None:
             return ThisProcess()
-        return Cluster(self.workers, self.threads_each or 1, out / STATE / "dask", self.scheduler)
+        return Cluster(self.workers, self.threads_each or 1, out / STATE / WORKERS, self.scheduler)
 
 
 def archive(
@@ -91,7 +93,7 @@ def archive(
 
     Raises:
         OptionError, DataError: something cannot be used; nothing was written then.
-        Unfinished: some scenes could not be done.
+        UnfinishedError: some scenes could not be done.
     """
     if not model.is_file():
         raise OptionError(f"--model {model} does not exist; name a model file")
@@ -110,7 +112,7 @@ def archive(
     )
     if made.failed:
         first = made.failed[0]
-        raise Unfinished(
+        raise UnfinishedError(
             f"{len(made.failed)} of {len(jobs)} scenes failed, such as {shown(first.id)}"
             f" ({shown(first.reason)}); {out / FILE} lists them, and the same command tries again"
         )

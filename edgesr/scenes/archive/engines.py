@@ -11,7 +11,7 @@ import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,14 +23,16 @@ from edgesr.scenes.archive.model import Failure
 from edgesr.scenes.archive.work import Outcome, Work, failure
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future, LocalCluster
 
 AHEAD = 2
 """Scenes that wait at the scheduler beside those that are being done: no worker waits for us."""
+PATIENCE = 10
+"""Seconds that a scheduler has to answer."""
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-class Unfinished(EdgesrError):
+class UnfinishedError(EdgesrError):
     """An archive that is not complete; what is done stays, and the same command goes on."""
 
     exit_code = 3
@@ -112,7 +114,7 @@ class Cluster(Engine):
 
         Raises:
             OptionError: Dask is not installed, or nobody answers at the address.
-            Unfinished: the scheduler has ended.
+            UnfinishedError: the scheduler has ended.
         """
         _require_dask()
         with self._client(retries) as client:
@@ -122,28 +124,36 @@ class Cluster(Engine):
 
     @contextmanager
     def _client(self, retries: int) -> Iterator[Client]:
-        import dask
-        from distributed import Client, LocalCluster
+        from distributed import Client
 
-        if self.scheduler is not None:
+        with _silent(), ExitStack() as stack:
+            if self.scheduler is None:
+                address = stack.enter_context(self._processes(retries)).scheduler_address
+            else:
+                address = self.scheduler
             try:
-                client = Client(self.scheduler, set_as_default=False)
+                client = Client(address, set_as_default=False, timeout=PATIENCE)
             except (OSError, ValueError) as error:
                 raise OptionError(
-                    f"nobody answers at --scheduler {self.scheduler} ({brief(error)}); start one"
-                    " by dask scheduler"
+                    f"nobody answers at --scheduler {address} ({brief(error)}); start one by"
+                    " dask scheduler"
                 ) from error
-            with client:
-                yield client
-            return
-        spawned = "distributed.nanny.pre-spawn-environ"
+            yield stack.enter_context(client)
+
+    @contextmanager
+    def _processes(self, retries: int) -> Iterator[LocalCluster]:
+        """Workers on this machine, which nobody else can reach from another one."""
+        import dask
+        from distributed import LocalCluster
+
+        environment = "distributed.nanny.pre-spawn-environ"
         settings: dict[str, Any] = {
             "distributed.scheduler.allowed-failures": retries,
             "distributed.scheduler.worker-saturation": 1.0,  # a death is blamed on one scene
             "distributed.scheduler.http.routes": [],
             "distributed.worker.use-file-locking": False,  # the folder is ours alone
-            f"{spawned}.DASK_LOGGING__DISTRIBUTED": "critical",  # failures are told by us
-            **{f"{spawned}.{name}": self.threads for name in THREADS},
+            f"{environment}.DASK_LOGGING__DISTRIBUTED": "critical",
+            **{f"{environment}.{name}": self.threads for name in THREADS},
         }
         with (
             dask.config.set(settings),
@@ -157,9 +167,20 @@ class Cluster(Engine):
                 local_directory=str(self.scratch),
                 silence_logs=logging.CRITICAL,
             ) as cluster,
-            Client(cluster, set_as_default=False) as client,
         ):
-            yield client
+            yield cluster
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep Dask from telling, with tracebacks, what becomes of scenes: that is told by us."""
+    logger = logging.getLogger("distributed")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _submit(
@@ -170,7 +191,10 @@ def _submit(
     running: dict[Any, SceneJob] = {}
     completed = as_completed(loop=client.loop)
     while True:
-        threads = sum(client.nthreads().values())
+        try:
+            threads = sum(client.nthreads().values())  # workers may have come or gone
+        except OSError as error:
+            raise _gone(error) from error
         while len(running) < threads + AHEAD and (job := next(jobs, None)) is not None:
             future = client.submit(work, job, key=_key(work, job), pure=False, retries=retries)
             running[future.key] = job
@@ -192,18 +216,12 @@ def _key(work: Work, job: SceneJob) -> tuple[str, str]:
     return "edgesr-scene", hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
-def _outcome(future: Any, work: Work, job: SceneJob) -> Outcome:
-    from distributed.client import FutureCancelledError
+def _outcome(future: Future, work: Work, job: SceneJob) -> Outcome:
     from distributed.scheduler import KilledWorker
 
     try:
         outcome: Outcome = future.result()
         return outcome
-    except FutureCancelledError as error:
-        raise Unfinished(
-            f"the scheduler is gone ({error.reason}); what is done stays: start it again, and go on"
-            " with the same command"
-        ) from error
     except KilledWorker:
         reason = work.receipts.reason(job)
         return Failure(
@@ -213,7 +231,16 @@ def _outcome(future: Any, work: Work, job: SceneJob) -> Outcome:
             reason=reason or "its worker died every time, as by a crash or a lack of memory",
         )
     except Exception as error:
+        if future.status != "error":  # the scene did not fail: nobody knows of it any more
+            raise _gone(error) from error
         return failure(job, error)
+
+
+def _gone(error: Exception) -> UnfinishedError:
+    return UnfinishedError(
+        f"the scheduler is gone ({brief(error)}); what is done stays: start it again, and go on"
+        " with the same command"
+    )
 
 
 def _require_dask() -> None:

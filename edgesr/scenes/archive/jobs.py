@@ -71,15 +71,14 @@ def examples(texts: list[str]) -> str:
 def _output(source: Source, suffix: str) -> PurePosixPath:
     if source.output is None:
         path, variable = split_spec(source.path)
-        name = path.stem + (f"_{PurePosixPath(variable).name}" if variable else "")
-        return PurePosixPath(name + suffix)
+        return PurePosixPath(
+            path.stem + (f"_{PurePosixPath(variable).name}" if variable else "") + suffix
+        )
     name = PurePosixPath(source.output)
-    if name.suffix != suffix:
-        name = name.with_name(name.name + suffix) if name.name else name
     hidden = any(part.startswith(".") for part in name.parts)  # also "..", and what edgesr keeps
     if name.is_absolute() or hidden or not name.name or "\0" in source.output:
         raise OptionError(
             f"the output {shown(source.output)!r} of {source.path} does not lie in the archive;"
             " name a file relative to it, without a dot at its start"
         )
-    return name
+    return name if name.suffix == suffix else name.with_name(name.name + suffix)

@@ -10,8 +10,6 @@ from typing import Annotated, Literal
 from edgesr.report.model._base import Amount, Checksum, Count, Entry, Text, doc
 from edgesr.scenes.receipt import Receipt
 
-SCHEMA_VERSION = 1
-
 
 class Stamp(Entry, frozen=True, kw_only=True):
     """What tells cheaply that a file is still the one that it was."""
@@ -49,7 +47,7 @@ class Failure(Entry, frozen=True, kw_only=True):
 class Archive(Entry, frozen=True, kw_only=True):
     """``archive.json``: what became of every scene."""
 
-    schema_version: Annotated[Literal[1], doc("Of this file.")] = SCHEMA_VERSION
+    schema_version: Annotated[Literal[1], doc("Of this file.")] = 1
     version: Annotated[Text, doc("Of edgesr.")]
     created: Annotated[Text, doc("When this file was written, ISO 8601.")]
     model: Annotated[Text | None, doc("The model file.")] = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
@@ -29,15 +30,16 @@ class Progress:
         self._done = self._failed = self._pixels = 0
         self._began = self._told = time.monotonic()
         self._stack = ExitStack()
-        self._bar = None
+        self._show: Callable[[], object] | None = None
 
     def __enter__(self) -> Self:
         if shows_bars():
             from rich.console import Console
             from rich.progress import Progress as Bar
 
-            self._bar = self._stack.enter_context(Bar(console=Console(stderr=True)))
-            self._task = self._bar.add_task("scenes", total=self._total)
+            bar = self._stack.enter_context(Bar(console=Console(stderr=True)))
+            task = bar.add_task(self.line(), total=self._total)
+            self._show = lambda: bar.update(task, advance=1, description=self.line())
         return self
 
     def __exit__(
@@ -57,8 +59,8 @@ class Progress:
         else:
             self._failed += 1
             LOGGER.warning(f"{shown(outcome.id)} failed: {shown(outcome.reason)}")
-        if self._bar is not None:
-            self._bar.update(self._task, advance=1, description=self.line())
+        if self._show is not None:
+            self._show()
         elif time.monotonic() - self._told > EVERY:
             self._told = time.monotonic()
             log(self.line())

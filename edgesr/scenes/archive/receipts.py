@@ -53,22 +53,25 @@ class Receipts:
         except (DataError, msgspec.ValidationError):
             return None
 
-    def holding(self, job: SceneJob) -> Done | None:
-        """The receipt of a scene that need not be done again.
+    def knows(self, job: SceneJob) -> bool:
+        """Whether the work on a scene has ever begun here: its output is ours."""
+        return any(self._path(job, suffix).exists() for suffix in ("json", "begun"))
 
-        It was made with these settings, its source is unchanged or gone, and the output is as it
+    def holds(self, job: SceneJob, done: Done) -> bool:
+        """Whether a scene need not be done again.
+
+        Its receipt is of these settings, its source is unchanged or gone, and its output is as it
         was left: by size and time, or after a copy by its hash.
         """
-        done = self.read(job)
-        if done is None or done.settings != self.settings:
-            return None
-        source, output = stamp(Path(split_spec(job.source)[0])), stamp(Path(job.target))
+        if (done.id, done.settings) != (job.id, self.settings):
+            return False
+        source, output = stamp(split_spec(job.source)[0]), stamp(Path(job.target))
         if source not in (None, done.source) or output is None:
-            return None
+            return False
         if output == done.output:
-            return done
+            return True
         copied = output.bytes == done.output.bytes and Path(job.target).is_file()
-        return done if copied and file_sha256(Path(job.target)) == done.receipt.sha256 else None
+        return copied and file_sha256(Path(job.target)) == done.receipt.sha256
 
     def begin(self, job: SceneJob, reason: str = "") -> None:
         """Say that the work on a scene begins, or why it was ended from outside."""
@@ -76,10 +79,10 @@ class Receipts:
         self._path(job, "json").unlink(missing_ok=True)
         self._path(job, "begun").write_text(reason, "utf-8")
 
-    def reason(self, job: SceneJob) -> str | None:
-        """Why the work on a scene was ended, if that is known; None where none has begun."""
+    def reason(self, job: SceneJob) -> str:
+        """Why the work on a scene was ended from outside; empty where that is not known."""
         path = self._path(job, "begun")
-        return path.read_text("utf-8") if path.is_file() else None
+        return path.read_text("utf-8") if path.is_file() else ""
 
     def keep(self, job: SceneJob, receipt: Any) -> Done:
         """Write the receipt of a scene that is done; ``receipt`` has the attributes of one.
@@ -95,7 +98,7 @@ class Receipts:
             id=job.id,
             receipt=msgspec.convert(receipt, Receipt, from_attributes=True),
             settings=self.settings,
-            source=stamp(Path(split_spec(job.source)[0])),
+            source=stamp(split_spec(job.source)[0]),
             output=output,
         )
         with atomic_path(self._path(job, "json")) as temporary:

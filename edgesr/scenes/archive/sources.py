@@ -34,7 +34,9 @@ class Source:
     output: str | None = None
 
 
-def find_sources(spec: str, asset: str | None = None, leave_out: Path | None = None) -> list[Source]:
+def find_sources(
+    spec: str, asset: str | None = None, leave_out: Path | None = None
+) -> list[Source]:
     """Return the scenes that ``spec`` names, in its order; of a folder or pattern, by name.
 
     Args:
@@ -55,8 +57,8 @@ def find_sources(spec: str, asset: str | None = None, leave_out: Path | None = N
     elif path.is_file():
         sources = list(_in_file(path, asset))
     elif glob.has_magic(spec):
-        found = sorted(glob.glob(spec, recursive=True))
-        sources = [Source(os.path.abspath(one)) for one in found if Path(one).is_file()]
+        found = sorted(glob.glob(spec, recursive=True))  # noqa: PTH207  (takes absolute ones, too)
+        sources = [Source(str(Path(one).absolute())) for one in found if Path(one).is_file()]
     else:
         raise OptionError(f"{shown(spec)} does not exist; name a list, a folder or a pattern")
     if not sources:
@@ -84,7 +86,7 @@ def _in_folder(folder: Path, leave_out: Path | None) -> Iterator[Source]:
                 continue
             if reader is not None:
                 taken.update(reader.files(path))
-                yield Source(os.path.abspath(path))
+                yield Source(str(path.absolute()))
 
 
 def _in_file(path: Path, asset: str | None) -> Iterator[Source]:
@@ -161,7 +163,7 @@ def _absolute(name: str, listed_in: Path) -> str:
         )
     if "\0" in name:
         raise DataError(f"{listed_in}: {shown(name)} holds a null character; correct the list")
-    return os.path.abspath(listed_in.parent / name)
+    return str((listed_in.parent / name).absolute())
 
 
 def _text(path: Path) -> str:

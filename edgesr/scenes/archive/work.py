@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Literal
 
 from edgesr.errors import OptionError, brief
@@ -45,12 +46,13 @@ class Work:
         Raises:
             Exception: whatever may go better the next time.
         """
-        done = self.receipts.holding(job)
-        if done is not None:
+        done = self.receipts.read(job)
+        if done is not None and self.receipts.holds(job, done):
             return done
         function = function_of(self.call)
         self.receipts.begin(job)
         try:
+            Path(job.target).parent.mkdir(parents=True, exist_ok=True)
             with _time_limit(self.timeout, lambda: self.receipts.begin(job, self.too_late)):
                 receipt = function(job.source, job.target, job.options)
             return self.receipts.keep(job, receipt)
