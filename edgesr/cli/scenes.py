@@ -119,5 +119,5 @@ def run_archive(options: argparse.Namespace) -> None:
     )
     print(
         f"{options.output}: {plural(len(made.done), 'scene')}, {made.computed} of them now,"
-        f" {quantity(made.pixels)}pixels; edgesr report {options.output} shows them"
+        f" {quantity(made.pixels)} pixels; edgesr report {options.output} shows them"
     )

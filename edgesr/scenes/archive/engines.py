@@ -47,6 +47,9 @@ class Engine(ABC):
     ) -> Iterator[tuple[SceneJob, Outcome]]:
         """Do every job, each up to ``retries`` times again; yield what became of it."""
 
+    def check(self) -> None:  # noqa: B027  (most need nothing)
+        """Raise :class:`OptionError` where it cannot run, before anything is written."""
+
     @property
     @abstractmethod
     def title(self) -> str:
@@ -107,16 +110,22 @@ class Cluster(Engine):
         )
         return f"{workers} of {threads}"
 
+    def check(self) -> None:
+        """Make sure that Dask is there, and that somebody answers at the address."""
+        _require_dask()
+        if self.scheduler is not None:
+            with self._client(0):
+                pass
+
     def run(
         self, work: Work, jobs: Iterator[SceneJob], retries: int
     ) -> Iterator[tuple[SceneJob, Outcome]]:
         """Do every job.
 
         Raises:
-            OptionError: Dask is not installed, or nobody answers at the address.
+            OptionError: nobody answers at the address.
             UnfinishedError: the scheduler has ended.
         """
-        _require_dask()
         with self._client(retries) as client:
             if self.scheduler is not None and not client.nthreads():
                 log(f"waiting for workers to join {self.scheduler}")

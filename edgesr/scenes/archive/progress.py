@@ -66,12 +66,12 @@ class Progress:
             log(self.line())
 
     def line(self) -> str:
-        """``12 of 300 scenes, 3.4 Mpixel/s, 1 h 20 min left, 1 failed``."""
+        """``12 of 300 scenes, 3.400 M pixels/s, 1 h 20 min left, 1 failed``."""
         passed = max(time.monotonic() - self._began, 1e-9)
         ended = self._done + self._failed
         parts = [f"{self._done} of {plural(self._total, 'scene')}"]
         if self._pixels:
-            parts.append(f"{quantity(round(self._pixels / passed))}pixel/s")
+            parts.append(f"{quantity(round(self._pixels / passed))} pixels/s")
         if ended and ended < self._total:
             parts.append(f"{duration(passed / ended * (self._total - ended))} left")
         if self._failed:

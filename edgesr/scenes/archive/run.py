@@ -65,6 +65,8 @@ def run_archive(
     todo = [job for job in jobs if job.id not in known.done]
     check_sources(todo)
     check_targets(todo, known, model, overwrite)
+    if todo:
+        engine.check()
     with held(out, lock):
         remove_parts(out, jobs)
         receipts.folder.mkdir(exist_ok=True)
