@@ -29,6 +29,8 @@ AHEAD = 2
 """Scenes that wait at the scheduler beside those that are being done: no worker waits for us."""
 PATIENCE = 10
 """Seconds that a scheduler has to answer."""
+LOST = 5
+"""Seconds after which a worker that has gone and not come back is replaced."""
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -154,6 +156,7 @@ class Cluster(Engine):
         """Workers on this machine, which nobody else can reach from another one."""
         import dask
         from distributed import LocalCluster
+        from tornado.ioloop import PeriodicCallback
 
         environment = "distributed.nanny.pre-spawn-environ"
         settings: dict[str, Any] = {
@@ -161,6 +164,7 @@ class Cluster(Engine):
             "distributed.scheduler.worker-saturation": 1.0,  # a death is blamed on one scene
             "distributed.scheduler.http.routes": [],
             "distributed.worker.use-file-locking": False,  # the folder is ours alone
+            "distributed.deploy.lost-worker-timeout": f"{LOST}s",
             f"{environment}.DASK_LOGGING__DISTRIBUTED": "critical",
             **{f"{environment}.{name}": self.threads for name in THREADS},
         }
@@ -177,7 +181,13 @@ class Cluster(Engine):
                 silence_logs=logging.CRITICAL,
             ) as cluster,
         ):
-            yield cluster
+            # Dask itself never starts a worker again that has died while it was being started
+            revive = PeriodicCallback(lambda: cluster.scale(self.workers), 1000)
+            cluster.loop.add_callback(revive.start)
+            try:
+                yield cluster
+            finally:
+                cluster.loop.add_callback(revive.stop)
 
 
 @contextmanager

@@ -54,6 +54,7 @@ class Archive(Entry, frozen=True, kw_only=True):
     engine: Annotated[Text, doc("What ran the scenes, such as '2 workers of 1 thread'.")]
     seconds: Annotated[Amount, doc("Wall time of the last call of the command.")]
     computed: Annotated[Count, doc("Scenes done in that time; the others were there.")]
+    computed_pixels: Annotated[Count, doc("Pixels of their outputs.")]
     waiting: Annotated[Count, doc("Scenes that are neither done nor failed.")]
     done: Annotated[list[Done], doc("Scenes whose output is there, by name.")]
     failed: Annotated[list[Failure], doc("Scenes that could not be done, by name.")]

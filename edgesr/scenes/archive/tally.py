@@ -34,13 +34,16 @@ class Tally:
         self._path, self._engine, self._model = path, engine, model
         self._order = {job.id: place for place, job in enumerate(jobs)}
         self._outcomes: dict[str, Outcome] = {one.id: one for one in done}
-        self._there = len(done)
+        self._computed = self._pixels = 0
         self._began = self._written = time.monotonic()
         self._cost = 0.0
 
     def add(self, outcome: Outcome) -> None:
         """Add a scene; write the file if that takes little of the time."""
         self._outcomes[outcome.id] = outcome
+        if isinstance(outcome, Done):
+            self._computed += 1
+            self._pixels += outcome.receipt.pixels
         if SHARE * (time.monotonic() - self._written) > max(self._cost, 0.2):
             self.write()
 
@@ -55,7 +58,8 @@ class Tally:
             model=None if self._model is None else str(self._model),
             engine=self._engine,
             seconds=round(time.monotonic() - self._began, 3),
-            computed=len(done) - self._there,
+            computed=self._computed,
+            computed_pixels=self._pixels,
             waiting=len(self._order) - len(known),
             done=done,
             failed=failed,
