@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -69,7 +69,10 @@ def _looks(done: Sequence[Done], folder: Path) -> list[tuple[str, str]]:
     places = np.unique(np.linspace(0, len(done) - 1, min(LOOKS, len(done))).astype(int))
     looks = []
     for one in (done[place] for place in places):
-        picture = quick_look(folder / Path(one.receipt.target).relative_to(folder.absolute()))
+        name = PurePosixPath(one.id + PurePosixPath(one.receipt.target).suffix)
+        if name.is_absolute() or ".." in name.parts:
+            continue
+        picture = quick_look(folder / name)
         if picture is not None:
             looks.append((shown(one.id), base64.b64encode(picture).decode("ascii")))
     return looks

@@ -9,17 +9,22 @@ import numpy as np
 
 SIDE = 192
 """Pixels of the longer side."""
+DRIVERS = {".tif": "GTiff", ".img": "ENVI"}
+"""GDAL's others may read what a file refers to."""
 COLOURS = (650.0, 550.0, 460.0)
 """Wavelengths of red, green and blue, in nm."""
 
 
 def quick_look(path: Path) -> bytes | None:
-    """A PNG of an image that GDAL reads; None of anything else.
+    """A PNG of a GeoTIFF or ENVI file; None of anything else.
 
     Its colours are the bands nearest to :data:`COLOURS`, or where wavelengths are unknown three
     bands at equal distances; each is stretched from the 2nd to the 98th percentile. Nodata is
     black.
     """
+    driver = DRIVERS.get(path.suffix.lower())
+    if driver is None:
+        return None
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
     from rasterio.io import MemoryFile
@@ -27,7 +32,7 @@ def quick_look(path: Path) -> bytes | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(path) as image:
+            with rasterio.open(path.absolute(), driver=driver) as image:
                 shrink = max(1.0, max(image.height, image.width) / SIDE)
                 shape = [max(1, round(side / shrink)) for side in (image.height, image.width)]
                 wavelengths = [image.tags(band).get("wavelength") for band in image.indexes]
