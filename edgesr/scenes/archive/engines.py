@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +26,6 @@ from edgesr.scenes.archive.work import Outcome, Work, failure
 if TYPE_CHECKING:
     from distributed import Client, Future, LocalCluster
 
-AHEAD = 2
-"""Scenes that wait at the scheduler beside those that are being done: no worker waits for us."""
 PATIENCE = 10
 """Seconds that a scheduler has to answer."""
 LOST = 5
@@ -205,6 +204,11 @@ def _silent() -> Iterator[None]:
 def _submit(
     client: Client, work: Work, jobs: Iterator[SceneJob], retries: int
 ) -> Iterator[tuple[SceneJob, Outcome]]:
+    """Keep just more than twice as many scenes at the scheduler as workers can do.
+
+    From that many on, it keeps back what no worker is free for; fewer it would hand out at once,
+    and a worker that dies would cost an attempt at every scene that it was given.
+    """
     from distributed import as_completed
 
     running: dict[Any, SceneJob] = {}
@@ -214,10 +218,11 @@ def _submit(
             threads = sum(client.nthreads().values())  # workers may have come or gone
         except OSError as error:
             raise _gone(error) from error
-        while len(running) < threads + AHEAD and (job := next(jobs, None)) is not None:
-            future = client.submit(work, job, key=_key(work, job), pure=False, retries=retries)
-            running[future.key] = job
-            completed.add(future)
+        batch = list(islice(jobs, max(0, 2 * threads + 1 - len(running))))
+        keys = [_key(work, job) for job in batch]
+        running.update(zip(keys, batch, strict=True))
+        if batch:
+            completed.update(client.map(work, batch, key=keys, pure=False, retries=retries))
         if not running:
             return
         future = next(completed)

@@ -153,6 +153,15 @@ def test_a_killed_scheduler_ends_the_archive_and_another_engine_goes_on(
 
 
 @pytest.mark.slow
+def test_a_death_is_blamed_on_the_scene_that_was_being_done(scenes, scratch):
+    scenes.add(**{f"s{i:02}": "deadly" if i % 6 == 2 else f"good {i}" for i in range(24)})
+    deadly = {name for name, text in scenes.texts.items() if text == "deadly"}
+    made = scenes.run(Cluster(2, 1, scratch), retries=0)
+    assert {one.id for one in made.failed} == deadly
+    scenes.assert_whole(*deadly)
+
+
+@pytest.mark.slow
 def test_clients_and_workers_are_killed_over_and_over(scenes):
     """Whatever is killed whenever: in the end everything is there, as if nothing had been."""
     words = ("good", "once", "flaky", "good")
