@@ -19,6 +19,7 @@ NEEDED = {
     "edgesr/report/templates/page.html.j2",
     "edgesr/report/templates/page.js",
     "edgesr/reproduce/published.json",
+    "edgesr/scenes/archive/archive.schema.json",
     "edgesr/teachers/lkca_net_x4_indian_pines.safetensors",
     "edgesr_export/py.typed",
     "edgesr_jetson/board/README.md",

@@ -151,12 +151,14 @@ def _report(commands: Any) -> None:
     report = add_command(
         commands,
         "report",
-        "write the HTML page of a finished run, with results from boards",
+        "write the HTML page of a finished run, with results from boards, or of an archive",
         "edgesr report runs/first --import orin-15w.json",
         run_report,
         arguments="RUN_DIR [--import result.json ...] [--output FILE [--overwrite]]",
     )
-    report.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="folder of edgesr compress")
+    report.add_argument(
+        "run_dir", type=Path, metavar="RUN_DIR", help="folder of edgesr compress or edgesr archive"
+    )
     report.add_argument(
         "--import",
         dest="imports",
@@ -251,8 +253,14 @@ def run_bench(options: argparse.Namespace) -> None:
 
 
 def run_report(options: argparse.Namespace) -> None:
-    """Write the page of a finished run and print its name."""
-    from edgesr.commands.report import render_run
+    """Write the page of a finished run or an archive, and print its name."""
+    from edgesr.commands.report import is_archive, render_archive, render_run
 
-    page = render_run(options.run_dir, options.imports, options.output, overwrite=options.overwrite)
+    run, output, overwrite = options.run_dir, options.output, options.overwrite
+    if not is_archive(run):
+        page = render_run(run, options.imports, output, overwrite=overwrite)
+    elif options.imports:
+        raise OptionError(f"{run} is an archive, which no board has run; leave out --import")
+    else:
+        page = render_archive(run, output, overwrite=overwrite)
     print(f"{page}: open it in a browser; it needs no network and no other file")

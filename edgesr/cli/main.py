@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from edgesr import __version__
-from edgesr.cli import deployment, networks, papers
+from edgesr.cli import deployment, networks, papers, scenes
 from edgesr.cli.logs import logging_to
 from edgesr.cli.parser import Parser
 from edgesr.errors import EdgesrError
@@ -23,7 +23,10 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return its exit code: 0, 2 for what the user can mend, 130 for Ctrl-C."""
+    """Run one command; return its exit code.
+
+    0, 2 for what the user can mend, 3 for an archive with scenes that failed, 130 for Ctrl-C.
+    """
     parser = build_parser()
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
@@ -71,6 +74,6 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"edgesr {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for group in (networks, deployment, papers):
+    for group in (networks, scenes, deployment, papers):
         group.add(commands)
     return parser

@@ -1,8 +1,9 @@
-"""``edgesr report``: the page of a finished run, drawn again from what its folder holds."""
+"""``edgesr report``: the page of a run or an archive, drawn from what its folder holds."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from edgesr.errors import OptionError
@@ -12,6 +13,8 @@ from edgesr.report.board_results import read_boards
 from edgesr.report.page import write_page
 from edgesr.report.pictures import Pictures
 from edgesr.run_folder import PAGE, PICTURES, finished_report
+from edgesr.scenes.archive.page import read_archive, write_archive_page
+from edgesr.scenes.archive.tally import FILE
 
 
 def render_run(
@@ -40,18 +43,52 @@ def render_run(
         DataError: a board's result or the stored pictures cannot be read.
     """
     source = finished_report(run)
-    target = output or run / PAGE
-    if target.suffix.lower() not in (".html", ".htm"):
-        raise OptionError(f"--output {target} is no .html file; the page is one")
     stored = run / PICTURES
-    own = target == run / PAGE
-    inputs = [source, stored, *imports]
-    check_outputs([target], inputs, overwrite=overwrite or own, makes_folder=True)
+    target = _target(run, [source, stored, *imports], output, overwrite)
     report = read(source)
     boards = read_boards(imports)
     pictures = Pictures.load(stored) if stored.is_file() else None
+    with _writing(target):
+        return write_page(report, pictures, target, boards)
+
+
+def is_archive(folder: Path) -> bool:
+    """Whether a folder is that of ``edgesr archive``."""
+    return (folder / FILE).is_file()
+
+
+def render_archive(folder: Path, output: Path | None = None, *, overwrite: bool = False) -> Path:
+    """Write the page of an archive, whether it is complete or not.
+
+    Args:
+        folder: of ``edgesr archive``.
+        output: HTML file to write; ``report.html`` in the folder by default, which is drawn again.
+        overwrite: replace another ``output`` that exists.
+
+    Raises:
+        OptionError: the file exists, is an input, or cannot be written.
+        ReportError: ``archive.json`` cannot be read, or does not fit its schema.
+    """
+    source = folder / FILE
+    target = _target(folder, [source], output, overwrite)
+    archive = read_archive(source)
+    with _writing(target):
+        return write_archive_page(archive, folder, target)
+
+
+def _target(folder: Path, inputs: Sequence[Path], output: Path | None, overwrite: bool) -> Path:
+    target = output or folder / PAGE
+    if target.suffix.lower() not in (".html", ".htm"):
+        raise OptionError(f"--output {target} is no .html file; the page is one")
+    own = target == folder / PAGE
+    check_outputs([target], inputs, overwrite=overwrite or own, makes_folder=True)
+    return target
+
+
+@contextmanager
+def _writing(target: Path) -> Iterator[None]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        return write_page(report, pictures, target, boards)
+        yield
     except OSError as error:
         raise OptionError(f"{target} cannot be written: {error.strerror or error}") from error

@@ -14,10 +14,6 @@ from edgesr.report.model.surgery import KEYS
 from edgesr.report.validation import EXPORTED
 
 SCHEMA = Path(__file__).with_name("schema.json")
-HEAD = {
-    "$schema": "https://json-schema.org/draft/2020-12/schema",
-    "title": "edgesr compression report",
-}
 WITH_SETTING = ("CandidateEntry", "ChosenEntry", "UpsamplerAlone")
 ONE_SETTING = {"oneOf": [{"required": [key]} for key in KEYS]}
 NOTHING_MISSING = {
@@ -28,12 +24,20 @@ NOTHING_MISSING = {
 
 def make_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of ``report.json``, as its types have it."""
-    definitions = msgspec.json.schema(Report)["$defs"]
-    report = {key: value for key, value in definitions.pop("Report").items() if key != "title"}
+    made = schema_of(Report, "edgesr compression report")
     for name in WITH_SETTING:
-        definitions[name] |= ONE_SETTING
-    made: dict[str, Any] = {**HEAD, **report, **NOTHING_MISSING, "$defs": definitions}
-    return _plain(made)
+        made["$defs"][name] |= ONE_SETTING
+    definitions = made.pop("$defs")
+    return {**made, **NOTHING_MISSING, "$defs": definitions}
+
+
+def schema_of(kind: type[msgspec.Struct], title: str) -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a file that holds one of a type."""
+    definitions = msgspec.json.schema(kind)["$defs"]
+    top = {key: value for key, value in definitions.pop(kind.__name__).items() if key != "title"}
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title}
+    made: dict[str, Any] = _plain({**head, **top, "$defs": definitions})
+    return made
 
 
 def _plain(node: Any) -> Any:

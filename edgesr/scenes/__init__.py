@@ -1,1 +1,1 @@
-"""Whole scenes through a network, at constant memory."""
+"""Whole scenes and archives of scenes, at constant memory."""

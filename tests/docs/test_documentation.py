@@ -121,6 +121,8 @@ FOREIGN_OPTIONS = {
     "--show": "jetson_clocks",
     "--compare": "python -m benchmarks",
     "--import-mode": "pytest",
+    "--nthreads": "dask worker",
+    "--memory-limit": "dask worker",
 }
 """Options of other programs that the documentation mentions."""
 

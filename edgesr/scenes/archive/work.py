@@ -1,0 +1,119 @@
+"""What is done for one scene, wherever it is done: by this process, or by a worker."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+from edgesr.errors import OptionError, brief
+from edgesr.scenes.archive.jobs import SceneJob
+from edgesr.scenes.archive.model import Done, Failure
+from edgesr.scenes.archive.receipts import Receipts
+
+UPSCALE = "edgesr.scenes.upscale:upscale_scene"
+"""Super-resolves a scene: ``f(source, target, options) -> Receipt``."""
+FULL = (errno.ENOSPC, errno.EDQUOT)
+Outcome = Done | Failure
+
+
+@dataclass(frozen=True)
+class Work:
+    """Super-resolves one scene and leaves its receipt; called again, it finds it done.
+
+    Attributes:
+        call: ``package.module:function``, called as ``f(source, target, options)``. It writes
+            ``target`` whole or not at all, replaces one that exists, and returns what has the
+            attributes of a :class:`~edgesr.scenes.receipt.Receipt`. What it needs for every scene,
+            such as a session, it keeps for the next one itself.
+        receipts: where receipts are.
+        timeout: seconds after which the work on a scene has failed; its process ends then.
+    """
+
+    call: str
+    receipts: Receipts
+    timeout: float | None = None
+
+    def __call__(self, job: SceneJob) -> Outcome:
+        """Do a scene, or find out that trying again would not help.
+
+        Raises:
+            Exception: whatever may go better the next time.
+        """
+        done = self.receipts.read(job)
+        if done is not None and self.receipts.holds(job, done):
+            return done
+        function = function_of(self.call)
+        self.receipts.begin(job)
+        try:
+            Path(job.target).parent.mkdir(parents=True, exist_ok=True)
+            with _time_limit(self.timeout, lambda: self.receipts.begin(job, self.too_late)):
+                receipt = function(job.source, job.target, job.options)
+            return self.receipts.keep(job, receipt)
+        except Exception as error:
+            if hasattr(error, "exit_code") or is_full(error):
+                return failure(job, error)
+            raise
+
+    @property
+    def too_late(self) -> str:
+        """Why a scene was ended by the time limit."""
+        return f"it took longer than --timeout {self.timeout:g} s"
+
+
+def failure(job: SceneJob, error: BaseException) -> Failure:
+    """What is recorded of a scene whose last attempt has raised."""
+    kind: Literal["full", "refused", "error"] = "error"
+    reason = brief(error)
+    if is_full(error):
+        kind = "full"
+    elif hasattr(error, "exit_code"):  # a line for people
+        kind, reason = "refused", " ".join(str(error).split())
+    return Failure(id=job.id, source=job.source, kind=kind, reason=reason)
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether no space was left."""
+    return isinstance(error, OSError) and error.errno in FULL
+
+
+def function_of(name: str) -> Callable[..., Any]:
+    """The function that is called ``package.module:function``.
+
+    Raises:
+        OptionError: there is none.
+    """
+    module, _, function = name.partition(":")
+    try:
+        found: Callable[..., Any] = getattr(import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise OptionError(f"cannot find {name} ({brief(error)}); install what it needs") from error
+    return found
+
+
+@contextmanager
+def _time_limit(seconds: float | None, before_end: Callable[[], None]) -> Iterator[None]:
+    """End the process if the block takes longer: nothing else stops a read that hangs."""
+    if seconds is None:
+        yield
+        return
+
+    def end() -> None:
+        try:
+            before_end()
+        finally:
+            os._exit(1)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
