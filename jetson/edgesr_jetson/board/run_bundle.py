@@ -11,12 +11,13 @@ from .backend import Backend, choose
 from .bench import bench, choose_models, choose_tile
 from .contents import Bundle, Model
 from .errors import BoardError, is_absent
-from .live import LivePlan, live
+from .live import Live
 from .live_output import LineWriter
-from .live_source import choose_normalisation, open_source
+from .live_setup import choose_way, describe, lines_of, make_plan, notices, open_live
 from .measure import Plan, idle_power
+from .native import check_native, native_network
 from .outputs import ENGINES
-from .power import PowerMeter
+from .power import PowerMeter, energy
 from .probe import clocks, temperatures
 from .tiles import check_references
 from .trt import Say
@@ -73,23 +74,23 @@ def _live(
     if options.models and len(models) > 1:
         raise BoardError(f"--live runs one model, got {', '.join(options.models)}; name one")
     model = models[0]
-    source = open_source(options.live, bundle.bands, options.width, options.dtype, options.layout)
-    normalisation = choose_normalisation(bundle, source.dtype, options.normalised)
-    block_lines = options.block_lines or bundle.profile.typical[2]
-    live_plan = LivePlan(
-        options.line_rate, block_lines, options.context, options.queue, options.lines
-    )
     with ExitStack() as stack:
+        source = open_live(bundle, options)
+        stack.callback(source.close)
+        way = choose_way(bundle, model, source, options, backend.as_bytes)
+        live_plan = make_plan(bundle, source, options)
         meter = stack.enter_context(PowerMeter(root, plan.power_interval_s))
         idle = idle_power(meter, plan.idle_s)
-        runner, engine = backend.open(bundle, model)
+        is_native = way.native is True
+        used = native_network(bundle, model) if is_native else (bundle, model)
+        runner, engine = backend.open(*used)
         stack.callback(runner.close)
-        verification = check(bundle, model, runner)
+        verification = (check_native if is_native else check)(bundle, model, runner)
         result["models"] = [
             {
                 "name": model.name,
                 "precision": model.precision,
-                "onnx_sha256": model.sha256,
+                "onnx_sha256": used[1].sha256,
                 "status": "verified",
                 "engine": {**engine, **runner.describe()},
                 "verification": verification,
@@ -97,11 +98,22 @@ def _live(
         ]
         writer = None
         if options.write:
-            width = source.width * bundle.scale
-            writer = stack.enter_context(
-                LineWriter(Path(options.write), bundle.bands, width, bundle.scale)
-            )
+            kind = lines_of(bundle, source, way.numbers, options.normalised)
+            writer = stack.enter_context(LineWriter(Path(options.write), kind))
+        for line in notices(bundle, source, live_plan, way):
+            say(line)
+        run = Live(used[0], runner, source, way.numbers, live_plan, writer)
         say(f"{model.name}: verified; live from {source.name}, Ctrl-C ends it")
         before = temperatures(root)
-        report = live(bundle, runner, source, normalisation, live_plan, meter, idle, writer)
-        return {**report, "temperatures_c": {"start": before, "end": temperatures(root)}}
+        figures = run.run()
+        report = figures.report(options.line_rate)
+        if writer is not None:
+            writer.finish(figures.received)
+        between = meter.between(figures.began, figures.ended)
+        per_line = (figures.ended - figures.began) / len(figures.spent)
+        return {
+            **describe(source, live_plan, way),
+            **report,
+            "power": energy(between, idle, per_line, "line"),
+            "temperatures_c": {"start": before, "end": temperatures(root)},
+        }
