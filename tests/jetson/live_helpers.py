@@ -32,9 +32,7 @@ def bundle(
     """A bundle of the tiny network without files."""
     profile = Profile(*((1, BANDS, *size) for size in (smallest, typical, largest)))
     facts = facts or {}
-    return Bundle(
-        None, "", {}, BANDS, SCALE, (), None, profile, facts, read_card(facts, BANDS)
-    )
+    return Bundle(None, "", {}, BANDS, SCALE, (), None, profile, facts, read_card(facts, BANDS))
 
 
 def card(**changes: Any) -> dict[str, Any]:

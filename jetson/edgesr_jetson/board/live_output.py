@@ -60,7 +60,7 @@ class LineWriter:
 
     def __enter__(self) -> LineWriter:
         try:
-            self._stream = open_new(self._part)
+            self._stream = open_new(self._part, buffering=0)
         except OSError as error:
             raise self._error(error) from error
         return self
@@ -83,7 +83,6 @@ class LineWriter:
         self._skip_to(lines)
         assert self._stream is not None
         try:
-            self._stream.flush()
             os.fsync(self._stream.fileno())
             self._stream.close()
             write_atomic(header_of(self._path), header(self._kind, self._lines).encode())
