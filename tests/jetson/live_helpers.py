@@ -98,7 +98,7 @@ def run(
     chosen = options(source if isinstance(source, Path) else "x", *given)
     source = open_live(found, chosen) if isinstance(source, Path) else source
     way, plan = prepare(found, source, chosen)
-    kind = lines_of(found, source, way.numbers, chosen.normalised)
+    kind = lines_of(found, source, way.numbers)
     try:
         if write is not None:
             with LineWriter(write, kind) as writer:

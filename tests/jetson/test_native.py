@@ -12,6 +12,7 @@ from edgesr_jetson.board import cuda
 from edgesr_jetson.board.contents import open_bundle, read_manifest
 from edgesr_jetson.board.errors import BoardError
 from edgesr_jetson.board.main import main
+from edgesr_jetson.board.ort import OrtBackend
 from edgesr_jetson.bundle import NativeModel, make_bundle
 from edgesr_jetson.errors import BundleError
 from jetson_fakes import (
@@ -259,3 +260,34 @@ def test_a_native_model_of_no_model(tmp_path):
     with pytest.raises(BundleError, match="a native model is for int8, models are fp32"):
         make_bundle({"fp32": onnx_file(tmp_path / "a.onnx")}, INPUTS, [expected(t) for t in INPUTS],
                     {}, tmp_path / "bundle", native={"int8": native_model(tmp_path)})  # fmt: skip
+
+
+def test_a_native_model_that_does_not_load_is_done_without(make, board, tmp_path, monkeypatch):
+    original = OrtBackend.open
+
+    def old_library(self, bundle, model):
+        if model.name.endswith("-native"):
+            raise BoardError("this library has no uint16")
+        return original(self, bundle, model)
+
+    monkeypatch.setattr(OrtBackend, "open", old_library)
+    np.save(tmp_path / "lines.npy", numbers(12, 9)[0].transpose(1, 0, 2))
+    bundle = make()
+    code, result = board(bundle)
+    assert code == 0
+    assert result["models"][0]["native"] == {"absent": "this library has no uint16"}
+    code, result = board(bundle, "--live", "lines.npy")
+    assert code == 0
+    assert result["live"]["native_model"] == {"absent": "this library has no uint16"}
+    assert result["live"]["lines"]["processed"] == 12
+
+
+def test_a_native_model_needs_no_other_normalisation(board, tmp_path):
+    files = {"fp32": onnx_file(tmp_path / "fp32.onnx")}
+    card = {key: value for key, value in CARD.items() if key != "normalisation"}
+    make_bundle(files, INPUTS, [expected(tile) for tile in INPUTS], {"card": card},
+                tmp_path / "bundle", native={"fp32": native_model(tmp_path)})  # fmt: skip
+    np.save(tmp_path / "lines.npy", numbers(12, 9)[0].transpose(1, 0, 2))
+    code, result = board(tmp_path / "bundle", "--live", "lines.npy")
+    assert code == 0, result["error"]
+    assert result["live"]["native_model"] is True

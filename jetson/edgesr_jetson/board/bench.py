@@ -13,7 +13,7 @@ from .backend import Backend
 from .contents import Bundle, Model
 from .errors import BoardError, absent
 from .measure import Plan, idle_power, latency, sustained, throughput
-from .native import check_native, native_network
+from .native import check_native, native_network, why_no_native
 from .power import PowerMeter
 from .probe import temperatures
 from .tiles import load_inputs
@@ -118,11 +118,13 @@ def _measure(
 
 def _check_native(bundle: Bundle, model: Model, backend: Backend) -> dict[str, Any]:
     """Verify the native model, too, where there is one in the form that the runtime takes."""
-    if model.native is None:
-        return absent("the bundle has none")
-    if model.native.as_bytes != backend.as_bytes:
-        return absent("it is in the form of another runtime")
-    runner, engine = backend.open(*native_network(bundle, model))
+    reason = why_no_native(model, backend.as_bytes)
+    if reason is not None:
+        return absent(reason)
+    try:
+        runner, engine = backend.open(*native_network(bundle, model))
+    except BoardError as error:  # an old TensorRT, say; the plain model was verified
+        return absent(str(error))
     try:
         return {"engine": engine, "verification": check_native(bundle, model, runner)}
     finally:

@@ -94,9 +94,10 @@ class Live:
         self._ready: Channel[Slot] = Channel(self._clock, plan.queue_blocks + 1)
         self._empty: Channel[np.ndarray] = Channel(self._clock, _ANSWERS)
         self._done: Channel[_Answer] = Channel(self._clock, _ANSWERS)
-        for _ in range(plan.queue_blocks + 1):
-            self._free.put(self._former.slot())
-        runner.prepare(self._given(self._former.slot().tiles[0]).shape)
+        slots = [self._former.slot() for _ in range(plan.queue_blocks + 1)]
+        runner.prepare(self._given(slots[0].tiles[0]).shape)
+        for slot in slots:
+            self._free.put(slot)
         for _ in range(_ANSWERS):
             shape = bundle.output_shape(self._former.shape)
             self._empty.put(np.zeros(shape, numbers.answer_dtype))
@@ -147,8 +148,6 @@ class Live:
         try:
             with np.errstate(all="ignore"):
                 work()
-        except (OSError, ValueError, MemoryError) as error:
-            self._fail(BoardError(f"{self._source.name} broke off ({error})"))
         except BaseException as error:  # the caller's thread raises it
             self._fail(error)
 
@@ -173,6 +172,8 @@ class Live:
         except BoardError:
             if not self._is_stopping:  # after Ctrl-C a source may break as it likes
                 raise
+        except (OSError, ValueError) as error:
+            raise BoardError(f"{self._source.name} broke off ({error})") from error
         self._ready.close()
         stage.waited += self._source.waited + self._free.get_waited
         stage.end(self._clock.now() - began)

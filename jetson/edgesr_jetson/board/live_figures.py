@@ -8,6 +8,7 @@ it got done. Where all share the cores of a processor, it is no more than these 
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,8 +70,8 @@ class Figures:
     reading: Stage = field(default_factory=Stage)
     network: Stage = field(default_factory=Stage)
     writing: Stage = field(default_factory=Stage)
-    latencies: list[float] = field(default_factory=list)
-    spent: list[float] = field(default_factory=list)
+    latencies: array[float] = field(default_factory=lambda: array("d"))
+    spent: array[float] = field(default_factory=lambda: array("d"))
     parts: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PARTS, 0.0))
 
     def start(self, clock: Clock) -> None:

@@ -6,7 +6,6 @@ import argparse
 from dataclasses import dataclass
 from typing import Any
 
-from .card import GLOBAL
 from .contents import WIDEN, Bundle, Model
 from .errors import BoardError, absent
 from .live import LivePlan
@@ -14,6 +13,7 @@ from .live_grid import make_grid, overlap_of
 from .live_numbers import Numbers, Wishes, choose_numbers, native_numbers
 from .live_output import Lines
 from .live_source import Shape, Source, open_source
+from .native import why_no_native
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Way:
     """How a source's numbers go through a network.
 
     Attributes:
-        native: True, or why the bundle's native model is not used, absent.
+        native: True where that is the bundle's native model, else absent: why not.
     """
 
     numbers: Numbers
@@ -52,14 +52,19 @@ def choose_way(
     Raises:
         BoardError: integers without a normalisation.
     """
-    wishes = Wishes(options.normalised, options.nodata, options.write_dtype)
-    plain = choose_numbers(bundle, source.dtype, source.bands, wishes)
-    if model.native is None:
-        return Way(plain, absent("the bundle has none"))
-    if model.native.as_bytes != as_bytes:
-        return Way(plain, absent("it is in the form of another runtime"))
-    found = native_numbers(bundle, model.native, source.dtype, source.bands, wishes)
-    return Way(plain, absent(found)) if isinstance(found, str) else Way(found, True)
+    reason = why_no_native(model, as_bytes)
+    if model.native is not None and reason is None:
+        found = native_numbers(bundle, model.native, source.dtype, source.bands, _wishes(options))
+        if not isinstance(found, str):
+            return Way(found, True)
+        reason = found
+    return plain_way(bundle, source, options, str(reason))
+
+
+def plain_way(bundle: Bundle, source: Source, options: argparse.Namespace, reason: str) -> Way:
+    """Through numpy, for a reason; see :func:`choose_way`."""
+    numbers = choose_numbers(bundle, source.dtype, source.bands, _wishes(options))
+    return Way(numbers, absent(reason))
 
 
 def make_plan(bundle: Bundle, source: Source, options: argparse.Namespace) -> LivePlan:
@@ -94,7 +99,7 @@ def make_plan(bundle: Bundle, source: Source, options: argparse.Namespace) -> Li
     )
 
 
-def notices(bundle: Bundle, source: Source, plan: LivePlan, way: Way) -> list[str]:
+def notices(source: Source, plan: LivePlan, numbers: Numbers) -> list[str]:
     """What the user should know before the run, and may want otherwise."""
     lines = []
     if len(plan.grid.columns) > 1:
@@ -102,17 +107,15 @@ def notices(bundle: Bundle, source: Source, plan: LivePlan, way: Way) -> list[st
             f"lines of {source.width} samples go through the network in {len(plan.grid.columns)} "
             f"columns of {plan.grid.width}; wider engines: {WIDEN}"
         )
-    if bundle.card.context == GLOBAL:
-        lines.append("the network looks at whole tiles: columns and blocks fade into each other")
-    if way.numbers.written.kind != "f" and not way.numbers.is_declared:
+    if numbers.written.kind != "f" and not numbers.is_declared:
         lines.append(
-            f"no nodata value is known: {way.numbers.written_nodata:g} stands for it in the output;"
+            f"no nodata value is known: {numbers.written_nodata:g} stands for it in the output;"
             " say another with --nodata"
         )
     return lines
 
 
-def lines_of(bundle: Bundle, source: Source, numbers: Numbers, is_unit: bool) -> Lines:
+def lines_of(bundle: Bundle, source: Source, numbers: Numbers) -> Lines:
     """What is written."""
     return Lines(
         bands=bundle.bands,
@@ -121,7 +124,7 @@ def lines_of(bundle: Bundle, source: Source, numbers: Numbers, is_unit: bool) ->
         dtype=numbers.written,
         nodata=numbers.written_nodata,
         card=bundle.card,
-        is_native=not is_unit and bundle.card.lower is not None,
+        is_native=not numbers.is_unit,
     )
 
 
@@ -140,6 +143,10 @@ def describe(source: Source, plan: LivePlan, way: Way) -> dict[str, Any]:
         "context_lines": plan.before,
         "fade_lines": plan.fade,
     }
+
+
+def _wishes(options: argparse.Namespace) -> Wishes:
+    return Wishes(options.normalised, options.nodata, options.write_dtype)
 
 
 def _height(bundle: Bundle, context: int | None) -> int:

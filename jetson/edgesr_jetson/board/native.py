@@ -31,6 +31,13 @@ def native_network(bundle: Bundle, model: Model) -> tuple[Bundle, Model]:
     )
 
 
+def why_no_native(model: Model, as_bytes: bool) -> str | None:
+    """Say why a runtime that takes this form has no native model; None where it has one."""
+    if model.native is None:
+        return "the bundle has none"
+    return None if model.native.as_bytes == as_bytes else "it is in the form of another runtime"
+
+
 def check_native(bundle: Bundle, model: Model, runner: Runner) -> dict[str, Any]:
     """Run every native reference tile and compare: nodata exactly, fp32 to 1 DN, else by PSNR.
 

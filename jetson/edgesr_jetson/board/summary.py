@@ -67,7 +67,7 @@ def _live(report: dict[str, Any]) -> list[str]:
         f"per line: {spent['median']:.3f} ms of work (p99 {spent['p99']:.3f}): "
         + ", ".join(f"{part} {ms:.3f}" for part, ms in report["parts_per_line_ms"].items()),
         f"written {late['median']:.1f} ms after it came in (p99 {late['p99']:.1f})",
-        f"sustains {report['sustainable_line_rate_hz']:.1f} lines/s, limited by the "
+        f"sustains {report['sustainable_line_rate_hz']:.1f} lines/s, limited by "
         f"{report['limited_by']}",
     ]
     real_time = report["real_time"]
