@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,18 +56,32 @@ def native_model(folder, as_bytes=False, nodata=0, error=0.0, inputs=None) -> Na
     return NativeModel(path, given, outputs, True, nodata, as_bytes)
 
 
-@pytest.fixture
-def make(tmp_path):
-    """Make a bundle with a native model beside each of its plain ones."""
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Make a bundle with a native model beside each of its plain ones, once for each choice."""
+    found = {}
 
-    def make_one(names=("fp32",), **changes):
-        files = {name: onnx_file(tmp_path / f"{name}.onnx", name) for name in names}
-        native = {name: native_model(tmp_path, **changes) for name in names}
-        make_bundle(files, INPUTS, [expected(tile) for tile in INPUTS], {"card": CARD},
-                    tmp_path / "bundle", native=native)  # fmt: skip
-        return tmp_path / "bundle"
+    def make_one(names=("fp32",), context=0, **changes):
+        key = repr((names, context, changes))
+        if key not in found:
+            folder = tmp_path_factory.mktemp("made")
+            files = {name: onnx_file(folder / f"{name}.onnx", name) for name in names}
+            native = {name: native_model(folder, **changes) for name in names}
+            make_bundle(files, INPUTS, [expected(tile) for tile in INPUTS],
+                        {"card": {**CARD, "context": context}}, folder / "bundle",
+                        native=native)  # fmt: skip
+            found[key] = folder / "bundle"
+        return found[key]
 
     return make_one
+
+
+@pytest.fixture
+def make(made, tmp_path):
+    """A copy of such a bundle, to be run and changed."""
+    return lambda *names, **changes: Path(
+        shutil.copytree(made(*names, **changes), tmp_path / "bundle")
+    )
 
 
 @pytest.fixture
@@ -135,17 +151,21 @@ def test_a_native_model_that_is_off_is_refused(make, board, tmp_path, mode):
     assert not (tmp_path / "out.img").exists()
 
 
-@pytest.mark.parametrize("release", [None, "10.3"])
-@pytest.mark.parametrize("width", [5, 9, 23])
-def test_live_through_the_native_model(make, board, tmp_path, release, width):
+@pytest.mark.parametrize(
+    ("release", "width", "context"),
+    [(None, 5, 0), (None, 23, 0), (None, 23, 2), (None, 23, "global"), ("10.3", 9, 0),
+     ("10.3", 23, "global")],
+)  # fmt: skip
+def test_live_through_the_native_model(make, board, tmp_path, release, width, context):
     tile = numbers(20, width)
+    tile[0, 2, 7:9, width // 2 :] = 0  # across all seams
     np.save(tmp_path / "lines.npy", tile[0].transpose(1, 2, 0))  # bip
-    code, result = board(make(as_bytes=release is not None), "--live", "lines.npy",
+    code, result = board(make(as_bytes=release is not None, context=context), "--live", "lines.npy",
                          "--layout", "bip", "--write", "out.img", release=release)  # fmt: skip
     assert code == 0, result["error"]
     assert result["live"]["native_model"] is True
     assert result["live"]["input_shape"][1] == 5
-    assert result["live"]["lines"]["with_nodata"] == 1
+    assert result["live"]["lines"]["with_nodata"] == 3
     image = written(tmp_path / "out.img", "uint16", width=2 * width)
     truth = native_expected(tile, 0)[0].transpose(1, 0, 2)
     assert np.array_equal(image == 0, truth == 0)
@@ -177,9 +197,12 @@ def test_what_the_native_model_does_not_take_goes_through_numpy(
     assert np.abs(image - truth)[valid].max() <= 1
 
 
-def test_both_ways_agree(make, board, tmp_path):
-    np.save(tmp_path / "lines.npy", numbers(20, 9)[0].transpose(1, 0, 2))
-    bundle = make()
+@pytest.mark.parametrize("context", [0, "global"])
+def test_both_ways_agree(make, board, tmp_path, context):
+    tile = numbers(20, 23)
+    tile[0, 2, 7:9, 5:] = 0
+    np.save(tmp_path / "lines.npy", tile[0].transpose(1, 0, 2))
+    bundle = make(context=context)
     assert board(bundle, "--live", "lines.npy", "--write", "graph.img")[0] == 0
     manifest = json.loads((bundle / "manifest.json").read_text())
     native = manifest["models"][0].pop("native")
@@ -191,7 +214,7 @@ def test_both_ways_agree(make, board, tmp_path):
     assert code == 0, result["error"]
     assert result["live"]["native_model"] == {"absent": "the bundle has none"}
     one, other = (
-        written(tmp_path / name, "uint16", width=18).astype(int)
+        written(tmp_path / name, "uint16", width=46).astype(int)
         for name in ("graph.img", "numpy.img")
     )
     assert np.array_equal(one == 0, other == 0)

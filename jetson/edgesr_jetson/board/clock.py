@@ -70,7 +70,11 @@ class Channel(Generic[Item]):
     def put(self, item: Item) -> bool:
         """Wait for room and append; False where the channel was closed."""
         with self._clock.changed:
-            self.put_waited += self._until(lambda: len(self._items) < self._size)
+            start = self._clock.now()
+            try:
+                self._wait_until(lambda: len(self._items) < self._size)
+            finally:  # Ctrl-C ends a wait, too
+                self.put_waited += self._clock.now() - start
             if self._is_closed:
                 return False
             self._items.append(item)
@@ -80,7 +84,11 @@ class Channel(Generic[Item]):
     def get(self) -> Item | None:
         """Wait for an item and take it; None where the channel was closed and is empty."""
         with self._clock.changed:
-            self.get_waited += self._until(lambda: len(self._items) > 0)
+            start = self._clock.now()
+            try:
+                self._wait_until(lambda: len(self._items) > 0)
+            finally:
+                self.get_waited += self._clock.now() - start
             return self._take()
 
     def get_now(self) -> Item | None:
@@ -103,8 +111,6 @@ class Channel(Generic[Item]):
         self._clock.tell()
         return item
 
-    def _until(self, is_ready: Callable[[], bool]) -> float:
-        start = self._clock.now()
+    def _wait_until(self, is_ready: Callable[[], bool]) -> None:
         while not is_ready() and not self._is_closed:
             self._clock.wait()
-        return self._clock.now() - start

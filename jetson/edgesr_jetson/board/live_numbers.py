@@ -201,7 +201,8 @@ class Masks:
                 np.logical_not(np.isfinite(values, out=each), out=each)
                 mask |= each.any(axis=0, out=self._any)
             if nodata is not None and math.isfinite(nodata):
-                mask |= np.equal(values, nodata, out=each).any(axis=0, out=self._any)
+                is_hole = np.equal(values, line.dtype.type(nodata), out=each)
+                mask |= is_hole.any(axis=0, out=self._any)
         if numbers.is_unit:
             self._require_unit(line, mask)
         return bool(mask.any())
