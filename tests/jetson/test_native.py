@@ -135,6 +135,13 @@ def test_native_models_are_verified_with_the_others(make, board, release):
     assert result["models"][1]["native"]["verification"]["tolerance"]["min_psnr_db"] == 50
 
 
+def test_nodata_that_is_not_finite_is_a_setting_too(make, board, tmp_path):
+    np.save(tmp_path / "lines.npy", numbers(8, 9)[0].transpose(1, 0, 2).astype("float32"))
+    code, result = board(make(), "--live", "lines.npy", "--nodata", "nan")
+    assert code == 0
+    assert result["settings"]["nodata"] == "nan"
+
+
 def test_a_form_of_another_runtime_is_left_alone(make, board):
     code, result = board(make(as_bytes=True))
     assert code == 0
@@ -248,6 +255,14 @@ def test_every_field_is_checked(make, key):
         changed = {**manifest["models"][0], "native": value}
         with pytest.raises(BoardError, match="native"):
             open_bundle(bundle, json.dumps({**manifest, "models": [changed]}).encode())
+
+
+def test_a_selection_is_of_the_bands_of_the_card(make):
+    bundle = make()
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["facts"] = {}
+    with pytest.raises(BoardError, match=r"5 for models\[0\].native.sensor_bands; the 0 bands"):
+        open_bundle(bundle, json.dumps(manifest).encode())
 
 
 def test_a_selection_needs_more_bands(make):

@@ -204,6 +204,11 @@ def open_bundle(folder: Path, manifest: bytes) -> Bundle:
     if len({model.name for model in models}) < len(models):
         raise wrong("models", [model.name for model in models], "each name once")
     facts = an_object(document, "facts")
+    card = read_card(facts, bands)
+    for place, native in enumerate(model.native for model in models):
+        if native is not None and native.selection and native.sensor_bands != card.count:
+            where = f"models[{place}].native.sensor_bands"
+            raise wrong(where, native.sensor_bands, f"the {card.count or 0} bands of facts.card")
     return Bundle(
         folder=folder,
         identity=identity(manifest),
@@ -214,7 +219,7 @@ def open_bundle(folder: Path, manifest: bytes) -> Bundle:
         inputs=listed(files, document, "inputs", "reference/inputs.npz"),
         profile=_profile(an_object(document, "profile"), bands),
         facts=facts,
-        card=read_card(facts, bands),
+        card=card,
     )
 
 

@@ -221,7 +221,7 @@ class Live:
         """Hand a block to the network, or drop it; False where there is nobody to take it."""
         slot = self._free.get_now() if self._plan.line_rate_hz is not None else self._free.get()
         if slot is None:
-            self.figures.dropped += cut.count
+            self.figures.dropped += 0 if self._is_stopping else cut.count
             return not self._is_stopping
         before = self._clock.now()
         block = self._former.form(cut, slot)
