@@ -393,7 +393,7 @@ def _write(
             _copy_onnx(file, place, _NATIVE)
             pairs = zip(native.inputs, native.outputs, strict=True)
             arrays = {
-                f"{kind}{index}": tile
+                f"{kind}{index}": tile.astype(tile.dtype.newbyteorder("<"), copy=False)
                 for index, pair in enumerate(pairs)
                 for kind, tile in zip(("input", "output"), pair, strict=True)
             }

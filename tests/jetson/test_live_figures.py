@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,26 @@ def test_a_source_at_its_own_rate_is_not_the_limit():
     assert report["sustainable_line_rate_hz"] == pytest.approx(BLOCK / 0.004, rel=0.01)
     assert report["real_time"]["load"] == pytest.approx(100 * 0.004 / BLOCK, rel=0.01)
     assert report["parts_per_line_ms"]["wait"] == pytest.approx(10 - 0.5, rel=0.05)
+
+
+def test_a_wait_that_ctrl_c_ends_is_no_work():
+    class Interrupted(VirtualClock):
+        is_due = True
+
+        def wait(self, until=None):
+            is_main = threading.current_thread() is threading.main_thread()
+            if self.is_due and is_main and self.now() > 1.5:
+                self.is_due = False
+                raise KeyboardInterrupt
+            super().wait(until)
+
+    clock = Interrupted()
+    data = np.full((400, BANDS, WIDTH), 0.5, np.float32)
+    source = Lines(data, lambda number: clock.sleep(0.01))
+    report = run(source, "--normalised", "--block-lines", BLOCK, network=Working(clock, 0.001),
+                 clock=clock)  # fmt: skip
+    assert report["interrupted"] is True
+    assert report["stages_per_line_ms"]["network"] == pytest.approx(1 / BLOCK, rel=0.01)
 
 
 def test_the_processor_is_a_limit_where_all_stages_share_it():

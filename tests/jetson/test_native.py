@@ -135,6 +135,18 @@ def test_native_models_are_verified_with_the_others(make, board, release):
     assert result["models"][1]["native"]["verification"]["tolerance"]["min_psnr_db"] == 50
 
 
+def test_answers_of_another_type_are_converted(make):
+    bundle = make()
+    opened = open_bundle(bundle, read_manifest(bundle))
+    runner, _ = OrtBackend(1).open(opened, opened.models[0])
+    for dtype in ("float32", "float64"):
+        answer = np.zeros((1, 3, 12, 10), dtype)
+        runner.prepare(INPUTS[0].shape)
+        runner.infer_into(INPUTS[0], answer)
+        assert np.allclose(answer, expected(INPUTS[0]), atol=1e-6)
+        assert np.allclose(runner.infer(INPUTS[0]), answer, atol=1e-6)
+
+
 def test_nodata_that_is_not_finite_is_a_setting_too(make, board, tmp_path):
     np.save(tmp_path / "lines.npy", numbers(8, 9)[0].transpose(1, 0, 2).astype("float32"))
     code, result = board(make(), "--live", "lines.npy", "--nodata", "nan")

@@ -143,8 +143,7 @@ def native_numbers(
         return f"the source has {own}, the native model takes {native.input_dtype}"
     if np.dtype(wanted) != np.dtype(native.output_dtype):
         return f"{np.dtype(wanted)} is to be written, the native model gives {native.output_dtype}"
-    nodata = _nodata(bundle.card, own, wishes)
-    if wishes.nodata is not None and not _same(nodata, native.nodata):
+    if wishes.nodata is not None and not _same(wishes.nodata, native.nodata):
         return f"--nodata {wishes.nodata:g} is not that of the native model"
     network = tuple(runs(_chosen(bundle.card, bundle.bands, count)))
     if native.selection and count != native.sensor_bands:
