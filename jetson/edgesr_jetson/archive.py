@@ -6,7 +6,7 @@ import gzip
 import io
 import tarfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +15,13 @@ _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 _FILE_MODE, _PROGRAM_MODE = 0o644, 0o755
 
 
-def write_npz(path: Path, tiles: Sequence[np.ndarray]) -> None:
-    """Write ``tiles`` as ``tile0``, ``tile1``, ...; ``numpy.savez`` would store the time of day."""
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write ``arrays`` by name; ``numpy.savez`` would store the time of day."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for index, tile in enumerate(tiles):
+        for name, array in arrays.items():
             buffer = io.BytesIO()
-            np.lib.format.write_array(buffer, np.ascontiguousarray(tile), allow_pickle=False)
-            entry = zipfile.ZipInfo(f"tile{index}.npy", _ZIP_EPOCH)
+            np.lib.format.write_array(buffer, np.ascontiguousarray(array), allow_pickle=False)
+            entry = zipfile.ZipInfo(f"{name}.npy", _ZIP_EPOCH)
             entry.external_attr = _FILE_MODE << 16
             archive.writestr(entry, buffer.getvalue())
 

@@ -7,7 +7,7 @@
       README.md           flash to figures
       manifest.json       SHA-256 and size of everything else; its own is the bundle's identity
       board/              the program: Python 3.8, numpy, and TensorRT or onnxruntime
-      models/NAME/        ONNX, with its external data if it has any
+      models/NAME/        ONNX, with its external data if it has any; perhaps native.onnx
       reference/          inputs.npz, and what the network must answer to them
 
 Needs numpy and the standard library; knows nothing of the network's origin.
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -27,7 +28,14 @@ from typing import Any
 import numpy as np
 
 from edgesr_jetson.archive import write_npz, write_tar_gz
-from edgesr_jetson.board.contents import FORMAT, MODEL_NAME, PRECISIONS, open_bundle, read_manifest
+from edgesr_jetson.board.contents import (
+    FORMAT,
+    MODEL_NAME,
+    NATIVE_TYPES,
+    PRECISIONS,
+    open_bundle,
+    read_manifest,
+)
 from edgesr_jetson.board.errors import BoardError
 from edgesr_jetson.errors import BundleError
 from edgesr_jetson.onnx_files import OnnxFile, read_onnx
@@ -41,8 +49,33 @@ TOLERANCES: Mapping[str, Mapping[str, float]] = {
 
 _BOARD = Path(__file__).parent / "board"
 _NOT_COPIED = ("__pycache__",)
-_ONNX = "model.onnx"
+_ONNX, _NATIVE = "model.onnx", "native.onnx"
 MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class NativeModel:
+    """A network for the sensor's own numbers, beside the one of the same name for [0, 1].
+
+    Its graph selects bands, replaces nodata, normalises, computes, and goes all the way back; see
+    :class:`edgesr_jetson.board.contents.Native`.
+
+    Attributes:
+        onnx: input [1, C, h, w], output [1, B, r*h, r*w]; with ``as_bytes`` both have a last axis
+            of the two bytes of each number, low one first, as uint8.
+        inputs: reference tiles [1, C, h, w] in the numbers and the type that go in.
+        outputs: what must come out [1, B, r*h, r*w], in the type that comes out.
+        selection: C are all bands of the sensor, ``facts.card`` says which are the network's.
+        nodata: what says "no measurement" in and out, NaN included.
+        as_bytes: the form for TensorRT, which has no integers of 16 bits; else for onnxruntime.
+    """
+
+    onnx: Path
+    inputs: Sequence[np.ndarray]
+    outputs: Sequence[np.ndarray]
+    selection: bool = False
+    nodata: float | None = None
+    as_bytes: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,6 +95,7 @@ def make_bundle(
     *,
     tolerances: Mapping[str, Mapping[str, float]] | None = None,
     tile_range: tuple[tuple[int, int], tuple[int, int]] | None = None,
+    native: Mapping[str, NativeModel] | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write the folder ``output`` and ``output.tar.gz`` beside it.
@@ -74,12 +108,14 @@ def make_bundle(
             all models, or one list a model by name. Give each quantised model the answers of its
             own file on the desktop; then the comparison shows what the board adds.
         facts: about network and data, for the reader of a result; must be JSON. ``normalisation``
-            with ``lower`` and ``upper`` [B] lets ``--live`` take native numbers.
+            with ``lower`` and ``upper`` [B] lets ``--live`` take native numbers, ``card`` the
+            sensor's bands (see :class:`edgesr_jetson.board.card.Card`).
         output: folder to write, such as ``run/bundle``.
         tolerances: ``max_abs`` and/or ``min_psnr_db`` by model name or precision, instead of
             :data:`TOLERANCES`.
         tile_range: smallest and largest (h, w) that engines are built for, where the files leave
             the size free; the reference tiles' sizes by default.
+        native: models for the sensor's own numbers, by the name of the one in ``onnx_files``.
         overwrite: replace what is there.
 
     Returns:
@@ -98,14 +134,15 @@ def make_bundle(
     references = _check_references(list(models), reference_inputs, reference_outputs)
     profile = _profile(references, tile_range)
     for name, model in models.items():
-        _check_fit(name, model, references, profile)
+        _check_fit(name, model, profile)
+    natives = _check_natives(native or {}, models, references, profile)
     manifest = {
         "format": FORMAT,
         "bands": references.bands,
         "scale": references.scale,
         "profile": profile,
         "inputs": "reference/inputs.npz",
-        "models": [_entry(name, tolerances) for name in models],
+        "models": [_entry(name, tolerances, natives.get(name)) for name in models],
         "facts": _json(facts),
     }
     for target in (output, archive):
@@ -115,7 +152,7 @@ def make_bundle(
     packed = output.with_name(f".{output.name}.{os.getpid()}.part.tar.gz")
     old = output.with_name(f".{output.name}.{os.getpid()}.old")
     try:
-        _write(part, models, references, manifest)
+        _write(part, models, natives, references, manifest)
         _read_as_the_board(part)
         write_tar_gz(packed, part, "bundle")
         if output.exists():
@@ -147,8 +184,11 @@ def _checked(name: str, path: Path) -> OnnxFile:
             f"a model is called {name!r}; use {', '.join(PRECISIONS)}, or one of them and a hyphen"
         )
     model = read_onnx(path)
-    if _ONNX in model.external:
-        raise BundleError(f"{path} keeps weights in a file called {_ONNX}; give that another name")
+    taken = {_ONNX, _NATIVE} & set(model.external)
+    if taken:
+        raise BundleError(
+            f"{path} keeps weights in a file called {min(taken)}; give that another name"
+        )
     return model
 
 
@@ -208,17 +248,71 @@ def _profile(
     return {"min": [*head, *low], "opt": [*head, *typical], "max": [*head, *high]}
 
 
+def _check_natives(
+    natives: Mapping[str, NativeModel],
+    models: Mapping[str, OnnxFile],
+    references: _References,
+    profile: Mapping[str, list[int]],
+) -> dict[str, tuple[NativeModel, OnnxFile]]:
+    checked = {}
+    for name, native in natives.items():
+        if name not in models:
+            raise BundleError(f"a native model is for {name}, models are {', '.join(models)}")
+        found = _checked(name, Path(native.onnx))
+        shared = set(found.external) & set(models[name].external)
+        if any(not _is_same(found, models[name], location) for location in shared):
+            raise BundleError(
+                f"{native.onnx} keeps weights in {min(shared)}, as {models[name].path} does others;"
+                " give that file another name"
+            )
+        _check_native_tiles(name, native, references)
+        count = native.inputs[0].shape[1]
+        _check_fit(f"the native {name}", found, profile, count, 2 if native.as_bytes else None)
+        checked[name] = (native, found)
+    return checked
+
+
+def _is_same(one: OnnxFile, other: OnnxFile, location: str) -> bool:
+    """Whether two files of weights of one name have one content."""
+    first, second = (file.path.parent / location for file in (one, other))
+    return first.samefile(second) or first.read_bytes() == second.read_bytes()
+
+
+def _check_native_tiles(name: str, native: NativeModel, references: _References) -> None:
+    bands, scale = references.bands, references.scale
+    shapes = [tile.shape for tile in native.inputs]
+    fits = len({(tile.dtype, tile.shape[1:2]) for tile in native.inputs}) == 1 and all(
+        len(shape) == 4 and shape[0] == 1 and shape[1] >= bands for shape in shapes
+    )
+    expected = [(1, bands, scale * shape[2], scale * shape[3]) for shape in shapes if fits]
+    found = [tile.shape for tile in native.outputs]
+    types = {tile.dtype for tile in (*native.inputs, *native.outputs)}
+    fits = fits and found == expected and len({tile.dtype for tile in native.outputs}) == 1
+    if not fits or not {kind.name for kind in types} <= set(NATIVE_TYPES):
+        raise BundleError(
+            f"native references of {name} are {shapes} and {found} of "
+            f"{', '.join(sorted(str(kind) for kind in types))}; [1, C, h, w] and [1, B, r*h, r*w] "
+            f"of {', '.join(NATIVE_TYPES)} are needed"
+        )
+
+
 def _check_fit(
-    name: str, model: OnnxFile, references: _References, profile: Mapping[str, list[int]]
+    name: str,
+    model: OnnxFile,
+    profile: Mapping[str, list[int]],
+    bands: int | None = None,
+    last: int | None = None,
 ) -> None:
+    """Raise unless the tiles go through the file; with other ``bands``, and a last axis."""
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise BundleError(
             f"{model.path} has inputs {', '.join(model.inputs)} and outputs "
             f"{', '.join(model.outputs)}; one each is needed"
         )
     (shape,) = model.inputs.values()
-    for wanted in (profile["min"], profile["max"]):
-        if len(shape) != 4 or any(
+    for tile in (profile["min"], profile["max"]):
+        wanted = [1, bands or tile[1], *tile[2:], *([last] if last else [])]
+        if len(shape) != len(wanted) or any(
             fixed not in (None, length) for fixed, length in zip(shape, wanted, strict=True)
         ):
             shown = ["free" if length is None else length for length in shape]
@@ -228,18 +322,37 @@ def _check_fit(
             )
 
 
-def _entry(name: str, tolerances: Mapping[str, Mapping[str, float]] | None) -> dict[str, Any]:
+def _entry(
+    name: str,
+    tolerances: Mapping[str, Mapping[str, float]] | None,
+    native: tuple[NativeModel, OnnxFile] | None,
+) -> dict[str, Any]:
     precision = name.split("-")[0]
     given = tolerances or {}
     tolerance = dict(given.get(name) or given.get(precision) or TOLERANCES[precision])
     if not tolerance or not set(tolerance) <= {"max_abs", "min_psnr_db"}:
         raise BundleError(f"a tolerance has max_abs and/or min_psnr_db, got {tolerance} for {name}")
-    return {
+    entry = {
         "name": name,
         "precision": precision,
         "onnx": f"models/{name}/{_ONNX}",
         "outputs": f"reference/{name}.npz",
         "tolerance": tolerance,
+    }
+    return entry if native is None else {**entry, "native": _native_entry(name, native[0])}
+
+
+def _native_entry(name: str, native: NativeModel) -> dict[str, Any]:
+    nodata = native.nodata
+    return {
+        "onnx": f"models/{name}/{_NATIVE}",
+        "outputs": f"reference/{name}.native.npz",
+        "input_dtype": native.inputs[0].dtype.name,
+        "output_dtype": native.outputs[0].dtype.name,
+        "sensor_bands": native.inputs[0].shape[1],
+        "selection": native.selection,
+        "nodata": nodata if nodata is None or math.isfinite(nodata) else str(nodata),
+        "bytes": native.as_bytes,
     }
 
 
@@ -260,6 +373,7 @@ def _read_as_the_board(folder: Path) -> None:
 def _write(
     folder: Path,
     models: Mapping[str, OnnxFile],
+    natives: Mapping[str, tuple[NativeModel, OnnxFile]],
     references: _References,
     manifest: Mapping[str, Any],
 ) -> None:
@@ -268,16 +382,22 @@ def _write(
     shutil.copyfile(_BOARD / "run.py", folder / "run.py")
     shutil.copyfile(_BOARD / "README.md", folder / "README.md")
     (folder / "reference").mkdir()
-    write_npz(folder / "reference/inputs.npz", references.inputs)
+    write_npz(folder / "reference/inputs.npz", _tiles(references.inputs))
     for name, model in models.items():
-        write_npz(folder / f"reference/{name}.npz", references.outputs[name])
+        write_npz(folder / f"reference/{name}.npz", _tiles(references.outputs[name]))
         place = folder / "models" / name
         place.mkdir(parents=True)
-        shutil.copyfile(model.path, place / _ONNX)
-        for location in model.external:
-            copy = place / location
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(model.path.parent / location, copy)
+        _copy_onnx(model, place, _ONNX)
+        if name in natives:
+            native, file = natives[name]
+            _copy_onnx(file, place, _NATIVE)
+            pairs = zip(native.inputs, native.outputs, strict=True)
+            arrays = {
+                f"{kind}{index}": tile.astype(tile.dtype.newbyteorder("<"), copy=False)
+                for index, pair in enumerate(pairs)
+                for kind, tile in zip(("input", "output"), pair, strict=True)
+            }
+            write_npz(folder / f"reference/{name}.native.npz", arrays)
     files = {
         path.relative_to(folder).as_posix(): {
             "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -288,3 +408,16 @@ def _write(
     }
     text = json.dumps({**manifest, "files": files}, indent=2, sort_keys=True, allow_nan=False)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def _tiles(tiles: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    return {f"tile{index}": tile for index, tile in enumerate(tiles)}
+
+
+def _copy_onnx(model: OnnxFile, place: Path, name: str) -> None:
+    """Copy a file to ``place/name``, with the files of weights that it has."""
+    shutil.copyfile(model.path, place / name)
+    for location in model.external:
+        copy = place / location
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(model.path.parent / location, copy)

@@ -84,6 +84,94 @@ def onnx_file(
     return path
 
 
+SENSOR_BANDS, PICKED = 5, (1, 2, 4)
+LOWER, UPPER, FILL = 100.0, 1100.0, 600.0
+
+
+def native_expected(tile: np.ndarray, nodata: float | None) -> np.ndarray:
+    """Answer of the native network to uint16 [1, C, h, w] as its file must give it, in float64."""
+    chosen = tile if tile.shape[1] == BANDS else tile[:, PICKED]
+    holes = np.zeros_like(chosen[:, :1], dtype=bool)
+    if nodata is not None:
+        holes = (chosen == nodata).any(axis=1, keepdims=True)
+    filled = np.where(holes, FILL, chosen.astype(np.float64))
+    unit = np.clip((filled - LOWER) / (UPPER - LOWER), 0, 1)
+    numbers = np.clip(np.rint(expected(unit) * (UPPER - LOWER) + LOWER), 0, 65535)
+    larger = holes.repeat(SCALE, axis=2).repeat(SCALE, axis=3)
+    return np.where(larger, nodata or 0, numbers).astype("uint16")
+
+
+def native_file(
+    path: Path, nodata: float | None = 0, as_bytes: bool = False, error: float = 0.0
+) -> Path:
+    """Write the network that picks bands out of five, in uint16 or its bytes; off by ``error``."""
+    kinds = TensorProto
+    constants = {
+        "picked": np.array(PICKED, "int64"), "lower": np.float32(LOWER), "fill": np.float32(FILL),
+        "span": np.float32(UPPER - LOWER), "kernel": weights(), "base": np.float32(LOWER + error),
+        "hole": np.float32(nodata or 0), "one": np.float32(1), "zero": np.float32(0),
+        "most": np.float32(65535), "none": np.float32(-1 if nodata is None else nodata),
+        "axis": np.array([1], "int64"), "sizes": np.array([1, 1, SCALE, SCALE], "float32"),
+        "last": np.array([-1], "int64"), "first_byte": np.array(0, "int64"),
+        "second_byte": np.array(1, "int64"), "byte": np.float32(256),
+    }  # fmt: skip
+    make = helper.make_node
+    into = [make("Cast", ["input"], ["numbers"], to=kinds.FLOAT)]
+    out = [make("Cast", ["answer"], ["output"], to=kinds.UINT16)]
+    if as_bytes:
+        into = [
+            make("Cast", ["input"], ["bytes"], to=kinds.FLOAT),
+            make("Gather", ["bytes", "first_byte"], ["low"], axis=4),
+            make("Gather", ["bytes", "second_byte"], ["high"], axis=4),
+            make("Mul", ["high", "byte"], ["high256"]),
+            make("Add", ["low", "high256"], ["numbers"]),
+        ]
+        out = [
+            make("Div", ["answer", "byte"], ["shifted"]),
+            make("Floor", ["shifted"], ["upper"]),
+            make("Mul", ["upper", "byte"], ["upper256"]),
+            make("Sub", ["answer", "upper256"], ["lower_byte"]),
+            make("Unsqueeze", ["lower_byte", "last"], ["a"]),
+            make("Unsqueeze", ["upper", "last"], ["b"]),
+            make("Concat", ["a", "b"], ["both"], axis=-1),
+            make("Cast", ["both"], ["output"], to=kinds.UINT8),
+        ]
+    nodes = [
+        *into,
+        make("Gather", ["numbers", "picked"], ["chosen"], axis=1),
+        make("Equal", ["chosen", "none"], ["equal"]),
+        make("Cast", ["equal"], ["counted"], to=kinds.FLOAT),
+        make("ReduceMax", ["counted"], ["mask"], axes=[1], keepdims=1),
+        make("Cast", ["mask"], ["holes"], to=kinds.BOOL),
+        make("Where", ["holes", "fill", "chosen"], ["filled"]),
+        make("Sub", ["filled", "lower"], ["above"]),
+        make("Div", ["above", "span"], ["wide"]),
+        make("Clip", ["wide", "zero", "one"], ["unit"]),
+        make("Conv", ["unit", "kernel"], ["mixed"], name="mix"),
+        make("DepthToSpace", ["mixed"], ["shuffled"], blocksize=SCALE, mode="CRD"),
+        make("Mul", ["shuffled", "span"], ["scaled"]),
+        make("Add", ["scaled", "base"], ["native"]),
+        make("Round", ["native"], ["rounded"]),
+        make("Clip", ["rounded", "zero", "most"], ["clipped"]),
+        make("Resize", ["mask", "", "sizes"], ["larger"], mode="nearest",
+             nearest_mode="floor", coordinate_transformation_mode="asymmetric"),
+        make("Cast", ["larger"], ["outside"], to=kinds.BOOL),
+        make("Where", ["outside", "hole", "clipped"], ["answer"]),
+        *out,
+    ]  # fmt: skip
+    kind, last = (kinds.UINT8, [2]) if as_bytes else (kinds.UINT16, [])
+    graph = helper.make_graph(
+        nodes,
+        "native",
+        [helper.make_tensor_value_info("input", kind, [1, SENSOR_BANDS, "h", "w", *last])],
+        [helper.make_tensor_value_info("output", kind, [1, BANDS, "oh", "ow", *last])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    opsets = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+    return path
+
+
 class FakeDriver:
     """libcuda on host memory. Attributes say what was called and how much is allocated."""
 
@@ -182,7 +270,7 @@ def fake_tensorrt(release: str, **behaviour: Any) -> ModuleType:
 
     ILogger.Severity = Severity
     trt.ILogger = ILogger
-    trt.DataType = enum.Enum("DataType", "FLOAT HALF INT8 INT32")
+    trt.DataType = enum.Enum("DataType", "FLOAT HALF INT8 INT32 UINT8")
     trt.TensorIOMode = enum.Enum("TensorIOMode", "NONE INPUT OUTPUT")
     trt.LayerInformationFormat = enum.Enum("LayerInformationFormat", "ONELINE JSON")
     trt.ProfilingVerbosity = enum.Enum("ProfilingVerbosity", "LAYER_NAMES_ONLY DETAILED")
@@ -310,15 +398,18 @@ def fake_tensorrt(release: str, **behaviour: Any) -> ModuleType:
             return SimpleNamespace(get_engine_information=lambda _format: content)
 
     def execute(context, addresses):
-        h, w = context.shape[2:]
-        size = BANDS * h * w
-        source = np.ctypeslib.as_array((ctypes.c_float * size).from_address(addresses[0]))
-        target = np.ctypeslib.as_array(
-            (ctypes.c_float * (size * SCALE**2)).from_address(addresses[1])
-        )
-        feed = {"input": source.reshape(context.shape)}
-        target[:] = context.engine.session.run(None, feed)[0].ravel()
+        session = context.engine.session
+        is_bytes = session.get_inputs()[0].type == "tensor(uint8)"
+        kind = ctypes.c_ubyte if is_bytes else ctypes.c_float
+        size = int(np.prod(context.shape))
+        source = np.ctypeslib.as_array((kind * size).from_address(addresses[0]))
+        answer = session.run(None, {"input": source.reshape(context.shape)})[0].ravel()
+        np.ctypeslib.as_array((kind * answer.size).from_address(addresses[1]))[:] = answer
         return True
+
+    def type_of(engine, _name):
+        is_bytes = engine.session.get_inputs()[0].type == "tensor(uint8)"
+        return trt.DataType.UINT8 if is_bytes else trt.DataType.FLOAT
 
     def set_shape(context, _which, shape):
         context.shape = shape
@@ -327,7 +418,7 @@ def fake_tensorrt(release: str, **behaviour: Any) -> ModuleType:
     if named:
         Engine.get_tensor_name = lambda self, index: ("input", "output")[index]
         Engine.get_tensor_mode = lambda self, name: getattr(trt.TensorIOMode, name.upper())
-        Engine.get_tensor_dtype = lambda self, name: trt.DataType.FLOAT
+        Engine.get_tensor_dtype = type_of
         Context.set_input_shape = set_shape
         Context.set_tensor_address = lambda self, name, a: self.addresses.update({name: a})
         Context.execute_async_v3 = lambda self, stream: execute(
@@ -335,7 +426,7 @@ def fake_tensorrt(release: str, **behaviour: Any) -> ModuleType:
         )
     else:
         Engine.get_binding_name = lambda self, index: ("input", "output")[index]
-        Engine.get_binding_dtype = lambda self, name: trt.DataType.FLOAT
+        Engine.get_binding_dtype = type_of
         Context.set_binding_shape = set_shape
         Context.execute_async_v2 = lambda self, addresses, stream: execute(self, addresses)
 

@@ -1,298 +1,310 @@
 from __future__ import annotations
 
-import dataclasses
 import os
+import signal
+import subprocess
+import sys
 import threading
+import time
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
-from edgesr_jetson.board.contents import Bundle, Profile
 from edgesr_jetson.board.errors import BoardError
-from edgesr_jetson.board.live import LivePlan, live
-from edgesr_jetson.board.live_blocks import blocks_of_lines, blocks_of_tiles
 from edgesr_jetson.board.live_output import LineWriter
-from edgesr_jetson.board.live_source import Normalisation, choose_normalisation, open_source
-from edgesr_jetson.board.power import PowerMeter
-from edgesr_jetson.board.runner import Runner
-from hypothesis import given
-from hypothesis import strategies as st
-from jetson_fakes import expected
+from jetson_fakes import BANDS, expected
+from live_helpers import (
+    Lines,
+    Network,
+    bundle,
+    card,
+    headers,
+    replaced,
+    run,
+    whole,
+    written,
+)
 
-BANDS, WIDTH = 3, 4
-NO_IDLE = {"absent": "not measured"}
-
-
-def bundle(facts=None) -> Bundle:
-    profile = Profile((1, BANDS, 1, 1), (1, BANDS, 4, WIDTH), (1, BANDS, 64, 64))
-    return Bundle(None, "", {}, BANDS, 2, (), None, profile, facts or {})
-
-
-def numbered_lines(count: int):
-    """Lines [B, W] whose every value is the line's number; they arrive at ten times that."""
-    return [(10.0 * i, np.full((BANDS, WIDTH), float(i))) for i in range(count)]
+WIDTH = 4
 
 
-@given(st.integers(1, 12), st.integers(0, 5), st.integers(0, 40))
-def test_every_line_is_new_in_exactly_one_block(height, context, count):
-    lines = numbered_lines(count)
-    if height - 2 * context < 1 or count < height:
-        with pytest.raises(BoardError):
-            list(blocks_of_lines(lines, height, context))
-        return
-    seen = []
-    for block in blocks_of_lines(lines, height, context):
-        assert block.data.shape == (1, BANDS, height, WIDTH)
-        new = block.data[0, 0, block.offset : block.offset + len(block.arrivals), 0]
-        assert [10.0 * v for v in new] == list(block.arrivals)
-        assert new[0] == block.first
-        assert np.all(np.diff(block.data[0, 0, :, 0]) == 1)  # a block has no gap
-        at_top, at_end = block.first == 0, new[-1] == count - 1
-        assert at_top or block.offset >= context
-        assert at_end or height - block.offset - len(new) >= context
-        seen += new.tolist()
-    assert seen == list(range(count))
+def cube(lines: int, width: int = WIDTH, bands: int = BANDS) -> np.ndarray:
+    return np.random.default_rng(1).uniform(size=(lines, bands, width)).astype("float32")
 
 
-def test_tiles_are_blocks_of_their_own():
-    tiles = [(1.0, np.zeros((BANDS, 5, 4))), (2.0, np.ones((BANDS, 5, 4)))]
-    first, second = blocks_of_tiles(tiles)
-    assert (first.first, second.first, second.offset) == (0, 5, 0)
-    assert second.arrivals == (2.0,) * 5
-    assert second.data.shape == (1, BANDS, 5, 4)
+def digital(lines: int, width: int = WIDTH, bands: int = 5, dtype="uint16") -> np.ndarray:
+    return np.random.default_rng(2).integers(100, 1100, (lines, bands, width)).astype(dtype)
 
 
-class Network(Runner):
-    """The tiny network of jetson_fakes; may wait for ``gate`` before each block."""
+def in_native(lines: np.ndarray, nodata: np.ndarray | None = None) -> np.ndarray:
+    """What the bundle of ``card()`` makes of native lines [n, 5, W]: in float64, all at once."""
+    lower, upper = np.array([100.0] * 3), np.array([1100.0, 1100.0, 2100.0])
+    span = (upper - lower)[:, None]
+    unit = np.clip((lines[:, [1, 2, 4]].astype(np.float64) - lower[:, None]) / span, 0, 1)
+    if nodata is not None:
+        unit[np.broadcast_to(nodata[:, None], unit.shape)] = 0.5
+    return whole(unit) * span + lower[:, None]
 
-    def __init__(self, gate: threading.Event | None = None) -> None:
-        self.gate, self.shapes = gate, []
 
-    def prepare(self, shape):
-        self.shapes.append(shape)
-
-    def run(self):
-        pass
+class Blur(Network):
+    """Depends on one pixel around: a mean of 3 x 3, each result four times."""
 
     def infer(self, tile):
-        if self.gate is not None:
-            assert self.gate.wait(timeout=60)
-        return expected(tile).astype("float32")
+        padded = np.pad(tile, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
+        h, w = tile.shape[2:]
+        mean = sum(padded[:, :, y : y + h, x : x + w] for y in range(3) for x in range(3)) / 9
+        return mean.repeat(2, axis=2).repeat(2, axis=3).astype("float32")
 
 
-def run(source, plan, network=None, writer=None, normalisation=None):
-    with PowerMeter(root=Path("/no/sensors/here")) as meter:
-        return live(
-            bundle(), network or Network(), source, normalisation or Normalisation(None, None),
-            plan, meter, NO_IDLE, writer,
-        )  # fmt: skip
+class Counter(Network):
+    """Answers 0 to the first tile after the warm-up, 1 to the second, and so on."""
 
+    calls = -1
 
-def saved(tmp_path, array, name="lines.npy", layout=None):
-    np.save(tmp_path / name, array)
-    return open_source(str(tmp_path / name), BANDS, None, None, layout)
-
-
-def cube(lines: int) -> np.ndarray:
-    return np.random.default_rng(1).uniform(size=(lines, BANDS, WIDTH)).astype("float32")
+    def infer(self, tile):
+        self.calls += 1
+        return np.full((1, BANDS, 2 * tile.shape[2], 2 * tile.shape[3]), self.calls - 1.0)
 
 
 @pytest.mark.parametrize("context", [0, 1])
 def test_lines_come_out_as_if_seen_at_once(tmp_path, context):
     data = cube(14)
-    writer = LineWriter(tmp_path / "out.img", BANDS, 2 * WIDTH, 2)
-    with writer:
-        report = run(saved(tmp_path, data), LivePlan(None, 4, context, 2, None), writer=writer)
-    written = np.fromfile(tmp_path / "out.img", "<f4").reshape(28, BANDS, 2 * WIDTH)
-    whole = expected(data.transpose(1, 0, 2)[None])[0]
-    assert np.allclose(written.transpose(1, 0, 2), whole, atol=1e-6)
+    report = run(data, "--context", context, write=tmp_path / "out.img")
+    assert np.allclose(written(tmp_path / "out.img"), whole(data), atol=1e-6)
     assert report["lines"] == {"received": 14, "processed": 14, "dropped": 0, "with_nodata": 0}
     assert report["real_time"] == {"absent": "no --line-rate was given"}
     assert report["latency_per_line_ms"]["repeats"] == 14
     assert report["context_lines"] == context
 
 
-def test_lines_that_cannot_be_kept_up_with_are_dropped_counted_and_nan(tmp_path):
-    data = cube(40)
-    all_came = threading.Event()
-
-    def lines_then_signal():
-        yield from data
-        all_came.set()
-
-    source = dataclasses.replace(saved(tmp_path, data), _data=lines_then_signal())
-    plan = LivePlan(1e5, 4, 0, 1, None)
-    with LineWriter(tmp_path / "out.img", BANDS, 2 * WIDTH, 2) as writer:
-        report = run(source, plan, Network(all_came), writer)
-    lines = report["lines"]
-    assert lines["received"] == 40
-    assert lines["processed"] + lines["dropped"] == 40
-    assert 4 <= lines["processed"] <= 8  # one block in work, one in the queue
-    written = np.fromfile(tmp_path / "out.img", "<f4").reshape(80, BANDS, 2 * WIDTH)
-    whole = expected(data.transpose(1, 0, 2)[None])[0].transpose(1, 0, 2)
-    missing = np.isnan(written).all(axis=(1, 2))
-    assert missing.sum() == 2 * lines["dropped"]
-    assert np.allclose(written[~missing], whole[~missing], atol=1e-6)
+@pytest.mark.parametrize("width", [1, 3, 7, 8, 9, 20, 37, 64])
+def test_any_swath_is_cut_and_joined_without_a_seam(tmp_path, width):
+    data = cube(21, width)
+    found = bundle({"card": {**card()["card"], "context": 1}}, (5, 5), (8, 8), (8, 8))
+    report = run(data, "--normalised", found=found, network=Blur(), write=tmp_path / "out.img")
+    assert report["columns"] == (1 if width <= 8 else -(-(width - 2) // 6))
+    seen_at_once = Blur().infer(data.transpose(1, 0, 2)[None])[0].transpose(1, 0, 2)
+    found = written(tmp_path / "out.img", width=2 * width)
+    assert np.allclose(found, seen_at_once, atol=1e-6)
+    assert report["context_lines"] == 1
 
 
-def test_the_margin_is_the_period_less_the_work(tmp_path):
-    report = run(saved(tmp_path, cube(8)), LivePlan(400.0, 4, 0, 8, None))
-    real_time, spent = report["real_time"], 1e3 / report["sustainable_line_rate_hz"]
-    assert real_time["line_period_ms"] == 2.5
-    assert real_time["margin_ms"] == pytest.approx(2.5 - spent)
-    assert real_time["load"] == pytest.approx(spent / 2.5)
-    mark = report["published_mark"]
-    assert mark["margin_to_prisma_ms"] == pytest.approx(4.34 - spent)
-    assert report["seconds"] >= 7 / 400  # the file was played at its rate
+def test_where_a_tile_depends_on_all_of_itself_columns_and_blocks_fade(tmp_path):
+    found = bundle({"card": {**card()["card"], "context": "global"}}, (8, 8), (8, 8), (8, 8))
+    report = run(cube(14, 14), "--normalised", found=found, network=Counter(),
+                 write=tmp_path / "out.img")  # fmt: skip
+    assert (report["columns"], report["fade_lines"], report["context_lines"]) == (2, 2, 0)
+    image = written(tmp_path / "out.img", width=28)[:, 0]
+    ramp = np.array([0.125, 0.375, 0.625, 0.875])
+    across = np.r_[np.zeros(12), ramp, np.ones(12)]
+    assert np.allclose(image[:12], across)
+    assert np.allclose(image[12:16], across + 2 * ramp[:, None])
+    assert np.allclose(image[16:24], across + 2)  # the end is only known when it has come
+    assert np.allclose(image[24:], across + 2 + 2 * ramp[:, None])
 
 
-def test_lines_limit(tmp_path):
-    report = run(saved(tmp_path, cube(30)), LivePlan(None, 4, 0, 2, 10))
+def test_an_old_bundle_knows_no_context(tmp_path):
+    found = bundle({}, (4, 4), (4, 4), (4, 4))
+    report = run(cube(8, 9), found=found, write=tmp_path / "out.img")
+    assert (report["columns"], report["context_lines"], report["fade_lines"]) == (3, 0, 0)
+    assert np.allclose(written(tmp_path / "out.img", width=18), whole(cube(8, 9)), atol=1e-6)
+
+
+def test_blocks_grow_where_context_would_fill_them():
+    found = bundle({"card": {**card()["card"], "context": 6}}, (1, 1), (8, 8), (20, 20))
+    assert run(cube(40), "--normalised", found=found)["input_shape"][2] == 20
+    found = bundle({"card": {**card()["card"], "context": 3}}, (1, 1), (8, 8), (20, 20))
+    assert run(cube(40), "--normalised", found=found)["input_shape"][2] == 12
+
+
+def test_a_height_outside_the_range_names_the_option():
+    found = bundle({}, (4, 4), (8, 8), (16, 16))
+    with pytest.raises(BoardError, match=r"--block-lines inside.*edgesr bundle --tile-range"):
+        run(cube(40), "--block-lines", 17, found=found)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int16", "float32", ">i2"])
+@pytest.mark.parametrize("layout", ["bil", "bip", "bsq"])
+def test_all_bands_in_the_sensors_numbers_go_in_and_native_ones_come_out(tmp_path, dtype, layout):
+    data = digital(9, dtype=dtype)
+    order = {"bil": (0, 1, 2), "bip": (0, 2, 1), "bsq": (1, 0, 2)}[layout]
+    np.save(tmp_path / "lines.npy", data.transpose(order))
+    report = run(tmp_path / "lines.npy", "--layout", layout, found=bundle(card()),
+                 write=tmp_path / "out.img")  # fmt: skip
+    kind = np.dtype(dtype).newbyteorder("=")
+    found = written(tmp_path / "out.img", kind)
+    truth = in_native(data)
+    assert report["source_bands"] == 5
+    assert report["written_type"] == kind.name
+    if kind.kind == "f":
+        assert np.allclose(found, truth, rtol=1e-5)
+    else:
+        assert np.abs(found - truth).max() <= 0.51  # rounded once
+    run(tmp_path / "lines.npy", "--layout", layout, "--write-dtype", "float32",
+        found=bundle(card()), write=tmp_path / "float.img")  # fmt: skip
+    assert np.allclose(written(tmp_path / "float.img"), truth, rtol=1e-5)
+
+
+def test_bands_that_were_selected_already_go_in_too(tmp_path):
+    data = digital(9)
+    run(data, found=bundle(card()), write=tmp_path / "all.img")
+    run(data[:, [1, 2, 4]], found=bundle(card()), write=tmp_path / "some.img")
+    assert (tmp_path / "all.img").read_bytes() == (tmp_path / "some.img").read_bytes()
+
+
+def test_bands_of_an_older_bundle_are_those_of_its_data(tmp_path):
+    facts = {"normalisation": card()["card"]["normalisation"],
+             "data": {"bands": "1-2,4", "shape": [9, 9, 5]}}  # fmt: skip
+    run(digital(9), found=bundle(facts), write=tmp_path / "old.img")
+    run(digital(9), found=bundle(card()), write=tmp_path / "new.img")
+    assert (tmp_path / "old.img").read_bytes() == (tmp_path / "new.img").read_bytes()
+
+
+def test_results_beyond_the_type_saturate_and_leave_nodata_alone(tmp_path):
+    facts = card(nodata=0, normalisation={"lower": [-50.0] * 3, "upper": [1e5] * 3})
+    network = Counter()
+    network.infer = lambda tile: np.stack(
+        [np.full((8, 8), value, np.float32) for value in (-1.0, 0.5, 2.0)]
+    )[None]
+    run(digital(4), found=bundle(facts), network=network, write=tmp_path / "out.img")
+    values = written(tmp_path / "out.img", "uint16")
+    assert [np.unique(values[:, band]).tolist() for band in range(3)] == [[1], [49975], [65535]]
+
+
+@pytest.mark.parametrize("nodata", [-9999, None, "nan"])
+@pytest.mark.parametrize("dtype", ["int16", "float32"])
+def test_nodata_goes_through_every_line(tmp_path, nodata, dtype):
+    data = digital(8, dtype=dtype)
+    holes = np.zeros((8, WIDTH), bool)
+    if dtype == "float32":
+        data[3, 2, 1], data[4, 4, 0], data[5] = np.nan, np.inf, -np.inf
+        holes[3, 1] = holes[4, 0] = holes[5] = True
+        data[6, 3, 2] = np.nan  # no band of the network
+    if nodata == -9999:
+        data[7, 1, 3] = -9999
+        holes[7, 3] = True
+    report = run(data, found=bundle(card(nodata=nodata)), write=tmp_path / "out.img")
+    assert report["lines"]["with_nodata"] == holes.any(axis=1).sum()
+    image = written(tmp_path / "out.img", dtype)
+    told = headers(tmp_path / "out.img.hdr")["data ignore value"]
+    missing = holes.repeat(2, axis=0).repeat(2, axis=1)[:, None].repeat(BANDS, axis=1)
+    hole = float(told)
+    assert told == ("-9999" if nodata == -9999 else "0" if dtype == "int16" else "NaN")
+    same = np.isnan(image) if np.isnan(hole) else image == hole
+    assert np.array_equal(same, missing)
+    truth = in_native(np.nan_to_num(data, posinf=0, neginf=0), holes)
+    assert np.abs(image - truth)[~missing].max() <= 0.51
+
+
+def test_every_line_nodata(tmp_path):
+    data = np.full((8, 5, WIDTH), -9999, "int16")
+    report = run(data, found=bundle(card(nodata=-9999)), write=tmp_path / "out.img")
+    assert report["lines"]["with_nodata"] == 8
+    assert np.unique(written(tmp_path / "out.img", "int16")).tolist() == [-9999]
+
+
+def test_the_user_knows_the_nodata_better(tmp_path):
+    data = digital(4, dtype="int16")
+    data[2] = 77
+    run(data, "--nodata", 77, found=bundle(card(nodata=-9999)), write=tmp_path / "out.img")
+    assert np.unique(written(tmp_path / "out.img", "int16")[4:6]).tolist() == [77]
+    assert headers(tmp_path / "out.img.hdr")["data ignore value"] == "77"
+
+
+def test_unit_numbers_with_nodata_stay_unit(tmp_path):
+    data = cube(8)
+    data[3, :, 1] = np.nan
+    report = run(data, write=tmp_path / "out.img")
+    assert report["lines"]["with_nodata"] == 1
+    image = written(tmp_path / "out.img")
+    assert np.isnan(image[6:8, :, 2:4]).all()
+    assert np.isnan(image).sum() == 4 * BANDS
+
+
+def test_a_file_is_played_at_its_rate():
+    report = run(cube(8), "--line-rate", 400, "--lines", 8)
+    assert report["real_time"]["line_period_ms"] == 2.5
+    assert report["seconds"] >= 7 / 400
+
+
+def test_lines_limit():
+    report = run(cube(30), "--lines", 10)
     assert report["lines"]["received"] == report["lines"]["processed"] == 10
 
 
 def test_tiles(tmp_path):
     tiles = np.random.default_rng(2).uniform(size=(3, BANDS, 5, 6)).astype("float32")
     network = Network()
-    with LineWriter(tmp_path / "out.img", BANDS, 12, 2) as writer:
-        report = run(saved(tmp_path, tiles), LivePlan(None, 4, 0, 2, None), network, writer)
+    report = run(tiles, network=network, write=tmp_path / "out.img")
     assert report["kind"] == "tiles"
     assert report["lines"]["processed"] == 15
     assert network.shapes == [(1, BANDS, 5, 6)]
-    written = np.fromfile(tmp_path / "out.img", "<f4").reshape(30, BANDS, 12)
-    assert np.allclose(written[10:20].transpose(1, 0, 2), expected(tiles[1:2])[0], atol=1e-6)
+    image = written(tmp_path / "out.img", width=12)
+    assert np.allclose(image[10:20].transpose(1, 0, 2), expected(tiles[1:2])[0], atol=1e-6)
 
 
-def test_an_error_in_the_feeding_thread_reaches_the_caller(tmp_path):
+def test_tiles_wider_than_an_engine(tmp_path):
+    tiles = np.random.default_rng(2).uniform(size=(3, BANDS, 5, 19)).astype("float32")
+    run(tiles, found=bundle({}, (1, 1), (4, 4), (8, 8)), write=tmp_path / "out.img")
+    image = written(tmp_path / "out.img", width=38)
+    truth = np.concatenate([expected(tile[None])[0] for tile in tiles], axis=1)
+    assert np.allclose(image.transpose(1, 0, 2), truth, atol=1e-6)
+
+
+def test_an_error_in_the_reading_thread_reaches_the_caller(tmp_path):
     data = cube(12)
     data[9] = 7.0
     with pytest.raises(BoardError, match="values from 7 to 7"):
-        run(saved(tmp_path, data), LivePlan(None, 4, 0, 2, None))
+        run(data, write=tmp_path / "out.img")
+    assert list(tmp_path.iterdir()) == []
+    assert threading.active_count() == 1
 
 
-def test_nodata_is_counted_and_seen_as_zero(tmp_path):
-    data = cube(8)
-    data[3, :, 1] = np.nan
-    data[5] = np.nan
-    with LineWriter(tmp_path / "out.img", BANDS, 2 * WIDTH, 2) as writer:
-        report = run(saved(tmp_path, data), LivePlan(None, 4, 0, 2, None), writer=writer)
-    assert report["lines"]["with_nodata"] == 2
-    written = np.fromfile(tmp_path / "out.img", "<f4").reshape(16, BANDS, 2 * WIDTH)
-    assert np.all(written[10:12] == 0)
-    assert np.isfinite(written).all()
+def test_an_error_of_the_network_reaches_the_caller(tmp_path):
+    class Failing(Counter):
+        def infer(self, tile):
+            if self.calls == 2:
+                raise BoardError("the GPU is gone")
+            return super().infer(tile)
+
+    with pytest.raises(BoardError, match="the GPU is gone"):
+        run(cube(40), network=Failing(), write=tmp_path / "out.img")
+    assert list(tmp_path.iterdir()) == []
+    assert threading.active_count() == 1
 
 
-def test_digital_numbers_go_through_the_normalisation_and_back(tmp_path):
-    facts = {"normalisation": {"mode": "band", "lower": [0, 100, 0], "upper": [1000, 1100, 50]}}
-    numbers = np.zeros((4, BANDS, WIDTH), "uint16")
-    numbers[:, 0], numbers[:, 1], numbers[:, 2] = 250, 350, 25
-    source = saved(tmp_path, numbers)
-    normalisation = choose_normalisation(bundle(facts), source.dtype, False)
-    with LineWriter(tmp_path / "out.img", BANDS, 2 * WIDTH, 2) as writer:
-        run(source, LivePlan(None, 4, 0, 2, None), writer=writer, normalisation=normalisation)
-    unit = expected(np.tile(np.array([0.25, 0.25, 0.5])[None, :, None, None], (1, 1, 4, 4)))
-    native = unit[0] * np.array([1000, 1000, 50])[:, None, None]
-    native += np.array([0, 100, 0])[:, None, None]
-    written = np.fromfile(tmp_path / "out.img", "<f4").reshape(8, BANDS, 2 * WIDTH)
-    assert np.allclose(written.transpose(1, 0, 2), native, rtol=1e-5)
+def test_a_full_disk_ends_the_run_and_leaves_nothing(tmp_path):
+    class Full(LineWriter):
+        def _append(self, lines):
+            if self._lines >= 16:
+                raise self._error(OSError(28, "No space left on device"))
+            super()._append(lines)
+
+    import live_helpers
+
+    original, live_helpers.LineWriter = live_helpers.LineWriter, Full
+    try:
+        with pytest.raises(BoardError, match=r"out.img cannot be written \(No space left"):
+            run(cube(400), write=tmp_path / "out.img")
+    finally:
+        live_helpers.LineWriter = original
+    assert list(tmp_path.iterdir()) == []
+    assert threading.active_count() == 1
 
 
-@pytest.mark.parametrize(
-    "stored", [{}, {"lower": [0], "upper": [1]}, {"lower": [1, 1, 1], "upper": [1, 1, 1]}]
-)
-def test_a_damaged_normalisation(stored):
-    with pytest.raises(BoardError, match="normalisation is damaged"):
-        choose_normalisation(bundle({"normalisation": stored}), np.dtype("uint16"), False)
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")  # noqa: PTH110
+def test_a_device_that_is_full(monkeypatch, tmp_path):
+    from edgesr_jetson.board import live_output
 
-
-def test_layouts(tmp_path):
-    data = cube(6)
-    bip = saved(tmp_path, data.transpose(0, 2, 1), "bip.npy")
-    assert np.array_equal(np.stack(list(bip)), data)
-    assert bip.width == WIDTH
-    square = np.zeros((6, BANDS, BANDS), "float32")
-    with pytest.raises(BoardError, match="bil or bip alike"):
-        saved(tmp_path, square)
-    assert saved(tmp_path, square, layout="bip").width == BANDS
-
-
-@pytest.mark.parametrize("layout", ["bil", "bip"])
-@pytest.mark.parametrize("dtype", [">u2", "<f4", "int16"])
-def test_raw_files_and_pipes_hold_the_same_lines(tmp_path, layout, dtype):
-    data = (cube(6) * 100).astype(dtype)
-    stored = data if layout == "bil" else data.transpose(0, 2, 1)
-    path = tmp_path / "raw"
-    path.write_bytes(np.ascontiguousarray(stored).tobytes())
-    source = open_source(str(path), BANDS, WIDTH, dtype, layout)
-    assert np.array_equal(np.stack(list(source)), data)
-    assert source.items == 6
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    writer = threading.Thread(target=lambda: pipe.write_bytes(path.read_bytes() + b"half a line"))
-    writer.start()
-    source = open_source(str(pipe), BANDS, WIDTH, dtype, layout)
-    assert source.is_pipe
-    assert np.array_equal(np.stack(list(source)), data)
-    writer.join()
-
-
-@pytest.mark.parametrize(
-    ("dtype", "width", "message"),
-    [("float99", 4, "--dtype float99 is unknown"), ("bool", 4, "numbers and a width"),
-     ("float32", 5, "no multiple of a line of 60")],
-)  # fmt: skip
-def test_raw_files_that_do_not_fit(tmp_path, dtype, width, message):
-    (tmp_path / "raw").write_bytes(cube(6).tobytes()[:-4])
-    with pytest.raises(BoardError, match=message):
-        open_source(str(tmp_path / "raw"), BANDS, width, dtype, "bil")
-
-
-@pytest.mark.parametrize(
-    ("array", "message"),
-    [
-        (np.zeros((9, 4, 5)), "has 4 bands, the bundle's network takes 3"),
-        (np.zeros((9, 4, 5, 5)), "has 4 bands, the bundle's network takes 3"),
-        (np.zeros((9, 3)), r"lines \[lines, B, W\]"),
-        (np.zeros((9, 3, 5), bool), r"lines \[lines, B, W\]"),
-        (np.zeros((0, 3, 5)), r"lines \[lines, B, W\]"),
-    ],
-    ids=["bands", "bands of tiles", "2-D", "bool", "empty"],
-)
-def test_arrays_that_cannot_be_used(tmp_path, array, message):
-    with pytest.raises(BoardError, match=message):
-        saved(tmp_path, array)
-
-
-def test_integers_without_a_normalisation():
-    for facts, is_normalised in (({}, False), ({"normalisation": {}}, True)):
-        with pytest.raises(BoardError, match="the source holds integers"):
-            choose_normalisation(bundle(facts), np.dtype("uint16"), is_normalised)
-
-
-def test_a_source_that_is_too_short(tmp_path):
-    with pytest.raises(BoardError, match="the source has 3 lines and a block needs 4"):
-        run(saved(tmp_path, cube(3)), LivePlan(None, 4, 0, 2, None))
-
-
-def test_a_missing_source():
-    with pytest.raises(BoardError, match="cannot be read"):
-        open_source("none.npy", BANDS, None, None, None)
-
-
-def test_npy_files_that_cannot_be_used(tmp_path):
-    path = tmp_path / "a.npy"
-    path.write_bytes(b"\x93NUMPY broken")
-    with pytest.raises(BoardError, match="not a usable"):
-        open_source(str(path), BANDS, None, None, None)
-    np.save(path, np.array([{"pickled": "object"}], dtype=object))
-    with pytest.raises(BoardError, match="not a usable"):
-        open_source(str(path), BANDS, None, None, None)
+    monkeypatch.setattr(live_output, "open_new", lambda *_, **__: open("/dev/full", "wb", 0))  # noqa: PTH123, SIM115
+    with pytest.raises(BoardError, match="No space left"):
+        run(cube(400), write=tmp_path / "out.img")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_ctrl_c_ends_with_the_report_of_what_was_done(tmp_path):
     class Impatient(Network):
-        done = 0
+        done = -1  # the first is the warm-up
 
         def infer(self, tile):
             self.done += 1
@@ -300,22 +312,198 @@ def test_ctrl_c_ends_with_the_report_of_what_was_done(tmp_path):
                 raise KeyboardInterrupt
             return super().infer(tile)
 
-    report = run(saved(tmp_path, cube(40)), LivePlan(None, 4, 0, 2, None), Impatient())
+    report = run(cube(40), network=Impatient(), write=tmp_path / "out.img")
     assert report["interrupted"] is True
     assert report["lines"]["processed"] == 8
+    image = written(tmp_path / "out.img")
+    assert np.allclose(image[:16], whole(cube(40)[:8]), atol=1e-6)
+    assert np.isnan(image[16:]).all()
+    assert len(image) == 2 * report["lines"]["received"]
 
 
-def test_the_header_describes_the_file(tmp_path):
+def test_dropped_lines_are_nodata(tmp_path):
+    data = digital(40)
+    all_came, gate = threading.Event(), threading.Event()
+
+    class Gated(Network):
+        def infer(self, tile):
+            if self.shapes and gate.is_set():
+                assert all_came.wait(timeout=60)
+            gate.set()
+            return super().infer(tile)
+
+    class Signalling(Lines):
+        def read(self, item, is_stopping):
+            found = super().read(item, is_stopping)
+            if not found:
+                all_came.set()
+            return found
+
+    report = run(Signalling(data), "--line-rate", 1e5, "--queue", 1, found=bundle(card()),
+                 network=Gated(), write=tmp_path / "out.img")  # fmt: skip
+    lines = report["lines"]
+    assert lines["received"] == 40
+    assert lines["processed"] + lines["dropped"] == 40
+    assert 4 <= lines["processed"] <= 8  # one block in work, one in the queue
+    image = written(tmp_path / "out.img", "uint16")
+    missing = (image == 0).all(axis=(1, 2))
+    assert missing.sum() == 2 * lines["dropped"]
+    assert np.abs(image - in_native(data))[~missing].max() <= 0.51
+
+
+def test_integers_without_a_normalisation():
+    for facts, options in (({}, ()), (card(), ("--normalised",))):
+        with pytest.raises(BoardError, match="the source holds integers"):
+            run(digital(9, bands=3), *options, found=bundle(facts))
+    with pytest.raises(BoardError, match="--write-dtype int16 is for native numbers"):
+        run(cube(9), "--write-dtype", "int16")
+
+
+def test_a_source_that_is_too_short():
+    with pytest.raises(BoardError, match="the source has 3 lines and a block needs 4"):
+        run(cube(3))
+
+
+def test_the_header_says_what_the_numbers_are(tmp_path):
+    facts = card(
+        nodata=0,
+        gain=1e-4,
+        bands={"index": [1, 2, 4], "count": 5, "wavelengths_nm": [400.5, 500.0, 700.25],
+               "fwhm_nm": [5.0, 6.0, 7.0]},
+    )  # fmt: skip
+    run(digital(8), found=bundle(facts), write=tmp_path / "out.img")
+    found = headers(tmp_path / "out.img.hdr")
+    assert found["data type"] == "12"
+    assert found["interleave"] == "bil"
+    assert found["wavelength"] == "{400.5, 500, 700.25}"
+    assert found["fwhm"] == "{5, 6, 7}"
+    assert found["data ignore value"] == "0"
+    assert found["data gain values"] == "{0.0001, 0.0001, 0.0001}"
+    assert found["reflectance scale factor"] == "10000"
+    assert found["band names"] == "{band 2, band 3, band 5}"
     rasterio = pytest.importorskip("rasterio")
     warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-    data = cube(8)
-    with LineWriter(tmp_path / "out.img", BANDS, 2 * WIDTH, 2) as writer:
-        run(saved(tmp_path, data), LivePlan(None, 4, 0, 2, None), writer=writer)
     with rasterio.open(tmp_path / "out.img") as image:
         read = image.read()
-    assert np.allclose(read, expected(data.transpose(1, 0, 2)[None])[0], atol=1e-6)
+        assert image.nodata == 0
+        assert image.dtypes[0] == "uint16"
+        assert image.scales == (1e-4,) * 3
+    assert np.array_equal(read.transpose(1, 0, 2), written(tmp_path / "out.img", "uint16"))
+
+
+def test_gains_and_wavelengths_of_all_bands_of_the_sensor(tmp_path):
+    facts = card(
+        gain=[1.0, 2.0, 3.0, 4.0, 5.0], offset=[0.5],
+        bands={"index": [1, 2, 4], "count": 5, "wavelengths_nm": [1.0, 2.0, 3.0, 4.0, 5.0]},
+    )  # fmt: skip
+    run(digital(8), found=bundle(facts), write=tmp_path / "out.img")
+    found = headers(tmp_path / "out.img.hdr")
+    assert found["wavelength"] == "{2, 3, 5}"
+    assert found["data gain values"] == "{2, 3, 5}"
+    assert found["data offset values"] == "{0.5, 0.5, 0.5}"
+    assert "reflectance scale factor" not in found
+
+
+def test_the_card_as_model_files_have_it(tmp_path):
+    native = {"dtype": "uint16", "nodata": 5.0, "fill": [600.0] * 3, "gain": [0.5], "offset": None}
+    stored = {key: value for key, value in card()["card"].items() if key != "nodata"}
+    data = digital(8)
+    data[2, 4, 1] = 5
+    run(data, found=bundle({"card": {**stored, "native": native}}), write=tmp_path / "out.img")
+    assert headers(tmp_path / "out.img.hdr")["data gain values"] == "{0.5, 0.5, 0.5}"
+    assert (written(tmp_path / "out.img", "uint16") == 5).sum() == 4 * BANDS
+
+
+DAMAGED = {
+    "card": 3,
+    "card.bands": {**card()["card"], "bands": {"index": [1, 2, 5], "count": 5}},
+    "card.fill": {**card()["card"], "fill": [1.0, 2.0]},
+    "card.nodata": {**card()["card"], "nodata": "none"},
+    "card.context": {**card()["card"], "context": -1},
+    "normalisation": {**card()["card"], "normalisation": {"lower": [1.0] * 3, "upper": [1.0] * 3}},
+    "card.gain": {**card()["card"], "gain": [1.0, True, 1.0]},
+    "card.bands.wavelengths_nm": {
+        **card()["card"], "bands": {"index": [1, 2, 4], "count": 5, "wavelengths_nm": [[]]}
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("where", DAMAGED)
+def test_a_card_that_does_not_fit(where):
+    with pytest.raises(BoardError, match=f"the bundle's {where} is damaged"):
+        bundle({"card": DAMAGED[where]})
 
 
 def test_an_output_that_cannot_be_written(tmp_path):
     with pytest.raises(BoardError, match=r"out.img cannot be written \(No such file"):
-        LineWriter(tmp_path / "none/out.img", BANDS, 8, 2).__enter__()
+        run(cube(8), write=tmp_path / "none/out.img")
+
+
+STALLED = """
+import sys, threading
+sys.path[:0] = [{tests!r}, {jetson!r}]
+from pathlib import Path
+from live_helpers import run
+print("ready", flush=True)
+report = run(Path("-"), "--width", "4", "--dtype", "float32", "--layout", "bil",
+             write=Path({output!r}))
+print(report["lines"]["processed"], report["interrupted"], threading.active_count())
+"""
+
+
+def test_ctrl_c_while_a_pipe_stalls_ends_with_what_came(tmp_path):
+    from pathlib import Path
+
+    tests = Path(__file__).parent
+    code = STALLED.format(tests=str(tests), jetson=str(tests.parents[1] / "jetson"),
+                          output=str(tmp_path / "out.img"))  # fmt: skip
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+    try:
+        assert process.stdout.readline() == b"ready\n"
+        process.stdin.write(cube(8).tobytes() + b"half a line")
+        process.stdin.flush()
+        deadline = time.monotonic() + 30
+        size = whole(cube(8)).astype("float32").nbytes
+        while time.monotonic() < deadline:
+            if [part for part in tmp_path.glob(".out*.part") if part.stat().st_size == size]:
+                break
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        out, errors = process.stdout.read(), process.stderr.read()
+        process.wait(timeout=30)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 0, errors
+    assert out == b"8 True 1\n"
+    assert np.allclose(written(tmp_path / "out.img"), whole(cube(8)), atol=1e-6)
+
+
+def test_a_pipe_that_breaks_after_ctrl_c_does_not_matter():
+    class Cut(Lines):
+        def read(self, item, is_stopping):
+            if self._next == 12:
+                while not is_stopping():
+                    time.sleep(0.001)
+                raise BoardError("ended within a line")
+            return super().read(item, is_stopping)
+
+    class Impatient(Counter):
+        def infer(self, tile):
+            if self.calls == 2:
+                raise KeyboardInterrupt
+            return super().infer(tile)
+
+    report = run(Cut(cube(40)), network=Impatient())
+    assert report["interrupted"] is True
+
+
+def test_a_profile_of_one_size(tmp_path):
+    fixed = bundle({}, (4, 8), (4, 8), (4, 8))
+    for width in (3, 8, 9, 30):
+        data = cube(8, width)
+        report = run(data, found=replaced(fixed), write=tmp_path / f"{width}.img")
+        assert report["input_shape"] == [1, BANDS, 4, 8]
+        image = written(tmp_path / f"{width}.img", width=2 * width)
+        assert np.allclose(image, whole(data), atol=1e-6)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from edgesr_jetson.board.contents import normalisation, open_bundle, read_manifest
+from edgesr_jetson.board.card import read_card
+from edgesr_jetson.board.contents import open_bundle, read_manifest
 from edgesr_jetson.board.errors import BoardError
 from edgesr_jetson.board.hashes import verify
 from edgesr_jetson.board.main import main
@@ -176,7 +177,7 @@ def test_a_tolerance_that_limits_nothing(bundle, limit, value):
 )  # fmt: skip
 def test_a_normalisation_that_cannot_be_used(stored):
     with pytest.raises(BoardError, match="normalisation is damaged"):
-        normalisation({"normalisation": stored}, 3)
+        read_card({"normalisation": stored}, 3)
 
 
 def npz(*tiles: bytes, compression: int = zipfile.ZIP_STORED) -> bytes:

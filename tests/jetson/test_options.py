@@ -32,7 +32,8 @@ def test_values():
     [
         ["--tile", "32"], ["--tile", "0x4"], ["--repeats", "0"], ["--duration", "-1"],
         ["--duration", "nan"], ["--line-rate", "0"], ["--line-rate", "inf"], ["--context", "-1"],
-        ["--layout", "bsq"], ["--runtime", "torch"], ["--nonsense"], ["stray"], ["--queue", "x"],
+        ["--layout", "bsp"], ["--runtime", "torch"], ["--nonsense"], ["stray"], ["--queue", "x"],
+        ["--nodata", "none"], ["--stall", "0"], ["--write-dtype", "float64"], ["--bands", "0"],
     ],
     ids=" ".join,
 )  # fmt: skip

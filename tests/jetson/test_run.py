@@ -216,9 +216,9 @@ def test_live_from_a_pipe(bundle, tmp_path, validated):
     ("array", "message"),
     [
         (np.full((9, 3, 5), 2000.0), "values from 2000 to 2000, the network expects 0 to 1"),
-        (np.zeros((9, 3, 40)), "is outside the bundle's range"),
+        (np.zeros((9, 3, 40, 40)), "a block of 40 lines is outside the bundle's range 6 to 8"),
     ],
-    ids=["digital numbers", "wide"],
+    ids=["digital numbers", "high tiles"],
 )
 def test_live_sources_that_cannot_be_used(bundle, validated, array, message):
     np.save(bundle.parent / "lines.npy", array)

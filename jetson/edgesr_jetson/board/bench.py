@@ -11,8 +11,9 @@ import numpy as np
 
 from .backend import Backend
 from .contents import Bundle, Model
-from .errors import BoardError
+from .errors import BoardError, absent
 from .measure import Plan, idle_power, latency, sustained, throughput
+from .native import check_native, native_network, why_no_native
 from .power import PowerMeter
 from .probe import temperatures
 from .tiles import load_inputs
@@ -91,6 +92,7 @@ def _measure(
     runner, engine = backend.open(bundle, model)
     try:
         verification = check(bundle, model, runner)
+        native = _check_native(bundle, model, backend)
         say(f"{model.name}: verified on {verification['tiles']} tiles; measuring")
         before = temperatures(root)
         timing = latency(runner, tile, plan)
@@ -100,6 +102,7 @@ def _measure(
             "status": "verified",
             "engine": {**engine, **runner.describe()},
             "verification": verification,
+            "native": native,
             "latency_ms": timing,
             "throughput": throughput(
                 timing["with_transfers"]["median"] / 1e3, tile.shape, bundle.scale
@@ -109,6 +112,21 @@ def _measure(
             "temperatures_c": {"start": before, "end": temperatures(root)},
             "memory": {"host_peak_mb": host_peak_mb(), "device": runner.memory()},
         }
+    finally:
+        runner.close()
+
+
+def _check_native(bundle: Bundle, model: Model, backend: Backend) -> dict[str, Any]:
+    """Verify the native model, too, where there is one in the form that the runtime takes."""
+    reason = why_no_native(model, backend.as_bytes)
+    if reason is not None:
+        return absent(reason)
+    try:
+        runner, engine = backend.open(*native_network(bundle, model))
+    except BoardError as error:  # an old TensorRT, say; the plain model was verified
+        return absent(str(error))
+    try:
+        return {"engine": engine, "verification": check_native(bundle, model, runner)}
     finally:
         runner.close()
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 import reprlib
-from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from .card import Card, nodata_of, read_card
 from .errors import BoardError
+from .fields import an_object, items, listed, number, text, whole, wrong
 from .files import read_regular
 from .hashes import MANIFEST, Listed
 from .strict_json import parse_json
@@ -19,6 +19,11 @@ from .strict_json import parse_json
 FORMAT = 1
 PRECISIONS = ("fp32", "fp16", "int8")
 MODEL_NAME = re.compile(rf"({'|'.join(PRECISIONS)})(-[a-z0-9.]+)*")
+
+WIDEN = "edgesr bundle --tile-range 16:64:256"
+"""How the desktop makes engines for smaller and larger tiles: smallest, typical, largest side."""
+
+NATIVE_TYPES = ("uint8", "uint16", "int16", "float32")
 
 _ROOMS = ("board", "models", "reference")
 _PAGES = ("run.py", "README.md")
@@ -63,8 +68,35 @@ class Profile:
             raise BoardError(
                 f"a tile of {'x'.join(map(str, shape))} is outside the bundle's range "
                 f"{'x'.join(map(str, self.smallest))} to {'x'.join(map(str, self.largest))}; "
-                "choose one inside, or make a bundle with a wider range"
+                f"choose one inside, or make a bundle with a wider range ({WIDEN})"
             )
+
+
+@dataclass(frozen=True)
+class Native:
+    """A network whose graph takes and gives the sensor's own numbers.
+
+    It selects bands, replaces nodata, normalises, computes, and goes all the way back.
+
+    Attributes:
+        onnx: input [1, C, h, w], output [1, B, r*h, r*w].
+        outputs: reference tiles in native numbers, ``input0``, ``output0``, ``input1``, ...
+        input_dtype: type of the numbers that go in.
+        output_dtype: type of those that come out.
+        sensor_bands: C.
+        selection: whether the graph picks the network's bands out of C; else C is B.
+        nodata: what says "no measurement", in and out; None where nothing does.
+        as_bytes: 16-bit numbers are uint8 with a last axis of two, the low byte first.
+    """
+
+    onnx: Listed
+    outputs: Listed
+    input_dtype: str
+    output_dtype: str
+    sensor_bands: int
+    selection: bool
+    nodata: float | None
+    as_bytes: bool
 
 
 @dataclass(frozen=True)
@@ -73,6 +105,7 @@ class Model:
 
     Attributes:
         weights: files of external data, beside or below ``onnx``.
+        native: the same network for the sensor's own numbers.
     """
 
     name: str
@@ -81,6 +114,7 @@ class Model:
     outputs: Listed
     tolerance: Tolerance
     weights: tuple[Listed, ...] = ()
+    native: Native | None = None
 
     @property
     def sha256(self) -> str:
@@ -107,8 +141,8 @@ class Bundle:
         files: what the manifest lists, by name.
         bands: B of every tile.
         scale: factor between input and output, per axis.
-        facts: what the desktop wrote about network and data; shown, not interpreted, except
-            ``normalisation`` (see :mod:`live_source`).
+        facts: what the desktop wrote about network and data; shown, not interpreted.
+        card: what of it live use needs.
     """
 
     folder: Path
@@ -120,10 +154,12 @@ class Bundle:
     inputs: Listed
     profile: Profile
     facts: dict[str, Any]
+    card: Card = field(default_factory=Card)
 
-    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
-        """Shape of the output [1, B, r*h, r*w] for an input [1, B, h, w]."""
-        return (shape[0], self.bands, shape[2] * self.scale, shape[3] * self.scale)
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape [1, B, r*h, r*w] of the output for [1, C, h, w]; a last axis of bytes stays."""
+        height, width = shape[2] * self.scale, shape[3] * self.scale
+        return (shape[0], self.bands, height, width, *shape[4:])
 
 
 def read_manifest(folder: Path) -> bytes:
@@ -161,49 +197,30 @@ def open_bundle(folder: Path, manifest: bytes) -> Bundle:
             f"{MANIFEST} has format {reprlib.repr(found)} and this program reads {FORMAT}; make "
             "the bundle again"
         )
-    files = _files(folder, _object(document, "files"))
-    bands = _whole(document, "bands", _MOST_BANDS)
-    entries = _items(document, "models", 1, _MOST_MODELS)
-    models = tuple(_model(files, entry, f"models[{i}].") for i, entry in enumerate(entries))
+    files = _files(folder, an_object(document, "files"))
+    bands = whole(document, "bands", _MOST_BANDS)
+    entries = items(document, "models", 1, _MOST_MODELS)
+    models = tuple(_model(files, entry, bands, f"models[{i}].") for i, entry in enumerate(entries))
     if len({model.name for model in models}) < len(models):
-        raise _wrong("models", [model.name for model in models], "each name once")
-    facts = _object(document, "facts")
-    normalisation(facts, bands)
+        raise wrong("models", [model.name for model in models], "each name once")
+    facts = an_object(document, "facts")
+    card = read_card(facts, bands)
+    for place, native in enumerate(model.native for model in models):
+        if native is not None and native.selection and native.sensor_bands != card.count:
+            where = f"models[{place}].native.sensor_bands"
+            raise wrong(where, native.sensor_bands, f"the {card.count or 0} bands of facts.card")
     return Bundle(
         folder=folder,
         identity=identity(manifest),
         files=files,
         bands=bands,
-        scale=_whole(document, "scale", _LARGEST_SCALE),
+        scale=whole(document, "scale", _LARGEST_SCALE),
         models=models,
-        inputs=_listed(files, document, "inputs", "reference/inputs.npz"),
-        profile=_profile(_object(document, "profile"), bands),
+        inputs=listed(files, document, "inputs", "reference/inputs.npz"),
+        profile=_profile(an_object(document, "profile"), bands),
         facts=facts,
+        card=card,
     )
-
-
-def normalisation(facts: dict[str, Any], bands: int) -> tuple[array[float], array[float]] | None:
-    """Lower and upper native value (float32) of each band, None where the bundle has none.
-
-    Raises:
-        BoardError: not one finite number a band, or an upper one that is not above its lower one.
-    """
-    stored = facts.get("normalisation")
-    if stored is None:
-        return None
-    try:
-        lower, upper = (
-            array("f", [_checked_number(value) for value in stored[key]])
-            for key in ("lower", "upper")
-        )
-        usable = len(lower) == len(upper) == bands and all(
-            low < high and math.isfinite(high - low) for low, high in zip(lower, upper)
-        )
-    except (KeyError, TypeError, ValueError, OverflowError):
-        usable = False
-    if not usable:
-        raise BoardError("the bundle's normalisation is damaged; make the bundle again")
-    return lower, upper
 
 
 def is_inside(name: str) -> bool:
@@ -218,39 +235,73 @@ def _files(folder: Path, entries: dict[str, Any]) -> dict[str, Listed]:
     files = {}
     for name, entry in entries.items():
         if not is_inside(name) or len(name) > _LONGEST_NAME:
-            raise _wrong("files", name, "a plain path inside the folder of the bundle")
+            raise wrong("files", name, "a plain path inside the folder of the bundle")
         path = PurePosixPath(name)
         is_code = path.suffix == ".pyc" or "__pycache__" in path.parts
         if is_code or not (name in _PAGES or (path.parts[0] in _ROOMS and len(path.parts) > 1)):
-            raise _wrong("files", name, f"a file of {', '.join(_ROOMS)}, or {', '.join(_PAGES)}")
+            raise wrong("files", name, f"a file of {', '.join(_ROOMS)}, or {', '.join(_PAGES)}")
         where = f"files.{name}."
         if not isinstance(entry, dict):
-            raise _wrong(where[:-1], entry, "an object with sha256 and bytes")
-        digest = _text(entry, "sha256", where)
+            raise wrong(where[:-1], entry, "an object with sha256 and bytes")
+        digest = text(entry, "sha256", where)
         if not _SHA256.fullmatch(digest):
-            raise _wrong(f"{where}sha256", digest, "64 hexadecimal digits")
-        size = _whole(entry, "bytes", _LARGEST_FILE, where, least=0)
+            raise wrong(f"{where}sha256", digest, "64 hexadecimal digits")
+        size = whole(entry, "bytes", _LARGEST_FILE, where, least=0)
         files[name] = Listed(name, folder / name, digest, size)
     if len({name.casefold() for name in files}) < len(files):
         raise BoardError(f"{MANIFEST} lists names that differ in case alone; make the bundle again")
     return files
 
 
-def _model(files: dict[str, Listed], entry: Any, where: str) -> Model:
+def _model(files: dict[str, Listed], entry: Any, bands: int, where: str) -> Model:
     if not isinstance(entry, dict):
-        raise _wrong(where[:-1], entry, "an object")
-    name, precision = (_text(entry, key, where) for key in ("name", "precision"))
+        raise wrong(where[:-1], entry, "an object")
+    name, precision = (text(entry, key, where) for key in ("name", "precision"))
     if not MODEL_NAME.fullmatch(name) or name.split("-")[0] != precision:
-        raise _wrong(f"{where}name", name, f"one of {', '.join(PRECISIONS)}, its precision")
-    onnx = _listed(files, entry, "onnx", f"models/{name}/model.onnx", where)
+        raise wrong(f"{where}name", name, f"one of {', '.join(PRECISIONS)}, its precision")
+    onnx = listed(files, entry, "onnx", f"models/{name}/model.onnx", where)
     beside = onnx.name[: -len("model.onnx")]
+    native = None
+    if "native" in entry:
+        native = _native(files, an_object(entry, "native", where), name, bands, f"{where}native.")
+    networks = (onnx, native.onnx if native else None)
     return Model(
         name=name,
         precision=precision,
         onnx=onnx,
-        outputs=_listed(files, entry, "outputs", f"reference/{name}.npz", where),
-        tolerance=_tolerance(_object(entry, "tolerance", where), f"{where}tolerance"),
-        weights=tuple(f for f in files.values() if f.name.startswith(beside) and f is not onnx),
+        outputs=listed(files, entry, "outputs", f"reference/{name}.npz", where),
+        tolerance=_tolerance(an_object(entry, "tolerance", where), f"{where}tolerance"),
+        weights=tuple(f for f in files.values() if f.name.startswith(beside) and f not in networks),
+        native=native,
+    )
+
+
+def _native(
+    files: dict[str, Listed], entry: dict[str, Any], name: str, bands: int, where: str
+) -> Native:
+    types = [text(entry, key, where) for key in ("input_dtype", "output_dtype")]
+    for kind in types:
+        if kind not in NATIVE_TYPES:
+            raise wrong(f"{where}input_dtype or output_dtype", kind, " or ".join(NATIVE_TYPES))
+    flags = [entry.get(key) for key in ("selection", "bytes")]
+    for flag in flags:
+        if type(flag) is not bool:
+            raise wrong(f"{where}selection or bytes", flag, "true or false")
+    selection, as_bytes = flags
+    count = whole(entry, "sensor_bands", _MOST_BANDS, where, least=bands)
+    if not selection and count != bands:
+        raise wrong(f"{where}sensor_bands", count, f"{bands}, or a selection,")
+    if as_bytes and not set(types) <= {"uint16", "int16"}:
+        raise wrong(f"{where}bytes", as_bytes, "false, for numbers that have not 16 bits,")
+    return Native(
+        onnx=listed(files, entry, "onnx", f"models/{name}/native.onnx", where),
+        outputs=listed(files, entry, "outputs", f"reference/{name}.native.npz", where),
+        input_dtype=types[0],
+        output_dtype=types[1],
+        sensor_bands=count,
+        selection=bool(selection),
+        nodata=nodata_of(entry.get("nodata"), f"{where}nodata"),
+        as_bytes=bool(as_bytes),
     )
 
 
@@ -258,78 +309,25 @@ def _tolerance(stored: dict[str, Any], where: str) -> Tolerance:
     """A limit has to limit: no tolerance at all, or one that all data are within, is refused."""
     bounds = {"max_abs": 1.0, "min_psnr_db": _LARGEST_PSNR_DB}
     if not stored or not set(stored) <= set(bounds):
-        raise _wrong(where, stored, "max_abs and/or min_psnr_db")
+        raise wrong(where, stored, "max_abs and/or min_psnr_db")
     for key, value in stored.items():
         try:
-            usable = 0.0 < _checked_number(value) <= bounds[key]
+            usable = 0.0 < number(value) <= bounds[key]
         except TypeError:
             usable = False
         if not usable:
-            raise _wrong(f"{where}.{key}", value, f"a number above 0, at most {bounds[key]:g},")
+            raise wrong(f"{where}.{key}", value, f"a number above 0, at most {bounds[key]:g},")
     return Tolerance(stored.get("max_abs"), stored.get("min_psnr_db"))
 
 
 def _profile(stored: dict[str, Any], bands: int) -> Profile:
     shapes = []
     for key in ("min", "opt", "max"):
-        lengths = _items(stored, key, 4, 4, "profile.")
+        lengths = items(stored, key, 4, 4, "profile.")
         usable = all(type(n) is int and 1 <= n <= _LONGEST_SIDE for n in lengths)
         if not usable or lengths[:2] != [1, bands]:
-            raise _wrong(f"profile.{key}", lengths, f"[1, {bands}, height, width]")
+            raise wrong(f"profile.{key}", lengths, f"[1, {bands}, height, width]")
         shapes.append(tuple(lengths))
     profile = Profile(*shapes)
     profile.require(profile.typical)
     return profile
-
-
-def _listed(
-    files: dict[str, Listed], stored: dict[str, Any], key: str, expected: str, where: str = ""
-) -> Listed:
-    name = _text(stored, key, where)
-    if name != expected:
-        raise _wrong(f"{where}{key}", name, expected)
-    if name not in files:
-        raise BoardError(f"{MANIFEST} uses {name} and does not list it; make the bundle again")
-    return files[name]
-
-
-def _object(stored: dict[str, Any], key: str, where: str = "") -> dict[str, Any]:
-    value = stored.get(key)
-    if not isinstance(value, dict):
-        raise _wrong(where + key, value, "an object")
-    return value
-
-
-def _items(stored: dict[str, Any], key: str, least: int, most: int, where: str = "") -> list[Any]:
-    value = stored.get(key)
-    if not isinstance(value, list) or not least <= len(value) <= most:
-        count = str(least) if least == most else f"{least} to {most}"
-        raise _wrong(where + key, value, f"a list of {count}")
-    return value
-
-
-def _whole(stored: dict[str, Any], key: str, most: int, where: str = "", least: int = 1) -> int:
-    value = stored.get(key)
-    if type(value) is not int or not least <= value <= most:
-        raise _wrong(where + key, value, f"a whole number from {least} to {most}")
-    return value
-
-
-def _text(stored: dict[str, Any], key: str, where: str) -> str:
-    value = stored.get(key)
-    if not isinstance(value, str):
-        raise _wrong(where + key, value, "a text")
-    return value
-
-
-def _checked_number(value: Any) -> float:
-    if type(value) not in (int, float):
-        raise TypeError(f"{value!r} is no number")
-    return float(value)
-
-
-def _wrong(where: str, found: Any, needed: str) -> BoardError:
-    return BoardError(
-        f"{MANIFEST} has {reprlib.repr(found)} for {where}; {needed} is needed, make the bundle "
-        "again"
-    )

@@ -39,10 +39,10 @@ def part_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.part")
 
 
-def open_new(path: Path) -> IO[bytes]:
+def open_new(path: Path, buffering: int = -1) -> IO[bytes]:
     """Open a file that is not there yet for writing; a link in its place is not followed."""
     discard(path)
-    return path.open("xb")
+    return path.open("xb", buffering)
 
 
 def read_regular(path: Path, largest: int) -> bytes:

@@ -1,79 +1,76 @@
-"""Lines one by one to blocks that a network takes, each with a few lines of context.
+"""Lines one by one to blocks that a network takes at once.
 
-With ``context`` k a block of h lines gives h - 2k new ones; the k lines on either side are only
-seen, so that no seam shows::
+A block sees ``before`` lines above its new ones and ``after`` below them::
 
-    block 1   [ new new new new | context ]
-    block 2             [ context | new new new | context ]
-    the last                      [ context | whatever is left ]
+    block 1   [ new new new new | after ]
+    block 2            [ before | new new new | after ]
+    the last                          [ before | whatever is left ]
 """
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
-from typing import Iterable, Iterator, Tuple
-
-import numpy as np
 
 from .errors import BoardError
 
-TimedLine = Tuple[float, np.ndarray]
-
 
 @dataclass(frozen=True)
-class Block:
-    """What a network takes at once.
+class Cut:
+    """The last lines of the source, as many as a block has.
 
     Attributes:
-        data: [1, B, h, w].
         first: number of the first new line in the source.
-        offset: where the new lines begin in ``data``.
-        arrivals: time at which each new line came in; its length is the number of new lines.
+        offset: its row in the block.
+        count: new lines.
     """
 
-    data: np.ndarray
     first: int
     offset: int
-    arrivals: tuple[float, ...]
+    count: int
 
 
-def blocks_of_lines(lines: Iterable[TimedLine], height: int, context: int) -> Iterator[Block]:
-    """Blocks [1, B, height, W] from lines [B, W]; every line is new in exactly one block.
+class Schedule:
+    """When a block is due; every line is new in exactly one.
+
+    Args:
+        height: lines of a block.
 
     Raises:
-        BoardError: context that leaves no new line, or fewer lines than one block.
+        BoardError: a block has no new line.
     """
-    if context < 0 or height - 2 * context < 1:
-        raise BoardError(
-            f"a block of {height} lines has no new ones with {context} lines of context on either "
-            "side; lower --context or raise --block-lines"
-        )
-    recent: deque[TimedLine] = deque(maxlen=height)
-    seen, done, due = 0, 0, height
-    for line in lines:
-        recent.append(line)
-        seen += 1
-        if seen == due:
-            yield _block(recent, seen, done, seen - context)
-            done = seen - context
-            due += height - 2 * context
-    if seen < height:
-        raise BoardError(f"the source has {seen} lines and a block needs {height}; send more")
-    if done < seen:
-        yield _block(recent, seen, done, seen)
 
+    def __init__(self, height: int, before: int, after: int) -> None:
+        if height - before - after < 1:
+            raise BoardError(
+                f"a block of {height} lines has no new ones with {before} lines of context above "
+                f"and {after} below; lower --context or raise --block-lines"
+            )
+        self.height, self.after = height, after
+        self.new = height - before - after
+        self.seen = self.done = 0
+        self._due = height
 
-def blocks_of_tiles(tiles: Iterable[TimedLine]) -> Iterator[Block]:
-    """Blocks from tiles [B, h, w], which are independent of each other."""
-    first = 0
-    for arrival, tile in tiles:
-        yield Block(tile[None], first, 0, (arrival,) * tile.shape[1])
-        first += tile.shape[1]
+    def add(self, lines: int = 1) -> Cut | None:
+        """Count lines that came; returns the block that they complete."""
+        self.seen += lines
+        if self.seen != self._due:
+            return None
+        self._due += self.new
+        return self._cut(self.seen - self.after)
 
+    def end(self) -> Cut | None:
+        """The block of the lines that are left when the source has ended.
 
-def _block(recent: deque[TimedLine], seen: int, start: int, stop: int) -> Block:
-    oldest = seen - len(recent)
-    data = np.stack([line for _, line in recent], axis=1)[None]
-    arrivals = tuple(arrival for arrival, _ in recent)[start - oldest : stop - oldest]
-    return Block(data, start, start - oldest, arrivals)
+        Raises:
+            BoardError: there are fewer lines than one block.
+        """
+        if self.seen < self.height:
+            raise BoardError(
+                f"the source has {self.seen} lines and a block needs {self.height}; send more"
+            )
+        return self._cut(self.seen) if self.done < self.seen else None
+
+    def _cut(self, stop: int) -> Cut:
+        cut = Cut(self.done, self.done - (self.seen - self.height), stop - self.done)
+        self.done = stop
+        return cut

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from pathlib import Path
@@ -41,7 +42,7 @@ def main(folder: str, arguments: list[str], manifest: bytes | None = None) -> in
         "ok": False,
         "mode": "bench" if options.live is None else "live",
         "error": None,
-        "settings": {k: v for k, v in sorted(vars(options).items()) if v is not None},
+        "settings": {k: _plain(v) for k, v in sorted(vars(options).items()) if v is not None},
         "bundle": None,
         "board": None,
         "runtime": None,
@@ -70,6 +71,11 @@ def main(folder: str, arguments: list[str], manifest: bytes | None = None) -> in
     print(summarise(result))
     print(f"written to {options.output}")
     return code
+
+
+def _plain(value: Any) -> Any:
+    """A setting as JSON has it: text for numbers that are not finite."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _require_verified(models: list[dict[str, Any]]) -> None:

@@ -6,6 +6,7 @@ import argparse
 import re
 from typing import NoReturn
 
+from .contents import NATIVE_TYPES
 from .errors import BoardError
 
 EPILOG = """\
@@ -92,7 +93,20 @@ def parse_options(arguments: list[str]) -> argparse.Namespace:
     group.add_argument("--line-rate", type=_rate, metavar="HZ", help="lines a second")
     group.add_argument("--width", type=_positive, metavar="W", help="samples of a raw line")
     group.add_argument("--dtype", metavar="T", help="of raw numbers, such as uint16 or >u2")
-    group.add_argument("--layout", choices=("bil", "bip"), help="lines [B, W] or [W, B]")
+    group.add_argument(
+        "--layout",
+        choices=("bil", "bip", "bsq"),
+        help="lines [B, W], lines [W, B], or an image [B, lines, W]",
+    )
+    group.add_argument(
+        "--bands",
+        type=_positive,
+        metavar="N",
+        help="of a raw line (default: all of the sensor, where the bundle knows them)",
+    )
+    group.add_argument(
+        "--nodata", type=_any_number, metavar="V", help="of the source (default: bundle's; or nan)"
+    )
     group.add_argument("--normalised", action="store_true", help="the source is in [0, 1] already")
     group.add_argument(
         "--block-lines", type=_positive, metavar="H", help="lines at once (default: bundle's tile)"
@@ -100,9 +114,8 @@ def parse_options(arguments: list[str]) -> argparse.Namespace:
     group.add_argument(
         "--context",
         type=_count,
-        default=0,
         metavar="K",
-        help="lines seen on either side of a block (default: %(default)s)",
+        help="lines seen on either side of a block (default: bundle's, 0 where it knows none)",
     )
     group.add_argument(
         "--queue",
@@ -112,7 +125,16 @@ def parse_options(arguments: list[str]) -> argparse.Namespace:
         help="blocks that may wait, else lines drop (default: %(default)s)",
     )
     group.add_argument("--lines", type=_positive, metavar="N", help="stop after N lines")
-    group.add_argument("--write", metavar="FILE", help="super-resolved lines, ENVI, float32, bil")
+    group.add_argument(
+        "--stall", type=_rate, metavar="S", help="end if a pipe gives nothing for S seconds"
+    )
+    group.add_argument("--write", metavar="FILE", help="super-resolved lines, ENVI, bil")
+    group.add_argument(
+        "--write-dtype",
+        choices=NATIVE_TYPES,
+        metavar="T",
+        help="type of --write (default: the source's; float32 for [0, 1])",
+    )
 
     add("--root", default="/", metavar="DIR", help="read /sys, /proc and /etc below DIR")
     return parser.parse_args(arguments)
@@ -153,6 +175,10 @@ def _rate(text: str) -> float:
     if value <= 0:
         raise argparse.ArgumentTypeError(f"more than 0 is needed, got {text!r}")
     return value
+
+
+def _any_number(text: str) -> float:
+    return float("nan") if text.lower() == "nan" else _number(text)
 
 
 def _number(text: str) -> float:

@@ -13,7 +13,13 @@ from .contents import Bundle, Model
 from .errors import BoardError, absent, one_line
 from .runner import Runner
 
-_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+_TYPES = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(uint8)": np.uint8,
+    "tensor(uint16)": np.uint16,
+    "tensor(int16)": np.int16,
+}
 _PREFERRED = ("CUDAExecutionProvider", "CPUExecutionProvider")
 _ERRORS_ONLY = 3
 _ARM = ("aarch64", "arm64")
@@ -27,6 +33,8 @@ class OrtBackend:
     """
 
     name = "onnxruntime"
+    as_bytes = False
+    """Whether native models are given numbers of 16 bits as bytes."""
 
     def __init__(self, threads: int | None = None) -> None:
         try:
@@ -103,8 +111,8 @@ class OrtRunner(Runner):
         for entry in (inputs[0], outputs[0]):
             if entry.type not in _TYPES:
                 raise BoardError(
-                    f"{model.name} has {entry.name} of type {entry.type}; float32 and float16 can"
-                    " be used"
+                    f"{model.name} has {entry.name} of type {entry.type}; "
+                    "float32, float16, uint8, uint16 and int16 can be used"
                 )
         self._ort, self._session, self._bundle, self._model = ort, session, bundle, model
         self._input, self._output = inputs[0], outputs[0]
@@ -146,6 +154,24 @@ class OrtRunner(Runner):
         self.run()
         output = self._binding.copy_outputs_to_cpu()[0]
         return np.asarray(output, dtype=np.float32)
+
+    def infer_into(self, tile: np.ndarray, answer: np.ndarray) -> None:
+        if self._device != "cpu" or answer.dtype != self._output_type:
+            self.load(tile)
+            self.run()
+            np.copyto(answer, self._binding.copy_outputs_to_cpu()[0], casting="same_kind")
+            return
+        source = np.ascontiguousarray(tile, dtype=self._input_type)
+        outer, self._binding = self._binding, self._session.io_binding()
+        for bind, entry, array in (
+            (self._binding.bind_input, self._input, source),
+            (self._binding.bind_output, self._output, answer),
+        ):
+            bind(entry.name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+        try:
+            self.run()
+        finally:
+            self._binding = outer
 
     def memory(self) -> dict[str, Any]:
         return absent("onnxruntime does not tell the memory of the device")

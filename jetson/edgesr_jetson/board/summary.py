@@ -64,14 +64,18 @@ def _live(report: dict[str, Any]) -> list[str]:
     lines = [
         f"lines: {counts['received']} received, {counts['processed']} super-resolved, "
         f"{counts['dropped']} dropped",
-        f"per line: {spent['median']:.3f} ms of work (p99 {spent['p99']:.3f}); ready "
-        f"{late['median']:.1f} ms after it came in (p99 {late['p99']:.1f})",
+        f"per line: {spent['median']:.3f} ms of work (p99 {spent['p99']:.3f}): "
+        + ", ".join(f"{part} {ms:.3f}" for part, ms in report["parts_per_line_ms"].items()),
+        f"written {late['median']:.1f} ms after it came in (p99 {late['p99']:.1f})",
+        f"sustains {report['sustainable_line_rate_hz']:.1f} lines/s, limited by "
+        f"{report['limited_by']}",
     ]
     real_time = report["real_time"]
     if not is_absent(real_time):
         lines.append(
             f"a line comes every {real_time['line_period_ms']:.3f} ms: margin "
-            f"{real_time['margin_ms']:+.3f} ms, load {real_time['load']:.0%}"
+            f"{real_time['margin_ms']:+.3f} ms, load {real_time['load']:.0%}, "
+            f"{'kept up' if real_time['kept_up'] else 'did not keep up'}"
         )
     mark = report["published_mark"]
     lines.append(

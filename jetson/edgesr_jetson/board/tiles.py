@@ -6,11 +6,11 @@ import io
 import math
 import warnings
 import zipfile
-from typing import Sequence, Tuple
+from typing import Any, Sequence, Tuple
 
 import numpy as np
 
-from .contents import Bundle, Model
+from .contents import Bundle, Model, Native
 from .errors import BoardError, one_line
 from .hashes import Listed
 
@@ -23,7 +23,7 @@ def load_inputs(bundle: Bundle) -> list[np.ndarray]:
     Raises:
         BoardError: changed, not such a file, or of a size outside the bundle's range.
     """
-    tiles = _load(bundle.inputs)
+    tiles = _unit_tiles(bundle.inputs)
     for tile in tiles:
         bundle.profile.require(tile.shape)
     if not tiles or tiles[0].shape != bundle.profile.typical:
@@ -37,7 +37,7 @@ def load_outputs(bundle: Bundle, model: Model, inputs: Sequence[np.ndarray]) -> 
     Raises:
         BoardError: changed, not such a file, or of other shapes.
     """
-    tiles = _load(model.outputs)
+    tiles = _unit_tiles(model.outputs)
     found = [tile.shape for tile in tiles]
     needed = [bundle.output_shape(tile.shape) for tile in inputs]
     if found != needed:
@@ -45,15 +45,43 @@ def load_outputs(bundle: Bundle, model: Model, inputs: Sequence[np.ndarray]) -> 
     return tiles
 
 
+def load_native(bundle: Bundle, native: Native) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Pairs of [1, C, h, w] and [1, B, r*h, r*w] in the numbers of a native model.
+
+    Raises:
+        BoardError: changed, not such a file, or of other shapes.
+    """
+    types = (np.dtype(native.input_dtype), np.dtype(native.output_dtype))
+    given, expected = _load(native.outputs, input=types[0], output=types[1])
+    for one, other in zip(given, expected):
+        fits = one.ndim == 4 and one.shape[:2] == (1, native.sensor_bands)
+        if not fits or other.shape != bundle.output_shape(one.shape):
+            raise _damaged(native.outputs, f"it has {one.shape} and {other.shape}")
+        bundle.profile.require((1, bundle.bands, *one.shape[2:]))
+    if not given:
+        raise _damaged(native.outputs, "it is empty")
+    return list(zip(given, expected))
+
+
 def check_references(bundle: Bundle) -> None:
     """Raise :class:`BoardError` unless all reference tiles can be used, before time is spent."""
     inputs = load_inputs(bundle)
     for model in bundle.models:
         load_outputs(bundle, model, inputs)
+        if model.native is not None:
+            load_native(bundle, model.native)
 
 
-def _load(file: Listed) -> list[np.ndarray]:
-    """Arrays ``tile0``, ``tile1``, ... as the desktop stores them: float32, finite, uncompressed.
+def _unit_tiles(file: Listed) -> list[np.ndarray]:
+    """Tiles of finite float32."""
+    (tiles,) = _load(file, tile=np.dtype("<f4"))
+    if not all(np.isfinite(tile).all() for tile in tiles):
+        raise _damaged(file, "values that are not finite")
+    return tiles
+
+
+def _load(file: Listed, **kinds: np.dtype[Any]) -> list[list[np.ndarray]]:
+    """Arrays ``tile0``, ``tile1``, ... of each kind, as the desktop stores them: uncompressed.
 
     Nothing is allocated that the file does not hold.
     """
@@ -66,23 +94,30 @@ def _load(file: Listed) -> list[np.ndarray]:
                 raise ValueError("it is compressed")
             if sum(entry.file_size for entry in entries) > len(content):
                 raise ValueError("its sizes do not fit its content")
-            return [_array(archive.read(f"tile{index}.npy")) for index in range(len(entries))]
+            if len(entries) % len(kinds):
+                raise ValueError(f"it has {len(entries)} arrays")
+            return [
+                [
+                    _array(archive.read(f"{name}{index}.npy"), dtype)
+                    for index in range(len(entries) // len(kinds))
+                ]
+                for name, dtype in kinds.items()
+            ]
     except Exception as error:  # zipfile and numpy raise anything on damaged files
         raise _damaged(file, one_line(error)) from error
 
 
-def _array(content: bytes) -> np.ndarray:
+def _array(content: bytes, expected: np.dtype[Any]) -> np.ndarray:
     stream = io.BytesIO(content)
     version = np.lib.format.read_magic(stream)
     if version != (1, 0):
         raise ValueError(f"version {version} of the npy format")
     shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-    if dtype != np.dtype("<f4") or 4 * math.prod(shape) != len(content) - stream.tell():
+    size = expected.itemsize * math.prod(shape)
+    if dtype != expected or size != len(content) - stream.tell():
         raise ValueError(f"{dtype} {shape} in {len(content)} bytes")
     stream.seek(0)
     array = np.ascontiguousarray(np.lib.format.read_array(stream, allow_pickle=False))
-    if not np.isfinite(array).all():
-        raise ValueError("values that are not finite")
     return array
 
 

@@ -33,6 +33,8 @@ class TensorRTBackend:
     """
 
     name = "tensorrt"
+    as_bytes = True
+    """Native models take and give numbers of 16 bits as bytes: TensorRT has no such integers."""
 
     def __init__(self, engines: Path, l4t: Any, settings: BuildSettings, say: Say) -> None:
         try:
@@ -195,11 +197,12 @@ class TensorRTRunner(Runner):
         self._cuda.synchronise()
 
     def infer(self, tile: np.ndarray) -> np.ndarray:
-        self._queue_input(tile)
-        self._enqueue()
-        self._cuda.copy_out(self._hosts[1], self._buffers[1])
-        self._cuda.synchronise()
+        self._answer(tile)
         return np.asarray(self._hosts[1], dtype=np.float32)
+
+    def infer_into(self, tile: np.ndarray, answer: np.ndarray) -> None:
+        self._answer(tile)
+        np.copyto(answer, self._hosts[1], casting="same_kind")
 
     def memory(self) -> dict[str, Any]:
         free, total = self._cuda.memory_mb()
@@ -219,6 +222,12 @@ class TensorRTRunner(Runner):
     def close(self) -> None:
         self._release()
         self._context = self._engine = None
+
+    def _answer(self, tile: np.ndarray) -> None:
+        self._queue_input(tile)
+        self._enqueue()
+        self._cuda.copy_out(self._hosts[1], self._buffers[1])
+        self._cuda.synchronise()
 
     def _queue_input(self, tile: np.ndarray) -> None:
         np.copyto(self._hosts[0], tile, casting="same_kind")
@@ -251,9 +260,10 @@ class TensorRTRunner(Runner):
         """Type as numpy has it; ``tensorrt.nptype`` of 8.x breaks with numpy 1.24 and later."""
         engine, types = self._engine, self._trt.DataType
         found = engine.get_tensor_dtype(name) if self._named else engine.get_binding_dtype(name)
-        for kind, dtype in ((types.FLOAT, np.float32), (types.HALF, np.float16)):
-            if found == kind:
+        known = {"FLOAT": np.float32, "HALF": np.float16, "UINT8": np.uint8}
+        for kind, dtype in known.items():
+            if found == getattr(types, kind, None):
                 return np.dtype(dtype)
         raise BoardError(
-            f"{self._model.name} has {name} of type {found}; float32 and float16 can be used"
+            f"{self._model.name} has {name} of type {found}; float32, float16 and uint8 can be used"
         )
