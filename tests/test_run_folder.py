@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from edgesr_export.profile import Profiled
 from edgesr_export.errors import ExportError
+from edgesr_export.profile import Profiled
 
 from edgesr.compress import compress
 from edgesr.distill.trainer import _Trainer

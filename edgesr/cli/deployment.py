@@ -142,6 +142,11 @@ def _bench(commands: Any) -> None:
     bench.add_argument(
         "--no-measure", action="store_true", help="take this machine's figures from the report"
     )
+    bench.add_argument(
+        "--profile",
+        action="store_true",
+        help="measure every layer of every model on its runtime, too",
+    )
     bench.add_argument("--tile", type=int, metavar="PIXELS", help="LR side (default: the run's)")
     bench.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: the run's)")
     add_json(bench)
@@ -165,7 +170,8 @@ def _report(commands: Any) -> None:
         default=[],
         action="extend",
         metavar="FILE",
-        help="result.json of a bundle that ran on a board; several are shown side by side",
+        help="result.json of a bundle that ran on a board, or the output of edgesr bench --profile"
+        " --json; several are shown side by side",
     )
     report.add_argument(
         "--output",
@@ -236,6 +242,8 @@ def run_bench(options: argparse.Namespace) -> None:
         value = getattr(options, name)
         if value is not None and value < 1:
             raise OptionError(f"--{name} must be at least 1, not {value}")
+    if options.profile and options.no_measure:
+        raise OptionError("--profile measures, and --no-measure does not; leave one of them out")
     from edgesr.commands.bench import bench, render, stored
     from edgesr.report.board_results import read_boards
 
@@ -243,7 +251,12 @@ def run_bench(options: argparse.Namespace) -> None:
     if options.no_measure:
         found = stored(options.run_dir)
     else:
-        found = bench(options.run_dir, tile=options.tile, threads=options.threads)
+        found = bench(
+            options.run_dir,
+            tile=options.tile,
+            threads=options.threads,
+            profile=options.profile,
+        )
     if options.json:
         print(json.dumps({**found, "boards": [board.content for board in boards]}, indent=2))
     else:

@@ -77,10 +77,10 @@ def profile_models(
             threads=threads,
             runs=runs,
         )
-        entry = profiled_network(model["precision"], found)
+        entry = profiled_network(f"student {model['precision']}", found)
         networks.setdefault(model["runtime"], []).append(entry)
     in_torch = torch_profile(student, image, threads=threads, runs=runs)
-    networks["PyTorch, CPU"] = [profiled_network("fp32", in_torch)]
+    networks["PyTorch, CPU"] = [profiled_network("student", in_torch)]
     return [
         {
             "runtime": runtime,

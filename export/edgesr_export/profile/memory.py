@@ -1,4 +1,4 @@
-"""How much the memory of this process grows at most while something runs: Linux, by its own count."""
+"""How much the memory of this process grows at most while something runs, as Linux counts it."""
 
 from __future__ import annotations
 
