@@ -15,6 +15,7 @@ from .errors import BoardError
 from .measure import Plan, idle_power, latency, sustained, throughput
 from .power import PowerMeter
 from .probe import temperatures
+from .profile import profile
 from .tiles import load_inputs
 from .trt import Say
 from .verify import check
@@ -51,10 +52,12 @@ def bench(
     root: Path,
     say: Say,
     may_skip: bool = False,
+    profiled: bool = False,
 ) -> list[dict[str, Any]]:
     """Verify, then measure, one model after the other; a failed one does not stop the others.
 
-    With ``may_skip``, models that the runtime is known to get wrong are left out, with the reason.
+    With ``may_skip``, models that the runtime is known to get wrong are left out, with the reason;
+    with ``profiled``, every layer is measured, too.
 
     Returns one entry a model, see ``result.schema.json``.
     """
@@ -70,7 +73,9 @@ def bench(
                 entries.append({**_head(model), "status": "skipped", "reason": reason})
                 continue
             try:
-                entries.append(_measure(bundle, model, backend, tile, plan, meter, idle, root, say))
+                entries.append(
+                    _measure(bundle, model, backend, tile, plan, meter, idle, root, say, profiled)
+                )
             except BoardError as error:
                 say(f"{model.name}: failed: {error}")
                 entries.append({**_head(model), "status": "failed", "reason": str(error)})
@@ -87,6 +92,7 @@ def _measure(
     idle: dict[str, Any],
     root: Path,
     say: Say,
+    profiled: bool,
 ) -> dict[str, Any]:
     runner, engine = backend.open(bundle, model)
     try:
@@ -108,6 +114,7 @@ def _measure(
             "power": power,
             "temperatures_c": {"start": before, "end": temperatures(root)},
             "memory": {"host_peak_mb": host_peak_mb(), "device": runner.memory()},
+            **({"profile": profile(runner, tile, model.read())} if profiled else {}),
         }
     finally:
         runner.close()

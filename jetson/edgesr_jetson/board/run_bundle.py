@@ -18,6 +18,7 @@ from .measure import Plan, idle_power
 from .outputs import ENGINES
 from .power import PowerMeter
 from .probe import clocks, temperatures
+from .profile import require_profiles
 from .tiles import check_references
 from .trt import Say
 from .trt_build import BuildSettings
@@ -53,11 +54,20 @@ def run(
     if options.live is None:
         tile = choose_tile(bundle, options.tile)
         result["models"] = bench(
-            bundle, models, backend, tile, plan, root, say, may_skip=not options.models
+            bundle,
+            models,
+            backend,
+            tile,
+            plan,
+            root,
+            say,
+            may_skip=not options.models,
+            profiled=options.profile,
         )
     else:
         result["live"] = _live(bundle, models, backend, plan, options, root, result, say)
     result["board"]["clocks_at_end"] = clocks(root)
+    require_profiles(result["models"])
 
 
 def _live(
