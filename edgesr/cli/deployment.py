@@ -1,4 +1,4 @@
-"""Commands on what was made: export, engine, bundle, bench, report."""
+"""Commands on what was made: export, engine, bundle, bench, estimate, report."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ def add(commands: Any) -> None:
     _engine(commands)
     _bundle(commands)
     _bench(commands)
+    _estimate(commands)
     _report(commands)
 
 
@@ -152,6 +153,27 @@ def _bench(commands: Any) -> None:
     add_json(bench)
 
 
+def _estimate(commands: Any) -> None:
+    estimate = add_command(
+        commands,
+        "estimate",
+        "estimate a run's latency on a board that is not here, from published peaks",
+        "edgesr estimate runs/first --board orin-nano-15w",
+        run_estimate,
+        arguments="RUN_DIR --board NAME [options] | --list",
+    )
+    estimate.add_argument(
+        "run_dir", type=Path, nargs="?", metavar="RUN_DIR", help="folder of edgesr compress"
+    )
+    estimate.add_argument("--board", metavar="NAME", help="board and power mode; see --list")
+    estimate.add_argument("--list", action="store_true", help="list the boards and their peaks")
+    estimate.add_argument("--tile", type=int, metavar="PIXELS", help="LR side (default: the run's)")
+    estimate.add_argument(
+        "--threads", type=int, metavar="N", help="CPU threads of the check (default: the run's)"
+    )
+    add_json(estimate)
+
+
 def _report(commands: Any) -> None:
     report = add_command(
         commands,
@@ -238,10 +260,7 @@ def run_bundle(options: argparse.Namespace) -> None:
 
 def run_bench(options: argparse.Namespace) -> None:
     """Print a run's models as measured now (or by the run), and the boards' results beside them."""
-    for name in ("tile", "threads"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise OptionError(f"--{name} must be at least 1, not {value}")
+    _check_counts(options, "tile", "threads")
     if options.profile and options.no_measure:
         raise OptionError("--profile measures, and --no-measure does not; leave one of them out")
     from edgesr.commands.bench import bench, render, stored
@@ -263,9 +282,35 @@ def run_bench(options: argparse.Namespace) -> None:
         render(found, boards)
 
 
+def run_estimate(options: argparse.Namespace) -> None:
+    """Print estimates for a board, or the list of boards."""
+    _check_counts(options, "tile", "threads")
+    if options.list:
+        from edgesr.commands.estimate import render_boards
+
+        render_boards()
+        return
+    if options.run_dir is None or options.board is None:
+        raise OptionError("name a run folder and a --board; edgesr estimate --list has the boards")
+    from edgesr.commands.estimate import estimate, render
+
+    found = estimate(options.run_dir, options.board, tile=options.tile, threads=options.threads)
+    if options.json:
+        print(json.dumps(found, indent=2))
+    else:
+        render(found)
+
+
 def run_report(options: argparse.Namespace) -> None:
     """Write the page of a finished run and print its name."""
     from edgesr.commands.report import render_run
 
     page = render_run(options.run_dir, options.imports, options.output, overwrite=options.overwrite)
     print(f"{page}: open it in a browser; it needs no network and no other file")
+
+
+def _check_counts(options: argparse.Namespace, *names: str) -> None:
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise OptionError(f"--{name} must be at least 1, not {value}")

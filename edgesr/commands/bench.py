@@ -30,7 +30,7 @@ from edgesr.report.console import deployment_notes, deployment_table, notes
 from edgesr.report.model import DeployedModel, Deployment, Profile, SkippedEntry
 from edgesr.report.profile_table import render_profiles
 from edgesr.report.validation import typed
-from edgesr.run_folder import RECIPE, REPORT, STUDENT, finished_report
+from edgesr.run_folder import RECIPE, REPORT, STUDENT
 from edgesr.surgery import Candidate, require_sites
 
 
@@ -40,7 +40,7 @@ def stored(run: Path) -> dict[str, Any]:
     Raises:
         OptionError: the folder is no finished run, or one without deployed models.
     """
-    report, deployed = _report(run)
+    report, deployed = deployed_report(run)
     return {"deployment": deployed.to_dict(), "environment": report.environment.to_dict()}
 
 
@@ -64,7 +64,7 @@ def bench(
         OptionError: the folder is no finished run, or one of its models is gone or changed.
         ExportError: a runtime has no profiler for a model that it runs.
     """
-    report, deployed = _report(run)
+    report, deployed = deployed_report(run)
     recipe = CompressRecipe.load(run / RECIPE)
     recipe = replace(
         recipe,
@@ -102,8 +102,12 @@ def bench(
     return found
 
 
-def _report(run: Path) -> tuple[Report, Deployment]:
-    """The report of a run, and what of it is measured again."""
+def deployed_report(run: Path) -> tuple[Report, Deployment]:
+    """The report of a run, and what of it is measured again.
+
+    Raises:
+        OptionError: the folder is no finished run, or one without deployed models.
+    """
     report = read(finished_report(run))
     if report.not_exported:
         raise OptionError(f"{run} holds no deployed models: {report.not_exported}")
@@ -115,7 +119,7 @@ def _report(run: Path) -> tuple[Report, Deployment]:
 def _made(run: Path, deployed: Deployment) -> Artifacts:
     models = {entry.path: _model(entry) for entry in deployed.models}
     engines = [Engine(**entry.to_dict()) for entry in deployed.engines]
-    _require(run, [*models, *(engine.path for engine in engines)])
+    require_files(run, [*models, *(engine.path for engine in engines)])
     return Artifacts(list(models.values()), engines, [])
 
 
@@ -126,7 +130,8 @@ def _model(entry: DeployedModel) -> Model:
     return Model(**{**known, "precision": Path(entry.path).stem.rpartition("-")[2]})
 
 
-def _require(run: Path, paths: Iterable[str]) -> None:
+def require_files(run: Path, paths: Iterable[str]) -> None:
+    """Refuse a run that has lost some of its files."""
     missing = [path for path in paths if not (run / path).is_file()]
     if missing:
         raise OptionError(f"{run} has lost {', '.join(missing)}; compress again")

@@ -27,7 +27,7 @@ SCOPES = "pkg.torch.onnx.name_scopes"
 _ADDED = ("_nchwc", "_quant")
 """What ONNX Runtime adds to the name of a tensor or node that it replaces."""
 
-_FUSED_BEHIND = frozenset(
+FUSED_BEHIND = frozenset(
     ("Add", "BatchNormalization", "Clip", "Div", "Gelu", "HardSigmoid", "LeakyRelu", "Mul", "Relu",
      "Sigmoid", "Sub", "Tanh")
 )  # fmt: skip
@@ -115,7 +115,7 @@ class Source:
                     owner.setdefault(node.name, name)
         place = {node.name: index for index, node in enumerate(self.nodes)}
         for node in self.nodes:
-            if node.name not in owner and node.op in _FUSED_BEHIND:
+            if node.name not in owner and node.op in FUSED_BEHIND:
                 before = {self._by_name[name].name for name in node.inputs if name in self._by_name}
                 if before & owner.keys():
                     owner[node.name] = owner[max(before & owner.keys(), key=place.__getitem__)]
