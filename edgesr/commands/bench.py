@@ -30,7 +30,7 @@ from edgesr.report.console import deployment_notes, deployment_table, notes
 from edgesr.report.model import DeployedModel, Deployment, Profile, SkippedEntry
 from edgesr.report.profile_table import render_profiles
 from edgesr.report.validation import typed
-from edgesr.run_folder import RECIPE, REPORT, STUDENT
+from edgesr.run_folder import RECIPE, REPORT, STUDENT, finished_report
 from edgesr.surgery import Candidate, require_sites
 
 
