@@ -22,6 +22,7 @@ from edgesr.deploy.estimate import estimate_layers, spread
 from edgesr.errors import OptionError, shown
 from edgesr.evaluation.peaks import measure_roof
 from edgesr.evaluation.roofline import Roof
+from edgesr.report import environment
 from edgesr.report.model import DeployedModel, Deployment
 
 BOARD_TARGET = "tensorrt"
@@ -45,14 +46,14 @@ def estimate(
 
     Returns:
         ``estimate``: board, input and models, no figure of which was measured on it;
-        ``check_here``: measured over estimated time on this machine, by precision.
+        ``check_here``: this machine, and measured over estimated time on it by precision.
 
     Raises:
         OptionError: an unknown board, or a folder without deployed models.
         ExportError: a file whose layers cannot be told.
     """
     found = find_board(board)
-    report, deployed = deployed_report(run)
+    _, deployed = deployed_report(run)
     models = _files(deployed)
     require_files(run, models.values())
     shape = (*deployed.input_shape[:2], *((tile, tile) if tile else deployed.input_shape[2:]))
@@ -68,7 +69,6 @@ def estimate(
             ],
         },
         "check_here": _check(run, deployed, shape, threads or deployed.threads),
-        "machine": report.environment.cpu,
     }
 
 
@@ -89,6 +89,8 @@ def render(found: Mapping[str, Any]) -> None:
         if "absent" in model:
             console.print(Text(f"{model['precision']}: no estimate: {model['absent']}"))
             continue
+        title = f"{model['precision']}, {model['file']}"
+        console.print(Text(shown(title), style="bold"))
         console.print(_table(model))
     console.print()
     console.print(Text(f"peaks: {told['derived']}; {', '.join(told['sources'])}", style="dim"))
@@ -141,9 +143,7 @@ def _model(path: Path, precision: str, shape: tuple[int, ...], board: Board) -> 
     }
 
 
-def _check(
-    run: Path, deployed: Deployment, shape: tuple[int, ...], threads: int
-) -> dict[str, dict[str, Any]]:
+def _check(run: Path, deployed: Deployment, shape: tuple[int, ...], threads: int) -> dict[str, Any]:
     """Measured over estimated time here, of the files that are made for this machine."""
     usual = find_target(ALWAYS)
     files = {
@@ -159,13 +159,9 @@ def _check(
     for precision, path in files.items():
         measured = usual.profile(run / path, precision, image, threads=threads)
         checked = spread(run / path, measured, shape, roof)
-        found[precision] = {
-            "runtime": usual.label,
-            "threads": threads,
-            **asdict(checked),
-            "peaks": _peaks(roof),
-        }
-    return found
+        found[precision] = {"runtime": usual.label, **asdict(checked)}
+    machine = environment("cpu", threads)["cpu"]
+    return {"machine": machine, "threads": threads, "precisions": found, "peaks": _peaks(roof)}
 
 
 def _peaks(roof: Roof) -> dict[str, float]:
@@ -174,7 +170,7 @@ def _peaks(roof: Roof) -> dict[str, float]:
 
 def _table(model: Mapping[str, Any]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False)
-    table.add_column(f"{model['precision']}, {model['file']}", overflow="fold")
+    table.add_column("Layer", overflow="fold")
     table.add_column("Comes from", overflow="fold")
     for name in ("M MACs", "MB", "estimate ms"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -197,15 +193,15 @@ def _table(model: Mapping[str, Any]) -> Table:
     return table
 
 
-def _checks(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def _checks(found: Mapping[str, Any]) -> Iterator[str]:
     yield (
-        "the error of this method, on this machine with its measured peaks: measured time over"
-        " estimated time"
+        f"the error of this method, measured time over estimated time, on {found['machine']}"
+        f" ({found['threads']} CPU threads) with its measured peaks:"
     )
-    for precision, one in found.items():
+    for precision, one in found["precisions"].items():
         yield (
-            f"  {precision}, {one['runtime']}, {one['threads']} threads: median"
-            f" {one['median']:.1f}, 10-90 % {one['p10']:.1f} to {one['p90']:.1f} over"
-            f" {one['layers']} layers; whole call {one['whole']:.1f};"
-            f" {one['unexplained']:.0%} of the time in layers that the runtime added"
+            f"  {precision}, {one['runtime']}: median {one['median']:.1f}, 10-90 %"
+            f" {one['p10']:.1f} to {one['p90']:.1f} over {one['layers']} layers; whole call"
+            f" {one['whole']:.1f}; {one['unexplained']:.0%} of the time in layers that the"
+            " runtime added"
         )

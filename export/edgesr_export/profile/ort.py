@@ -119,10 +119,9 @@ def layers_of_events(
     layers = []
     for name, ms in medians(spent[-runs:]).items():
         nodes, modules = source.origin(absorbed.get(name, ()))
-        read = {_TYPES[k] for t in arguments[name]["input_type_shape"] for k in t if k in _TYPES}
-        layers.append(
-            LayerTime(name, str(arguments[name]["op_name"]), ms, lowest(read), nodes, modules)
-        )
+        told = arguments[name]
+        read = {_TYPES[k] for t in told.get("input_type_shape", ()) for k in t if k in _TYPES}
+        layers.append(LayerTime(name, str(told["op_name"]), ms, lowest(read), nodes, modules))
     return layers
 
 

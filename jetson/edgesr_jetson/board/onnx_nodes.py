@@ -40,19 +40,19 @@ class Nodes:
 
     def origin(self, names: Iterable[str]) -> tuple[list[str], list[str]]:
         """Nodes and modules that some names stand for, each once, in the order given."""
-        found = [one for one in map(self._find, names) if one]
+        found = [one for one in map(self._find, names) if one is not None]
         nodes = dict.fromkeys(name for name, _ in found)
         modules = dict.fromkeys(module for _, module in found if module)
         return list(nodes), list(modules)
 
-    def _find(self, name: str) -> tuple[str, str]:
+    def _find(self, name: str) -> tuple[str, str] | None:
         while name:
             for added in _ADDED:
                 bare = name[: len(name) - len(added)] if name.endswith(added) else ""
                 if bare in self._known:
                     return self._known[bare]
             name = name.rpartition("/")[0]
-        return ("", "")
+        return None
 
 
 def _nodes(model: memoryview) -> Iterator[tuple[str, list[str], str]]:

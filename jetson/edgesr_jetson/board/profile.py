@@ -9,6 +9,7 @@ import json
 import re
 import time
 from bisect import bisect_right
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Sequence
 
@@ -31,6 +32,7 @@ Spent = List[Dict[str, float]]
 """Milliseconds by the name of the layer, of each run."""
 
 
+@dataclass(frozen=True)
 class Layers:
     """What a runtime told.
 
@@ -41,13 +43,9 @@ class Layers:
         memory_mb: that the network needs of the device, or absent.
     """
 
-    def __init__(
-        self,
-        spent: Spent,
-        facts: Mapping[str, tuple[str, str, Sequence[str]]],
-        memory_mb: Any,
-    ) -> None:
-        self.spent, self.facts, self.memory_mb = spent, facts, memory_mb
+    spent: Spent
+    facts: Mapping[str, tuple[str, str, Sequence[str]]]
+    memory_mb: Any
 
 
 def profile(runner: Runner, tile: np.ndarray, content: bytes) -> dict[str, Any]:
@@ -149,7 +147,11 @@ def onnxruntime_layers(events: Sequence[dict[str, Any]]) -> Layers:
         name = event["name"][: -len(_KERNEL)]
         run = spent[bisect_right(starts, event["ts"]) - 1]
         run[name] = run.get(name, 0.0) + event["dur"] / 1e3
-        read = {_TYPES.get(kind) for tensor in event["args"]["input_type_shape"] for kind in tensor}
+        read = {
+            _TYPES.get(kind)
+            for tensor in event["args"].get("input_type_shape", ())
+            for kind in tensor
+        }
         lowest = next((kind for kind in _LOWEST_FIRST if kind in read), "")
         facts.setdefault(name, (str(event["args"]["op_name"]), lowest, [name]))
     return Layers(spent, facts, absent("onnxruntime does not tell the memory of the device"))
