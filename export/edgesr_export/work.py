@@ -135,10 +135,10 @@ class Work:
 
     def _moves_numbers(self, node: Node) -> bool:
         """Whether it writes anything but indices and shapes."""
-        return any(
-            self._tensors.get(self._origin(output), (0, ()))[0] in _PRECISIONS
-            for output in node.outputs
-        )
+        unknown = [output for output in node.outputs if output not in self._tensors]
+        if unknown:
+            raise ExportError(f"the shape of tensor {unknown[0]} ({node.op}) cannot be told")
+        return any(self._tensors[output][0] in _PRECISIONS for output in node.outputs)
 
     def _origin(self, tensor: str) -> str:
         """What is read for a tensor: the 8 bits that a DequantizeLinear would widen."""
@@ -201,10 +201,8 @@ def _tensors(model: onnx.ModelProto) -> dict[str, tuple[int, tuple[int, ...]]]:
     values: list[Any] = [*graph.input, *graph.value_info, *graph.output]
     for value in values:
         kind = value.type.tensor_type
-        found[value.name] = (
-            kind.elem_type,
-            tuple(axis.dim_value for axis in kind.shape.dim),
-        )
+        if kind.HasField("shape"):
+            found[value.name] = kind.elem_type, tuple(axis.dim_value for axis in kind.shape.dim)
     found |= {one.name: (one.data_type, tuple(one.dims)) for one in graph.initializer}
     unknown = next((name for name, (_, lengths) in found.items() if 0 in lengths), None)
     if unknown is not None:
