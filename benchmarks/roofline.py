@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.results import Results
+from edgesr.evaluation.roofline import Roof
 
 GROUP = "roofline"
 
@@ -74,7 +76,8 @@ def peaks(results: Results) -> dict[str, tuple[float, str]]:
 
 def distances(results: Results) -> list[Distance]:
     """Every network of the roofline, in the order measured."""
-    best = peaks(results)
+    best = {kind: rate for kind, (rate, _) in peaks(results).items()}
+    roof = Roof(best, best.get("copy", math.nan))
     found = []
     for record in results.records(GROUP):
         if "peak" in record.facts:
@@ -86,8 +89,8 @@ def distances(results: Results) -> list[Distance]:
                 facts["form"],
                 facts["input_shape"][-1],
                 record.median_ms,
-                flops / best[facts["precision"]][0] * 1e3,
-                facts["least_bytes"] / best["copy"][0] * 1e3,
+                roof.arithmetic_ms(facts["macs"], facts["precision"]),
+                roof.traffic_ms(facts["least_bytes"]),
                 flops / (record.median_ms / 1e3) / 1e9,
                 facts["slowest_operators"],
             )

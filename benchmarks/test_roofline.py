@@ -10,10 +10,10 @@ import pytest
 from edgesr_export.profile import profile
 from edgesr_export.runtime import session
 
-from benchmarks import peaks
 from benchmarks.interleave import Calls
 from benchmarks.names import BANDS, SCALE
 from benchmarks.zoo import AbsentError, Zoo, plausible_tiles
+from edgesr.evaluation import peaks
 
 GROUP = "roofline"
 SIDE = 64

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from edgesr_export.errors import ExportError
+from edgesr_export.profile import Profiled
 
 from edgesr.compress import compress
 from edgesr.distill.trainer import _Trainer
@@ -220,7 +221,9 @@ def be_steady(patch: pytest.MonkeyPatch) -> None:
     """Let no latency differ between two runs."""
     for module in ("edgesr.compress.candidates", "edgesr.deploy.measure"):
         patch.setattr(f"{module}.measure", steady)
-    patch.setattr("edgesr_export.profile.node_times", lambda *arguments, **options: [])
+    patch.setattr(
+        "edgesr_export.profile.ort.ort_profile", lambda *arguments, **options: Profiled((), 1.0, 1)
+    )
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Commands on what was made: export, engine, bundle, bench, report."""
+"""Commands on what was made: export, engine, bundle, bench, estimate, report."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ def add(commands: Any) -> None:
     _engine(commands)
     _bundle(commands)
     _bench(commands)
+    _estimate(commands)
     _report(commands)
 
 
@@ -142,9 +143,35 @@ def _bench(commands: Any) -> None:
     bench.add_argument(
         "--no-measure", action="store_true", help="take this machine's figures from the report"
     )
+    bench.add_argument(
+        "--profile",
+        action="store_true",
+        help="measure every layer of every model on its runtime, too",
+    )
     bench.add_argument("--tile", type=int, metavar="PIXELS", help="LR side (default: the run's)")
     bench.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: the run's)")
     add_json(bench)
+
+
+def _estimate(commands: Any) -> None:
+    estimate = add_command(
+        commands,
+        "estimate",
+        "estimate a run's latency on a board that is not here, from published peaks",
+        "edgesr estimate runs/first --board orin-nano-15w",
+        run_estimate,
+        arguments="RUN_DIR --board NAME [options] | --list",
+    )
+    estimate.add_argument(
+        "run_dir", type=Path, nargs="?", metavar="RUN_DIR", help="folder of edgesr compress"
+    )
+    estimate.add_argument("--board", metavar="NAME", help="board and power mode; see --list")
+    estimate.add_argument("--list", action="store_true", help="list the boards and their peaks")
+    estimate.add_argument("--tile", type=int, metavar="PIXELS", help="LR side (default: the run's)")
+    estimate.add_argument(
+        "--threads", type=int, metavar="N", help="CPU threads of the check (default: the run's)"
+    )
+    add_json(estimate)
 
 
 def _report(commands: Any) -> None:
@@ -167,7 +194,8 @@ def _report(commands: Any) -> None:
         default=[],
         action="extend",
         metavar="FILE",
-        help="result.json of a bundle that ran on a board; several are shown side by side",
+        help="result.json of a bundle that ran on a board, or the output of edgesr bench --profile"
+        " --json; several are shown side by side",
     )
     report.add_argument(
         "--output",
@@ -234,10 +262,9 @@ def run_bundle(options: argparse.Namespace) -> None:
 
 def run_bench(options: argparse.Namespace) -> None:
     """Print a run's models as measured now (or by the run), and the boards' results beside them."""
-    for name in ("tile", "threads"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise OptionError(f"--{name} must be at least 1, not {value}")
+    _check_counts(options, "tile", "threads")
+    if options.profile and options.no_measure:
+        raise OptionError("--profile measures, and --no-measure does not; leave one of them out")
     from edgesr.commands.bench import bench, render, stored
     from edgesr.report.board_results import read_boards
 
@@ -245,11 +272,35 @@ def run_bench(options: argparse.Namespace) -> None:
     if options.no_measure:
         found = stored(options.run_dir)
     else:
-        found = bench(options.run_dir, tile=options.tile, threads=options.threads)
+        found = bench(
+            options.run_dir,
+            tile=options.tile,
+            threads=options.threads,
+            profile=options.profile,
+        )
     if options.json:
         print(json.dumps({**found, "boards": [board.content for board in boards]}, indent=2))
     else:
         render(found, boards)
+
+
+def run_estimate(options: argparse.Namespace) -> None:
+    """Print estimates for a board, or the list of boards."""
+    _check_counts(options, "tile", "threads")
+    if options.list:
+        from edgesr.commands.estimate import render_boards
+
+        render_boards()
+        return
+    if options.run_dir is None or options.board is None:
+        raise OptionError("name a run folder and a --board; edgesr estimate --list has the boards")
+    from edgesr.commands.estimate import estimate, render
+
+    found = estimate(options.run_dir, options.board, tile=options.tile, threads=options.threads)
+    if options.json:
+        print(json.dumps(found, indent=2))
+    else:
+        render(found)
 
 
 def run_report(options: argparse.Namespace) -> None:
@@ -264,3 +315,10 @@ def run_report(options: argparse.Namespace) -> None:
     else:
         page = render_archive(run, output, overwrite=overwrite)
     print(f"{page}: open it in a browser; it needs no network and no other file")
+
+
+def _check_counts(options: argparse.Namespace, *names: str) -> None:
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise OptionError(f"--{name} must be at least 1, not {value}")

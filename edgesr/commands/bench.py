@@ -17,6 +17,7 @@ from edgesr.compress.deploy_config import deploy_config
 from edgesr.compress.stages.students import PUBLISHED
 from edgesr.deploy import Engine, Model
 from edgesr.deploy import stage as deployment
+from edgesr.deploy.profiles import profile_models
 from edgesr.deploy.stage import Artifacts
 from edgesr.errors import OptionError
 from edgesr.loading.weights import load_network
@@ -26,7 +27,8 @@ from edgesr.report import Report, environment, read
 from edgesr.report.board_results import BoardResult
 from edgesr.report.boards_table import DesktopRow, render_boards
 from edgesr.report.console import deployment_notes, deployment_table, notes
-from edgesr.report.model import DeployedModel, Deployment
+from edgesr.report.model import DeployedModel, Deployment, Profile, SkippedEntry
+from edgesr.report.profile_table import render_profiles
 from edgesr.report.validation import typed
 from edgesr.run_folder import RECIPE, REPORT, STUDENT, finished_report
 from edgesr.surgery import Candidate, require_sites
@@ -38,11 +40,13 @@ def stored(run: Path) -> dict[str, Any]:
     Raises:
         OptionError: the folder is no finished run, or one without deployed models.
     """
-    report, deployed = _report(run)
+    report, deployed = deployed_report(run)
     return {"deployment": deployed.to_dict(), "environment": report.environment.to_dict()}
 
 
-def bench(run: Path, *, tile: int | None = None, threads: int | None = None) -> dict[str, Any]:
+def bench(
+    run: Path, *, tile: int | None = None, threads: int | None = None, profile: bool = False
+) -> dict[str, Any]:
     """Measure what a run made, in one process with the uncompressed and the paper's network.
 
     Args:
@@ -50,14 +54,17 @@ def bench(run: Path, *, tile: int | None = None, threads: int | None = None) -> 
             they were.
         tile: LR side of the tile to time; that of the run by default.
         threads: CPU threads; those of the run by default.
+        profile: measure every layer of every model on its runtime, too.
 
     Returns:
-        ``deployment`` as ``report.json`` has it, and the ``environment`` that it was measured in.
+        ``deployment`` as ``report.json`` has it, and the ``environment`` that it was measured in;
+        with ``profile`` also ``profiles``, one a runtime, and ``not_profiled``, with the reasons.
 
     Raises:
         OptionError: the folder is no finished run, or one of its models is gone or changed.
+        ExportError: a runtime has no profiler for a model that it runs.
     """
-    report, deployed = _report(run)
+    report, deployed = deployed_report(run)
     recipe = CompressRecipe.load(run / RECIPE)
     recipe = replace(
         recipe,
@@ -78,14 +85,29 @@ def bench(run: Path, *, tile: int | None = None, threads: int | None = None) -> 
             _baseline(report, workload.model, workload.example()),
             Path(scratch),
         )
-    return {
+    found: dict[str, Any] = {
         "deployment": table,
         "environment": environment(recipe.device, torch.get_num_threads()),
     }
+    if profile:
+        config = deploy_config(recipe)
+        found["profiles"], found["not_profiled"] = profile_models(
+            run,
+            table["models"],
+            table["engines"],
+            student,
+            workload.example(config.tile).numpy(),
+            config.threads,
+        )
+    return found
 
 
-def _report(run: Path) -> tuple[Report, Deployment]:
-    """The report of a run, and what of it is measured again."""
+def deployed_report(run: Path) -> tuple[Report, Deployment]:
+    """The report of a run, and what of it is measured again.
+
+    Raises:
+        OptionError: the folder is no finished run, or one without deployed models.
+    """
     report = read(finished_report(run))
     if report.not_exported:
         raise OptionError(f"{run} holds no deployed models: {report.not_exported}")
@@ -97,7 +119,7 @@ def _report(run: Path) -> tuple[Report, Deployment]:
 def _made(run: Path, deployed: Deployment) -> Artifacts:
     models = {entry.path: _model(entry) for entry in deployed.models}
     engines = [Engine(**entry.to_dict()) for entry in deployed.engines]
-    _require(run, [*models, *(engine.path for engine in engines)])
+    require_files(run, [*models, *(engine.path for engine in engines)])
     return Artifacts(list(models.values()), engines, [])
 
 
@@ -108,7 +130,8 @@ def _model(entry: DeployedModel) -> Model:
     return Model(**{**known, "precision": Path(entry.path).stem.rpartition("-")[2]})
 
 
-def _require(run: Path, paths: Iterable[str]) -> None:
+def require_files(run: Path, paths: Iterable[str]) -> None:
+    """Refuse a run that has lost some of its files."""
     missing = [path for path in paths if not (run / path).is_file()]
     if missing:
         raise OptionError(f"{run} has lost {', '.join(missing)}; compress again")
@@ -134,6 +157,9 @@ def render(found: Mapping[str, Any], boards: Sequence[BoardResult]) -> None:
     table, machine = typed(found["deployment"], Deployment), found["environment"]["cpu"]
     console.print(deployment_table(table))
     console.print(notes(deployment_notes(table)))
+    if "profiles" in found:
+        profiles = typed(found["profiles"], list[Profile])
+        render_profiles(profiles, typed(found["not_profiled"], list[SkippedEntry]), console)
     if boards:
         console.print()
         render_boards(boards, _desktop_rows(table, machine), console)

@@ -9,9 +9,9 @@ from pathlib import Path
 from edgesr.errors import OptionError
 from edgesr.outputs import check_outputs
 from edgesr.report import read
-from edgesr.report.board_results import read_boards
 from edgesr.report.page import write_page
 from edgesr.report.pictures import Pictures
+from edgesr.report.profiles import read_imports
 from edgesr.run_folder import PAGE, PICTURES, finished_report
 from edgesr.scenes.archive.page import read_archive, write_archive_page
 from edgesr.scenes.archive.tally import FILE
@@ -28,7 +28,7 @@ def render_run(
 
     Args:
         run: folder of a finished ``edgesr compress``.
-        imports: results that came back from boards.
+        imports: results that came back from boards, and of ``edgesr bench --profile --json``.
         output: HTML file to write; ``report.html`` in the folder by default, which is the run's
             own and drawn again.
         overwrite: replace another ``output`` that exists.
@@ -40,16 +40,16 @@ def render_run(
         OptionError: the folder is no finished run, or the file exists, is an input, or cannot be
             written.
         ReportError: its report cannot be read, or does not fit the schema.
-        DataError: a board's result or the stored pictures cannot be read.
+        DataError: an imported result or the stored pictures cannot be read.
     """
     source = finished_report(run)
     stored = run / PICTURES
     target = _target(run, [source, stored, *imports], output, overwrite)
     report = read(source)
-    boards = read_boards(imports)
+    boards, profiles = read_imports(imports)
     pictures = Pictures.load(stored) if stored.is_file() else None
     with _writing(target):
-        return write_page(report, pictures, target, boards)
+        return write_page(report, pictures, target, boards, profiles)
 
 
 def is_archive(folder: Path) -> bool:

@@ -34,6 +34,7 @@ from edgesr.deploy import (
 )
 from edgesr.deploy.baselines import baseline_file
 from edgesr.deploy.inputs import adversarial_images, window_corner
+from edgesr.deploy.profiles import profiled_network
 from edgesr.errors import OptionError
 from edgesr.evaluation.latency import Timing, in_torch
 from edgesr.evaluation.latency import measure as time_calls
@@ -270,19 +271,19 @@ def profile(
     """
     usual = find_target(ALWAYS)
     tile = workload.example(config.tile).numpy()
-    files = {TEACHER: scratch / baseline_file(TEACHER, PLAIN)}
+    files = {TEACHER: (scratch / baseline_file(TEACHER, PLAIN), "fp32")}
     files |= {
-        {"fp32": "student"}.get(model.precision, model.precision): folder / model.path
+        {"fp32": "student"}.get(model.precision, model.precision): (
+            folder / model.path,
+            model.precision,
+        )
         for model in made.models
         if model.target == usual.name and model.precision in ("fp32", "int8")
     }
     with timed_stage("profile"):
         networks = [
-            {
-                "name": name,
-                "layers": [asdict(node) for node in usual.layer_times(path, tile, PROFILED)],
-            }
-            for name, path in files.items()
+            profiled_network(name, usual.profile(path, precision, tile, runs=PROFILED))
+            for name, (path, precision) in files.items()
         ]
     return {
         "runtime": usual.label,

@@ -43,7 +43,11 @@ def read_board(path: Path) -> BoardResult:
     Raises:
         DataError: the file is missing, too large, no JSON, or does not fit the schema.
     """
-    content = read_json(path, "the board result", advice=ADVICE)
+    return parse_board(path, read_json(path, "the board result", advice=ADVICE))
+
+
+def parse_board(path: Path, content: Any) -> BoardResult:
+    """Hold what a file contains to the schema; see :func:`read_board`."""
     if not isinstance(content, dict) or "schema_version" not in content:
         _refuse(path, "it has no schema_version")
     version = content["schema_version"]

@@ -12,6 +12,7 @@ from edgesr.report.charts import Shown, draw_charts
 from edgesr.report.encode import encode
 from edgesr.report.model import ProfiledLayer, ProfiledNetwork, Report
 from edgesr.report.pictures import Pictures
+from edgesr.report.profiles import PlacedProfile, profiled_networks, shown_profiles
 from edgesr.report.shell import render_template, write_text
 
 SCRIPTS = ("cube.js", "page.js", "pictures.js")
@@ -22,6 +23,7 @@ def write_page(
     pictures: Pictures | None,
     path: Path,
     boards: Sequence[BoardResult] = (),
+    profiles: Sequence[PlacedProfile] = (),
 ) -> Path:
     """Write the page of a run.
 
@@ -30,19 +32,23 @@ def write_page(
         pictures: the test region as the networks see it; None leaves that section out.
         path: HTML file to write; it appears whole or not at all.
         boards: results that came back from boards.
+        profiles: of desktops, beside the run's own.
 
     Returns:
         ``path``.
     """
-    return write_text(render_page(report, pictures, boards), path)
+    return write_text(render_page(report, pictures, boards, profiles), path)
 
 
 def render_page(
-    report: Report, pictures: Pictures | None, boards: Sequence[BoardResult] = ()
+    report: Report,
+    pictures: Pictures | None,
+    boards: Sequence[BoardResult] = (),
+    profiles: Sequence[PlacedProfile] = (),
 ) -> str:
     """The text of the page; see :func:`write_page`."""
-    drawn = draw_charts(Shown(report, boards))
-    profiles = report.profile.networks if report.profile else []
+    profiles = shown_profiles(report, boards, profiles)
+    drawn = draw_charts(Shown(report, boards, profiles))
     return render_template(
         "page.html.j2",
         {chart.id: chart.themes for chart in drawn},
@@ -63,7 +69,7 @@ def render_page(
         tested=summary.test_conditions(report),
         boards=board_sections(report, boards),
         pictures=pictures,
-        profiles=[(network, _slowest(network)) for network in profiles],
+        profiles=[(one, _slowest(one.network)) for one in profiled_networks(profiles)],
     )
 
 

@@ -74,7 +74,7 @@ def parse(content: Any) -> Report:
             " most; use the edgesr that made it"
         )
     report = typed(content, Report)
-    _check_values(content)
+    check_values(content)
     return report
 
 
@@ -89,14 +89,19 @@ def validate_data(data: Mapping[str, Any]) -> None:
     """
     part = {"data": data}
     typed(part, _DataAlone)
-    _check_values(part)
+    check_values(part)
 
 
 class _DataAlone(msgspec.Struct):
     data: Data
 
 
-def _check_values(content: Any) -> None:
+def check_values(content: Any) -> None:
+    """Refuse what JSON or a page cannot hold: a figure that is not finite, a text beyond Unicode.
+
+    Raises:
+        ReportError: the first such value.
+    """
     for place, value in _values(content, ""):
         if isinstance(value, float) and not math.isfinite(value):
             raise ReportError(f"the report holds {value} at {place}; every figure must be finite")

@@ -29,6 +29,7 @@ import onnx
 from edgesr_export.errors import ExportError, one_line
 from edgesr_export.modes import evaluating
 from edgesr_export.opset import check_opset, lower, opset_of
+from edgesr_export.profile.source import SCOPES
 from edgesr_export.rewrite import rewrite as rewrite_graph
 
 if TYPE_CHECKING:
@@ -138,7 +139,11 @@ def _trace(
             ) from error
     graph = from_proto(traced) if isinstance(traced, onnx.ModelProto) else traced
     fold_constants(graph, input_size_limit=LARGEST_FILE, output_size_limit=LARGEST_FILE)
+    scopes = {node: node.metadata_props.get(SCOPES) for node in graph.graph}
     ClearMetadataAndDocStringPass()(graph)  # it names source files of this machine
+    for node, scope in scopes.items():
+        if scope:  # the modules' paths alone, for profiles
+            node.metadata_props[SCOPES] = scope
     model = to_proto(graph)
     _name_axes(model, axes)
     return model

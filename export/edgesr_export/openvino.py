@@ -27,6 +27,8 @@ class OpenVinoSession:
         device: "cpu".
         threads: threads that a call uses.
         precision: "float32" or "bfloat16".
+        compiled: what OpenVINO made of the file.
+        request: the last call, for the counters that it keeps if ``counted``.
     """
 
     device = "cpu"
@@ -37,6 +39,8 @@ class OpenVinoSession:
         threads: int = 1,
         precision: str = "float32",
         shape: Sequence[int] | None = None,
+        *,
+        counted: bool = False,
     ) -> None:
         self.path = Path(path)
         self.threads = threads
@@ -56,17 +60,19 @@ class OpenVinoSession:
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
             "PERFORMANCE_HINT": "LATENCY",
+            "PERF_COUNT": counted,
         }
         try:
             core = _core()
             model = core.read_model(self.path)
             if shape is not None:
                 model.reshape(list(shape))
-            self._compiled = core.compile_model(model, "CPU", settings)
+            self.compiled = core.compile_model(model, "CPU", settings)
         except RuntimeError as error:
             raise ExportError(f"OpenVINO cannot load {self.path}: {_reason(error)}") from error
-        self._dtype = self._compiled.input(0).element_type.to_dtype()
+        self._dtype = self.compiled.input(0).element_type.to_dtype()
         self._tensor = _package().Tensor
+        self.request: Any = None
         self._buffers = Buffers()
         self._known: dict[tuple[int, ...], tuple[tuple[int, ...], np.dtype]] = {}
 
@@ -83,14 +89,14 @@ class OpenVinoSession:
     def _answer(self, image: np.ndarray) -> np.ndarray:
         """OpenVINO writes to an array of ours, once the shape of the answer is known."""
         if image.shape not in self._known:
-            self._request = self._compiled.create_infer_request()  # the old one keeps its shape
-            found = self._request.infer([image], share_inputs=True, share_outputs=True)
+            self.request = self.compiled.create_infer_request()  # the old one keeps its shape
+            found = self.request.infer([image], share_inputs=True, share_outputs=True)
             answer = np.array(found[0])
             self._known = {image.shape: (answer.shape, answer.dtype)}
             return answer
         array = self._buffers.take(*self._known[image.shape])
-        self._request.set_output_tensor(self._tensor(array, shared_memory=True))
-        self._request.infer([image], share_inputs=True, share_outputs=True)
+        self.request.set_output_tensor(self._tensor(array, shared_memory=True))
+        self.request.infer([image], share_inputs=True, share_outputs=True)
         return array
 
 

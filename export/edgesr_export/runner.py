@@ -53,6 +53,8 @@ class TorchRunner:
 
     Attributes:
         name, device, threads: as of :class:`Runner`.
+        module: a copy of what was given, on the device.
+        dtype: what it computes in.
     """
 
     def __init__(self, module: nn.Module, threads: int = 1, device: str = "cpu") -> None:
@@ -64,11 +66,11 @@ class TorchRunner:
         self.device = device
         self.threads = threads
         try:
-            self._module = copy.deepcopy(module).to(device).eval()
+            self.module = copy.deepcopy(module).to(device).eval()
         except RuntimeError as error:
             raise ExportError(f"the network does not go to {device}: {one_line(error)}") from error
-        real = (p.dtype for p in self._module.parameters() if p.is_floating_point())
-        self._dtype = next(real, torch.float32)  # weights may be complex, images are not
+        real = (p.dtype for p in self.module.parameters() if p.is_floating_point())
+        self.dtype = next(real, torch.float32)  # weights may be complex, images are not
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Output for ``image``, converted to the network's type; float32 is not rounded to TF32."""
@@ -80,7 +82,7 @@ class TorchRunner:
             exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
             with torch.inference_mode(), exact:
                 x = torch.from_numpy(np.ascontiguousarray(image))
-                answer: np.ndarray = self._module(x.to(self.device, self._dtype)).cpu().numpy()
+                answer: np.ndarray = self.module(x.to(self.device, self.dtype)).cpu().numpy()
         except RuntimeError as error:
             raise ExportError(
                 f"torch failed on {tuple(image.shape)} on {self.device}: {one_line(error)}"

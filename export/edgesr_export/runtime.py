@@ -39,10 +39,11 @@ class Session:
         provider: str = "cpu",
         device: int = 0,
         profile_prefix: Path | None = None,
+        fused_file: Path | None = None,
     ) -> None:
         self.path = Path(path)
         self.threads = threads
-        self._session = _open(self.path, threads, provider, device, profile_prefix)
+        self._session = _open(self.path, threads, provider, device, profile_prefix, fused_file)
         self.device = "cpu" if provider == "cpu" else f"cuda:{device}"
         self.name = "ONNX Runtime" + ("" if provider == "cpu" else f" {provider}")
         entry = self._session.get_inputs()[0]
@@ -98,7 +99,14 @@ def missing_provider(provider: str) -> str:
     return f"this ONNX Runtime has no {provider} provider (it has {names}); use onnxruntime-gpu"
 
 
-def _open(path: Path, threads: int, provider: str, device: int, profile_prefix: Path | None) -> Any:
+def _open(
+    path: Path,
+    threads: int,
+    provider: str,
+    device: int,
+    profile_prefix: Path | None,
+    fused_file: Path | None,
+) -> Any:
     import onnxruntime
 
     if not path.is_file():
@@ -117,6 +125,8 @@ def _open(path: Path, threads: int, provider: str, device: int, profile_prefix: 
     if profile_prefix is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile_prefix)
+    if fused_file is not None:
+        options.optimized_model_filepath = str(fused_file)
     options.add_session_config_entry("session.force_spinning_stop", "1")
     said = io.StringIO()  # what Python's side of it prints instead of raising
     try:

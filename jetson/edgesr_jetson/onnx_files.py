@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from edgesr_jetson.board.wire import fields, messages, text
 from edgesr_jetson.errors import BundleError
-
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 _MODEL_GRAPH, _MODEL_TRAINING, _MODEL_FUNCTION = 7, 20, 25
 _TRAINING_GRAPHS = (1, 2)
@@ -57,13 +56,13 @@ def read_onnx(path: Path) -> OnnxFile:
     except OSError as error:
         raise BundleError(f"{path} cannot be read ({error.strerror}); name an ONNX file") from error
     try:
-        graphs = [value for number, value in _fields(content) if number == _MODEL_GRAPH]
+        graphs = [value for number, value in fields(content) if number == _MODEL_GRAPH]
         if len(graphs) != 1 or isinstance(graphs[0], int):
             raise ValueError("no graph")
         locations = dict.fromkeys(_external_of_model(content))
-        initial = {_text(t, _TENSOR_NAME) for t in _messages(graphs[0], _GRAPH_INITIALIZER)}
-        inputs = dict(_value(v) for v in _messages(graphs[0], _GRAPH_INPUT))
-        outputs = dict(_value(v) for v in _messages(graphs[0], _GRAPH_OUTPUT))
+        initial = {text(t, _TENSOR_NAME) for t in messages(graphs[0], _GRAPH_INITIALIZER)}
+        inputs = dict(_value(v) for v in messages(graphs[0], _GRAPH_INPUT))
+        outputs = dict(_value(v) for v in messages(graphs[0], _GRAPH_OUTPUT))
     except (ValueError, IndexError, UnicodeDecodeError) as error:
         raise BundleError(f"{path} is not an ONNX file ({error}); export it again") from error
     for location in locations:
@@ -94,23 +93,23 @@ def _require_inside(path: Path, location: str) -> None:
 
 
 def _external_of_model(model: memoryview) -> Iterator[str]:
-    for number, value in _fields(model):
+    for number, value in fields(model):
         if isinstance(value, int):
             continue
         if number == _MODEL_GRAPH:
             yield from _external_of_graph(value, 0)
         elif number == _MODEL_FUNCTION:
-            for node in _messages(value, _FUNCTION_NODE):
+            for node in messages(value, _FUNCTION_NODE):
                 yield from _external_of_node(node, 0)
         elif number == _MODEL_TRAINING:
-            for graph in _messages(value, *_TRAINING_GRAPHS):
+            for graph in messages(value, *_TRAINING_GRAPHS):
                 yield from _external_of_graph(graph, 0)
 
 
 def _external_of_graph(graph: memoryview, depth: int) -> Iterator[str]:
     if depth > _MAX_DEPTH:
         raise ValueError("graphs are nested too deeply")
-    for number, value in _fields(graph):
+    for number, value in fields(graph):
         if isinstance(value, int):
             continue
         if number == _GRAPH_INITIALIZER:
@@ -122,78 +121,33 @@ def _external_of_graph(graph: memoryview, depth: int) -> Iterator[str]:
 
 
 def _external_of_node(node: memoryview, depth: int) -> Iterator[str]:
-    for attribute in _messages(node, _NODE_ATTRIBUTE):
-        for tensor in _messages(attribute, *_ATTRIBUTE_TENSORS):
+    for attribute in messages(node, _NODE_ATTRIBUTE):
+        for tensor in messages(attribute, *_ATTRIBUTE_TENSORS):
             yield from _external_of_tensor(tensor)
-        for sparse in _messages(attribute, *_ATTRIBUTE_SPARSE):
+        for sparse in messages(attribute, *_ATTRIBUTE_SPARSE):
             yield from _external_of_sparse(sparse)
-        for graph in _messages(attribute, *_ATTRIBUTE_GRAPHS):
+        for graph in messages(attribute, *_ATTRIBUTE_GRAPHS):
             yield from _external_of_graph(graph, depth + 1)
 
 
 def _external_of_sparse(sparse: memoryview) -> Iterator[str]:
-    for tensor in _messages(sparse, *_SPARSE_TENSORS):
+    for tensor in messages(sparse, *_SPARSE_TENSORS):
         yield from _external_of_tensor(tensor)
 
 
 def _external_of_tensor(tensor: memoryview) -> Iterator[str]:
-    for entry in _messages(tensor, _TENSOR_EXTERNAL):
-        if _text(entry, _ENTRY_KEY) == "location":
-            yield _text(entry, _ENTRY_VALUE)
+    for entry in messages(tensor, _TENSOR_EXTERNAL):
+        if text(entry, _ENTRY_KEY) == "location":
+            yield text(entry, _ENTRY_VALUE)
 
 
 def _value(message: memoryview) -> tuple[str, tuple[int | None, ...]]:
     """Name and shape of a ValueInfoProto."""
     shape: list[int | None] = []
-    for kind in _messages(message, _VALUE_TYPE):
-        for tensor in _messages(kind, _TYPE_TENSOR):
-            for lengths in _messages(tensor, _TENSOR_SHAPE):
-                for dim in _messages(lengths, _SHAPE_DIM):
-                    values = [v for n, v in _fields(dim) if n == _DIM_VALUE and isinstance(v, int)]
+    for kind in messages(message, _VALUE_TYPE):
+        for tensor in messages(kind, _TYPE_TENSOR):
+            for lengths in messages(tensor, _TENSOR_SHAPE):
+                for dim in messages(lengths, _SHAPE_DIM):
+                    values = [v for n, v in fields(dim) if n == _DIM_VALUE and isinstance(v, int)]
                     shape.append(values[-1] if values else None)
-    return _text(message, _VALUE_NAME), tuple(shape)
-
-
-def _text(message: memoryview, wanted: int) -> str:
-    texts = [bytes(value).decode() for value in _messages(message, wanted)]
-    return texts[-1] if texts else ""
-
-
-def _messages(message: memoryview, *wanted: int) -> Iterator[memoryview]:
-    for number, value in _fields(message):
-        if number in wanted and not isinstance(value, int):
-            yield value
-
-
-def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
-    """Number and content of every field of a message; numbers of fixed width are skipped."""
-    position, end = 0, len(message)
-    while position < end:
-        key, position = _varint(message, position)
-        kind = key & 7
-        if kind == _VARINT:
-            value, position = _varint(message, position)
-            yield key >> 3, value
-        elif kind == _BYTES:
-            length, position = _varint(message, position)
-            if position + length > end:
-                raise ValueError("it ends too early")
-            yield key >> 3, message[position : position + length]
-            position += length
-        elif kind in (_FIXED32, _FIXED64):
-            position += 4 if kind == _FIXED32 else 8
-        else:
-            raise ValueError("no protobuf message")
-
-
-def _varint(message: memoryview, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = message[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-        shift += 7
-        if shift > 63:
-            raise ValueError("no protobuf message")
+    return text(message, _VALUE_NAME), tuple(shape)

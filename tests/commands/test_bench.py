@@ -8,11 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from edgesr_export.errors import ExportError
+from edgesr_export.targets import TARGETS, Target
 
 from edgesr.cli.main import main
 from edgesr.commands.bench import bench, stored
 from edgesr.compress import compress
 from edgesr.errors import OptionError
+from edgesr.report.model import Profile
+from edgesr.report.validation import typed
 
 OLD_REPORT = Path(__file__).parents[1] / "report" / "report_v1.json"
 
@@ -30,13 +34,25 @@ def timeless(table):
     ]
 
 
-def test_the_same_models_are_measured_as_in_the_run(finished):
-    again = bench(finished, tile=10, threads=1)
+def test_the_same_models_are_measured_as_in_the_run(finished, monkeypatch):
+    again = bench(finished, tile=10, threads=1, profile=True)
     assert timeless(again) == timeless(stored(finished))
     assert again["deployment"]["input_shape"][2:] == [10, 10]
     names = {ratio["name"] for ratio in again["deployment"]["ratios"]}
     assert "exact rewrites, paper's network" in names
     assert "exact rewrites, teacher network" in names
+    profiles = {one.runtime: one for one in typed(again["profiles"], list[Profile])}
+    assert list(profiles) == ["ONNX Runtime, CPU", "OpenVINO, CPU", "PyTorch, CPU"]
+    assert again["not_profiled"] == []
+    for one in profiles.values():
+        assert (one.runs, one.threads, one.input_shape) == (20, 1, [1, 8, 10, 10])
+        for network in one.networks:
+            assert network.name.startswith("student")
+            assert network.layers
+            assert network.whole_ms > 0
+    monkeypatch.setattr(type(TARGETS["cpu"]), "profile", Target.profile)
+    with pytest.raises(ExportError, match="the target cpu has no profiler"):
+        bench(finished, tile=10, threads=1, profile=True)
 
 
 def test_the_command_prints_the_stored_table_without_measuring(finished, capsys):
@@ -60,6 +76,7 @@ def test_refusals_are_one_line(finished, capsys):
         ["nowhere"],
         [str(finished), "--tile", "0"],
         [str(finished), "--import", "no"],
+        [str(finished), "--profile", "--no-measure"],
     ):
         assert main(["bench", *arguments]) == 2
         assert len(capsys.readouterr().err.splitlines()) == 1

@@ -105,7 +105,7 @@ def test_what_it_does_not_have_is_said(numpy_target, source, tmp_path):
     with pytest.raises(ExportError, match="the target numpy has no int8"):
         own.scheme  # noqa: B018
     with pytest.raises(ExportError, match="the target numpy has no profiler"):
-        own.layer_times(source, IMAGE, 1)
+        own.profile(source, "fp32", IMAGE)
 
 
 def test_no_file_for_openvino_is_written_unseen_by_it(source, tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ import pytest
 from edgesr.report import parse
 from edgesr.report.board_results import BoardResult, read_board
 from edgesr.report.charts import Shown, draw_charts
+from edgesr.report.profiles import shown_profiles
 
 OLD_REPORT = Path(__file__).with_name("report_v1.json")
 
@@ -273,7 +274,8 @@ def chart_of() -> Callable[..., dict[str, Any]]:
     def drawn(
         name: str, report: dict[str, Any], index: int = 0, boards: Sequence[BoardResult] = ()
     ) -> dict[str, Any]:
-        charts = draw_charts(Shown(parse(report), boards))
+        parsed = parse(report)
+        charts = draw_charts(Shown(parsed, boards, shown_profiles(parsed, boards, ())))
         return {(one.chart.name, one.index): one.themes for one in charts}.get((name, index), {})
 
     return drawn

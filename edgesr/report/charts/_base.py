@@ -13,6 +13,7 @@ from edgesr.report.board_results import BoardResult
 from edgesr.report.chart import Figure, escaped, in_both_themes
 from edgesr.report.model import Report
 from edgesr.report.palette import Palette
+from edgesr.report.profiles import PlacedProfile
 
 SECTIONS = ("networks", "structure", "choice", "search", "time", "board", "evidence")
 """Sections of the page: a chart that is placed in one stands at its end."""
@@ -25,10 +26,11 @@ INNER = (
 
 @dataclass(frozen=True)
 class Shown:
-    """What a page shows: a report, and results that came back from boards."""
+    """What a page shows: a report, results that came back from boards, and all profiles."""
 
     report: Report
     boards: Sequence[BoardResult] = ()
+    profiles: Sequence[PlacedProfile] = ()
 
 
 class Chart(ABC):
@@ -56,7 +58,7 @@ class Chart(ABC):
 
     @abstractmethod
     def draw(self, shown: Shown, palette: Palette, index: int = 0) -> Figure:
-        """The figure in one theme's colours; all names in ``shown.report`` are escaped."""
+        """The figure in one theme's colours; names in ``report`` and ``profiles`` are escaped."""
 
     def label(self, shown: Shown, index: int) -> str:
         """The title of one of several."""
@@ -102,7 +104,8 @@ CHARTS: Registry[Chart] = Registry(
 
 def draw_charts(shown: Shown) -> list[Drawn]:
     """Draw every registered chart that applies, by name."""
-    safe = Shown(escaped(shown.report), shown.boards)
+    profiles = [PlacedProfile(escaped(p.place), escaped(p.profile)) for p in shown.profiles]
+    safe = Shown(escaped(shown.report), shown.boards, profiles)
     return [
         Drawn(
             chart,

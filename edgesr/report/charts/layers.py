@@ -4,26 +4,30 @@ from __future__ import annotations
 
 from edgesr.report.chart import Figure, axis, family, layout
 from edgesr.report.charts._base import Chart, Shown, register
-from edgesr.report.charts.operators import profiled
+from edgesr.report.model import ProfiledLayer
 from edgesr.report.palette import Palette
+from edgesr.report.profiles import origin, profiled_networks
 
 
 @register
 class Layers(Chart):
-    """Time of each layer of a profiled network in the order of execution, by precision."""
+    """Time of each layer of a profiled network in the order of execution, by precision.
+
+    One chart for each network, runtime and machine, those of boards beside the desktop's.
+    """
 
     name, place, several = "layers", "layers", True
     title = "Time of each layer"
 
     def count(self, shown: Shown) -> int:
-        return len(profiled(shown.report))
+        return len(profiled_networks(shown.profiles))
 
     def label(self, shown: Shown, index: int) -> str:
-        name = profiled(shown.report)[index].name
-        return f"{self.title} of {name}, in the order of execution"
+        one = profiled_networks(shown.profiles)[index]
+        return f"{self.title} of {one.title}, in the order of execution"
 
     def draw(self, shown: Shown, palette: Palette, index: int = 0) -> Figure:
-        found = list(enumerate(profiled(shown.report)[index].layers, 1))
+        found = list(enumerate(profiled_networks(shown.profiles)[index].network.layers, 1))
         data = []
         for precision in dict.fromkeys(layer.precision or "fp32" for _, layer in found):
             members = [(n, layer) for n, layer in found if (layer.precision or "fp32") == precision]
@@ -31,7 +35,7 @@ class Layers(Chart):
                 {
                     "type": "bar", "name": precision, "x": [number for number, _ in members],
                     "y": [layer.ms for _, layer in members],
-                    "customdata": [[layer.layer, layer.op] for _, layer in members],
+                    "customdata": [[layer.layer, _what(layer)] for _, layer in members],
                     "marker": {"color": palette.of(family(precision))},
                     "hovertemplate": "<b>%{customdata[0]}</b><br>%{customdata[1]}, " + precision
                     + "<br>%{y:.3f} ms<extra></extra>",
@@ -51,3 +55,8 @@ class Layers(Chart):
                 yaxis=axis(palette, "ms", rangemode="tozero"),
             ),
         }
+
+
+def _what(layer: ProfiledLayer) -> str:
+    comes_from = origin(layer)
+    return f"{layer.op} of {comes_from}" if comes_from else layer.op

@@ -10,6 +10,7 @@ from edgesr.report.model.deployment import (
     ProfiledLayer,
     ProfiledNetwork,
     Ratio,
+    SkippedEntry,
     TracingEntry,
 )
 from edgesr.report.model.networks import (
@@ -66,6 +67,7 @@ __all__ = [
     "Report",
     "SearchEntry",
     "SiteEntry",
+    "SkippedEntry",
     "SpectrumEntry",
     "SurgeryEntry",
     "Times",

@@ -185,12 +185,19 @@ class Deployment(Entry, frozen=True, kw_only=True):
 
 
 class ProfiledLayer(Entry, frozen=True, kw_only=True):
-    """One operator."""
+    """One layer, as the runtime executes it."""
 
-    layer: Annotated[str, doc("Name of the node.")]
+    layer: Annotated[str, doc("The runtime's name for it.")]
     op: Annotated[str, doc("Type of the operator.")]
     ms: Annotated[Amount, doc("Median over the runs, in milliseconds.")]
     precision: Annotated[str | None, doc("What it computes in; fp32 where it is not said.")] = None
+    nodes: Annotated[
+        list[str] | None,
+        doc("ONNX nodes that went into it; absent for what the runtime added itself."),
+    ] = None
+    modules: Annotated[
+        list[str] | None, doc("Paths of the network's modules that it comes from, where known.")
+    ] = None
 
 
 class ProfiledNetwork(Entry, frozen=True, kw_only=True):
@@ -201,6 +208,23 @@ class ProfiledNetwork(Entry, frozen=True, kw_only=True):
         list[ProfiledLayer],
         doc("Operators in the order of execution, after the runtime's fusions."),
     ]
+    whole_ms: Annotated[
+        Amount | None,
+        doc("Median of the whole call, timed without the profiler, in milliseconds."),
+    ] = None
+    memory_mb: Annotated[
+        Amount | None,
+        doc(
+            "Peak memory in MB: what an engine needs of the device beside its weights, or how much"
+            " the process grew on a CPU."
+        ),
+    ] = None
+    no_memory: Annotated[str | None, doc("Why there is no memory_mb.")] = None
+
+    @property
+    def sum_ms(self) -> float:
+        """Milliseconds of all layers together."""
+        return sum(layer.ms for layer in self.layers)
 
 
 class Profile(Entry, frozen=True, kw_only=True):

@@ -11,14 +11,13 @@
 """
 
 from edgesr.scenes.output.finish import finish
-from edgesr.scenes.output.meta import GroundControl, SceneMeta
+from edgesr.scenes.output.meta import SceneMeta
 from edgesr.scenes.output.store import BLOCK, BlockStore, interrupted
 from edgesr.scenes.output.target import check_target, written_files
 
 __all__ = [
     "BLOCK",
     "BlockStore",
-    "GroundControl",
     "SceneMeta",
     "check_target",
     "finish",

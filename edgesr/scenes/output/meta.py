@@ -10,27 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from edgesr.cube.control import GroundControl
 from edgesr.cube.nodata import held_nodata
 from edgesr.errors import DataError, shown
 
 DTYPES = ("uint8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 """Types of pixels that every format can hold."""
-
-
-@dataclass(frozen=True)
-class GroundControl:
-    """A point of the image whose place on the ground is known.
-
-    Attributes:
-        row, col: in pixels of the image, fractions included.
-        x, y, z: in the coordinate system of the scene.
-    """
-
-    row: float
-    col: float
-    x: float
-    y: float
-    z: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -97,13 +97,22 @@ def _converted(plain: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     del lowered.opset_import[:]
     lowered.opset_import.extend(kept or [onnx.helper.make_opsetid("", opset)])
     lowered.ir_version = onnx.helper.find_min_ir_version_for(lowered.opset_import, True)
-    del lowered.metadata_props[:]
-    lowered.metadata_props.extend(plain.metadata_props)
+    _keep_metadata(plain, lowered)
     try:
         onnx.checker.check_model(lowered, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise _no_form(opset, one_line(error)) from error
     return lowered
+
+
+def _keep_metadata(plain: onnx.ModelProto, lowered: onnx.ModelProto) -> None:
+    """Give the file and its nodes what the converter drops: notes, and the modules' paths."""
+    del lowered.metadata_props[:]
+    lowered.metadata_props.extend(plain.metadata_props)
+    noted = {tuple(node.output): node.metadata_props for node in plain.graph.node}
+    for node in lowered.graph.node:
+        del node.metadata_props[:]
+        node.metadata_props.extend(noted.get(tuple(node.output), ()))
 
 
 def _no_form(opset: int, why: str) -> ExportError:

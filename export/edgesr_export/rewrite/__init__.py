@@ -14,6 +14,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 from onnxscript.rewriter import RewriteRuleClassBase, RewriteRuleSet
 
+from edgesr_export.profile.source import SCOPES
 from edgesr_export.rewrite.batchnorm import BatchNormIntoConv
 from edgesr_export.rewrite.bicubic import BicubicByConv
 from edgesr_export.rewrite.bilinear import BilinearByConv
@@ -54,6 +55,7 @@ def rewrite(
         The new model, and one sentence for each kind of rewrite done.
     """
     graph = ir.from_proto(_with_shapes(model))
+    scopes = {(node.op_type, node.name): node.metadata_props.get(SCOPES) for node in graph.graph}
     done: list[str] = []
     opset = graph.opset_imports.get("", 0)
     rules: list[Any] = [*RULES, *(special if opset >= FIRST_OPSET_OF_TARGETS else ())]
@@ -63,6 +65,9 @@ def rewrite(
             times = "" if count == 1 else f" ({count} times)"
             done.append(f"{rule.description}{times}")
     RemoveUnusedNodesPass()(graph)
+    for node in graph.graph:  # the rewriter gives all that it writes the module of one of them
+        if scope := scopes.get((node.op_type, node.name)):
+            node.metadata_props[SCOPES] = scope
     return ir.to_proto(graph), done
 
 

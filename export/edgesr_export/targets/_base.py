@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from onnxscript.rewriter import RewriteRuleClassBase
 
     from edgesr_export.int8.scheme import QuantScheme
-    from edgesr_export.profile import NodeTime
+    from edgesr_export.profile import Profiled
     from edgesr_export.runner import Runner
 
     Network = Callable[[np.ndarray], np.ndarray]
@@ -238,11 +238,28 @@ class Target:
         """
         return None
 
-    def layer_times(self, path: Path, image: np.ndarray, runs: int) -> list[NodeTime]:
-        """Milliseconds of every layer of the file, in the order of execution.
+    def profile(
+        self,
+        path: Path,
+        precision: str,
+        image: np.ndarray,
+        *,
+        engine: Path | None = None,
+        threads: int = 1,
+        runs: int = 20,
+    ) -> Profiled:
+        """Milliseconds of every layer of the file, as its runtime executes them.
+
+        Args:
+            path: the file.
+            precision: as :meth:`measured` tells it, such as "int8, bf16".
+            image: what to run it on.
+            engine: what :meth:`build` made of it; None where nothing was.
+            threads: of the CPU.
+            runs: measured runs.
 
         Raises:
-            ExportError: the target has no profiler.
+            ExportError: the target has no profiler, or the file cannot run here.
         """
         raise ExportError(f"the target {self.name} has no profiler; profile a file for {ALWAYS}")
 

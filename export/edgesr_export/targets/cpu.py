@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from onnxscript.rewriter import RewriteRuleClassBase
 
     from edgesr_export.int8.scheme import QuantScheme
-    from edgesr_export.profile import NodeTime
+    from edgesr_export.profile import Profiled
     from edgesr_export.runner import Runner
 
 
@@ -62,11 +62,20 @@ class Cpu(Target):
         """Nothing: every form of the network was compared in ONNX Runtime."""
         return ()
 
-    def layer_times(self, path: Path, image: np.ndarray, runs: int) -> list[NodeTime]:
-        """As ONNX Runtime spends them in one thread."""
-        from edgesr_export.profile import node_times
+    def profile(
+        self,
+        path: Path,
+        precision: str,
+        image: np.ndarray,
+        *,
+        engine: Path | None = None,
+        threads: int = 1,
+        runs: int = 20,
+    ) -> Profiled:
+        """By ONNX Runtime's profiler."""
+        from edgesr_export.profile.ort import ort_profile
 
-        return node_times(path, image, runs=runs)
+        return ort_profile(path, image, threads=threads, runs=runs)
 
 
 def _open(provider: str, source: Any, threads: int, device: int) -> Runner:

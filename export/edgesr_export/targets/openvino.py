@@ -20,10 +20,12 @@ from edgesr_export.targets._base import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
     import onnx
     from onnxscript.rewriter import RewriteRuleClassBase
 
     from edgesr_export.int8.scheme import QuantScheme
+    from edgesr_export.profile import Profiled
     from edgesr_export.runner import Runner
 
 
@@ -113,6 +115,22 @@ class OpenVino(Target):
             )
             for name, kind in kinds.items()
         ]
+
+    def profile(
+        self,
+        path: Path,
+        precision: str,
+        image: np.ndarray,
+        *,
+        engine: Path | None = None,
+        threads: int = 1,
+        runs: int = 20,
+    ) -> Profiled:
+        """By OpenVINO's performance counters."""
+        from edgesr_export.profile.openvino import openvino_profile
+
+        kind = "bfloat16" if "bf16" in precision else "float32"
+        return openvino_profile(path, image, threads=threads, precision=kind, runs=runs)
 
     def unrewritten(
         self, path: Path, threads: int, shape: Sequence[int]

@@ -19,10 +19,12 @@ from edgesr_export.targets._base import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
     import onnx
 
     from edgesr_export.int8.layers import Layer
     from edgesr_export.int8.scheme import QuantScheme
+    from edgesr_export.profile import Profiled
     from edgesr_export.runner import Runner
 
 USUAL_CAPABILITY = "8.6"
@@ -88,6 +90,23 @@ class TensorRt(Target):
         if isinstance(run, str):
             return [self.untimed(path, precision, threads, run)]
         return [Row(self.label, precision, run, run)]
+
+    def profile(
+        self,
+        path: Path,
+        precision: str,
+        image: np.ndarray,
+        *,
+        engine: Path | None = None,
+        threads: int = 1,
+        runs: int = 20,
+    ) -> Profiled:
+        """By ``IProfiler``, on the engine."""
+        from edgesr_export.profile.tensorrt import tensorrt_profile
+
+        if engine is None:
+            raise ExportError(f"{path} has no engine to profile; build one with edgesr engine")
+        return tensorrt_profile(engine, path, image, runs=runs)
 
     def cannot_build(self) -> str:
         from edgesr_export.tensorrt import available

@@ -16,8 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import onnx
 
+from edgesr_export.card import read_card
 from edgesr_export.errors import ExportError
 from edgesr_export.fp16 import kept_nodes
 from edgesr_export.model_file import file_hash, load_model, write_together
@@ -158,6 +160,7 @@ def build(
         memory_limit=settings.memory_limit,
         build_seconds=round(seconds, 3),
         built_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        model=None if (card := read_card(onnx_path)) is None else msgspec.to_builtins(card),
     )
     write_together({engine_path: plan, side_path(engine_path): side.to_json()})
     return BuildResult(engine_path, side_path(engine_path), side)

@@ -22,6 +22,7 @@ from edgesr_export.errors import ExportError
 from edgesr_export.feeds import as_type
 from edgesr_export.tensorrt.api import Api, find_api
 from edgesr_export.tensorrt.cuda import Buffer, Cuda, CudaError, find_cuda
+from edgesr_export.tensorrt.inspector import EngineLayer, layers_of_engine
 from edgesr_export.tensorrt.messages import logger, record
 from edgesr_export.tensorrt.profile import check_shape
 from edgesr_export.tensorrt.sidecar import check_engine
@@ -124,6 +125,25 @@ class Runner:
     def input_shape(self) -> tuple[int, ...]:
         """Axes of the first input."""
         return next(iter(self.inputs.values())).axes
+
+    @property
+    def api(self) -> Api:
+        """The TensorRT that it runs in."""
+        return self._api
+
+    @property
+    def engine(self) -> Any:
+        """TensorRT's engine, for those who ask it more; valid until the runner is closed."""
+        return self._engine
+
+    @property
+    def context(self) -> Any:
+        """TensorRT's execution context; likewise."""
+        return self._context
+
+    def layers(self) -> list[EngineLayer]:
+        """What the engine inspector says of each layer."""
+        return layers_of_engine(self._api, self._engine)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """First output for ``image``, which is converted to the engine's type."""

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edgesr_export.card import ModelCard, parse_card
 from edgesr_export.errors import ExportError, one_line
 from edgesr_export.model_file import file_hash
 from edgesr_export.tensorrt.api import Api, capability_text, find_api
@@ -49,6 +50,7 @@ class SideFile:
         memory_limit: bytes that the engine may use beside its weights; None for no limit.
         build_seconds: wall clock of the build.
         built_at: UTC, ISO 8601.
+        model: the card of the ONNX file, as plain values; None where it had none.
     """
 
     engine_sha256: str
@@ -71,6 +73,16 @@ class SideFile:
     build_seconds: float
     built_at: str
     format: int = field(default=FORMAT)
+    model: dict[str, Any] | None = None
+
+    @property
+    def card(self) -> ModelCard | None:
+        """The card of the network.
+
+        Raises:
+            ExportError: it is damaged, or of a newer version.
+        """
+        return None if self.model is None else parse_card(json.dumps(self.model), self.onnx)
 
     def to_json(self) -> bytes:
         """Content of the file."""

@@ -16,6 +16,7 @@ from .measure import Plan, idle_power, latency, sustained, throughput
 from .native import check_native, native_network, why_no_native
 from .power import PowerMeter
 from .probe import temperatures
+from .profile import profile
 from .tiles import load_inputs
 from .trt import Say
 from .verify import check
@@ -52,10 +53,12 @@ def bench(
     root: Path,
     say: Say,
     may_skip: bool = False,
+    profiled: bool = False,
 ) -> list[dict[str, Any]]:
     """Verify, then measure, one model after the other; a failed one does not stop the others.
 
-    With ``may_skip``, models that the runtime is known to get wrong are left out, with the reason.
+    With ``may_skip``, models that the runtime is known to get wrong are left out, with the reason;
+    with ``profiled``, every layer is measured, too.
 
     Returns one entry a model, see ``result.schema.json``.
     """
@@ -71,7 +74,9 @@ def bench(
                 entries.append({**_head(model), "status": "skipped", "reason": reason})
                 continue
             try:
-                entries.append(_measure(bundle, model, backend, tile, plan, meter, idle, root, say))
+                entries.append(
+                    _measure(bundle, model, backend, tile, plan, meter, idle, root, say, profiled)
+                )
             except BoardError as error:
                 say(f"{model.name}: failed: {error}")
                 entries.append({**_head(model), "status": "failed", "reason": str(error)})
@@ -88,6 +93,7 @@ def _measure(
     idle: dict[str, Any],
     root: Path,
     say: Say,
+    profiled: bool,
 ) -> dict[str, Any]:
     runner, engine = backend.open(bundle, model)
     try:
@@ -111,6 +117,7 @@ def _measure(
             "power": power,
             "temperatures_c": {"start": before, "end": temperatures(root)},
             "memory": {"host_peak_mb": host_peak_mb(), "device": runner.memory()},
+            **({"profile": profile(runner, tile, model.read())} if profiled else {}),
         }
     finally:
         runner.close()

@@ -88,6 +88,10 @@ def parse_options(arguments: list[str]) -> argparse.Namespace:
         help="between two samples of power (default: %(default)s s)",
     )
 
+    group.add_argument(
+        "--profile", action="store_true", help="measure every layer of every model, too"
+    )
+
     group = parser.add_argument_group("live")
     group.add_argument("--live", metavar="SOURCE", help=".npy, raw file, named pipe, or - (stdin)")
     group.add_argument("--line-rate", type=_rate, metavar="HZ", help="lines a second")
@@ -137,7 +141,10 @@ def parse_options(arguments: list[str]) -> argparse.Namespace:
     )
 
     add("--root", default="/", metavar="DIR", help="read /sys, /proc and /etc below DIR")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.profile and options.live is not None:
+        parser.error("--profile measures, and --live does not; leave one of them out")
+    return options
 
 
 def _names(text: str) -> list[str]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import platform
+import tempfile
 from importlib import import_module
-from typing import Any
+from pathlib import Path
+from typing import Any, Callable
 
 import numpy as np
 
 from .contents import Bundle, Model
 from .errors import BoardError, absent, one_line
+from .profile import Layers, onnxruntime_layers, read_events
 from .runner import Runner
 
 _TYPES = {
@@ -75,20 +78,8 @@ class OrtBackend:
             BoardError: onnxruntime refuses the file; the message carries its reason, which names
                 an unsupported operator.
         """
-        options = self._ort.SessionOptions()
-        options.intra_op_num_threads = self._threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = _ERRORS_ONLY
-        content = model.read()
-        source = str(model.onnx.path) if model.weights else content
-        try:
-            session = self._ort.InferenceSession(source, options, providers=self._providers)
-        except Exception as error:  # onnxruntime's errors have no common public base
-            raise BoardError(
-                f"onnxruntime {self._ort.__version__} cannot load {model.name}: {one_line(error)};"
-                " install a newer onnxruntime, or export the network for an older opset"
-            ) from error
-        runner = OrtRunner(self._ort, session, bundle, model)
+        session = self._session(model)
+        runner = OrtRunner(self._ort, session, bundle, model, self._session)
         engine = {
             "kind": "onnxruntime session",
             "built": False,
@@ -97,11 +88,37 @@ class OrtBackend:
         }
         return runner, engine
 
+    def _session(self, model: Model, profile: Path | None = None) -> Any:
+        """A session; with ``profile``, one that writes files whose names begin so."""
+        options = self._ort.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = _ERRORS_ONLY
+        if profile is not None:
+            options.enable_profiling = True
+            options.profile_file_prefix = str(profile)
+        content = model.read()
+        source = str(model.onnx.path) if model.weights else content
+        try:
+            return self._ort.InferenceSession(source, options, providers=self._providers)
+        except Exception as error:  # onnxruntime's errors have no common public base
+            raise BoardError(
+                f"onnxruntime {self._ort.__version__} cannot load {model.name}: {one_line(error)};"
+                " install a newer onnxruntime, or export the network for an older opset"
+            ) from error
+
 
 class OrtRunner(Runner):
     """A session with bound buffers."""
 
-    def __init__(self, ort: Any, session: Any, bundle: Bundle, model: Model) -> None:
+    def __init__(
+        self,
+        ort: Any,
+        session: Any,
+        bundle: Bundle,
+        model: Model,
+        reopen: Callable[[Model, Path], Any],
+    ) -> None:
         inputs, outputs = session.get_inputs(), session.get_outputs()
         if len(inputs) != 1 or len(outputs) != 1:
             raise BoardError(
@@ -120,6 +137,7 @@ class OrtRunner(Runner):
         self._output_type = _TYPES[outputs[0].type]
         providers = session.get_providers()
         self._device = "cuda" if providers[:1] == ["CUDAExecutionProvider"] else "cpu"
+        self._reopen = reopen
         self._binding: Any = None
         self._source: Any = None
 
@@ -175,6 +193,14 @@ class OrtRunner(Runner):
 
     def memory(self) -> dict[str, Any]:
         return absent("onnxruntime does not tell the memory of the device")
+
+    def layers(self, tile: np.ndarray, runs: int) -> Layers:
+        feed = {self._input.name: np.ascontiguousarray(tile, dtype=self._input_type)}
+        with tempfile.TemporaryDirectory() as folder:
+            session = self._reopen(self._model, Path(folder) / "profile")
+            for _ in range(runs):
+                session.run(None, feed)
+            return onnxruntime_layers(read_events(Path(session.end_profiling())))
 
     def describe(self) -> dict[str, Any]:
         return {

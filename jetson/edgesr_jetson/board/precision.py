@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from typing import Any
 
-from .errors import absent, one_line
+from .errors import absent, is_absent, one_line
 
 _KINDS = (
     ("int8", re.compile(r"int8", re.IGNORECASE)),
@@ -27,20 +27,28 @@ def layer_precisions(trt: Any, engine: Any) -> dict[str, Any]:
     Returns counts such as ``{"fp16": 40, "fp32": 2}``, or absent where the inspector is missing
     or tells names only.
     """
+    layers = read_layers(trt, engine)
+    if is_absent(layers):
+        return dict(layers)
+    found = Counter(kind for layer in layers for kind in [layer_kind(layer)] if kind)
+    return dict(sorted(found.items())) or absent("the engine inspector tells names only")
+
+
+def read_layers(trt: Any, engine: Any) -> Any:
+    """Layers as the inspector writes them: objects, or mere names; absent where it does not."""
     if not hasattr(engine, "create_engine_inspector"):
         return absent("this TensorRT has no engine inspector")
     try:
         text = engine.create_engine_inspector().get_engine_information(
             trt.LayerInformationFormat.JSON
         )
-        layers = json.loads(text)["Layers"]
+        return list(json.loads(text)["Layers"])
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
         return absent(f"the engine inspector gave no layers ({one_line(error)})")
-    found = Counter(kind for layer in layers for kind in [_layer_kind(layer)] if kind)
-    return dict(sorted(found.items())) or absent("the engine inspector tells names only")
 
 
-def _layer_kind(layer: Any) -> str | None:
+def layer_kind(layer: Any) -> str | None:
+    """Lowest precision among the inputs and outputs of one layer; None where it is not told."""
     if not isinstance(layer, dict):
         return None
     tensors = [*layer.get("Inputs", ()), *layer.get("Outputs", ())]

@@ -14,6 +14,7 @@ from .live_run import run_live
 from .measure import Plan
 from .outputs import ENGINES
 from .probe import clocks
+from .profile import require_profiles
 from .tiles import check_references
 from .trt import Say
 from .trt_build import BuildSettings
@@ -48,10 +49,19 @@ def run(
     if options.live is None:
         tile = choose_tile(bundle, options.tile)
         result["models"] = bench(
-            bundle, models, backend, tile, plan, root, say, may_skip=not options.models
+            bundle,
+            models,
+            backend,
+            tile,
+            plan,
+            root,
+            say,
+            may_skip=not options.models,
+            profiled=options.profile,
         )
     else:
         if options.models and len(models) > 1:
             raise BoardError(f"--live runs one model, got {', '.join(options.models)}; name one")
         result["live"] = run_live(bundle, models[0], backend, plan, options, root, result, say)
     result["board"]["clocks_at_end"] = clocks(root)
+    require_profiles(result["models"])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from .profile import Layers
 
 
 class Runner:
@@ -42,6 +45,14 @@ class Runner:
 
     def memory(self) -> dict[str, Any]:
         """Memory of the device in MB: what is in use, free and total, or absent."""
+        raise NotImplementedError
+
+    def layers(self, tile: np.ndarray, runs: int) -> Layers:
+        """Times of every layer in each of ``runs`` runs on ``tile``; the last thing to be asked.
+
+        Raises:
+            BoardError: the runtime has no profiler.
+        """
         raise NotImplementedError
 
     def describe(self) -> dict[str, Any]:

@@ -6,6 +6,9 @@ from typing import Any
 
 from .errors import is_absent
 
+SHOWN = 5
+"""Layers that are named of each profiled model."""
+
 
 def warnings(board: dict[str, Any]) -> list[str]:
     """What makes figures of this board less than comparable."""
@@ -37,6 +40,8 @@ def summarise(result: dict[str, Any]) -> str:
             f"{'slowdown':>10}{'mJ/frame':>10}{'max diff':>10}"
         )
     lines += [_row(entry) for entry in measured]
+    for entry in measured:
+        lines += _slowest(entry)
     for entry in result["models"]:
         if entry["status"] != "verified":
             lines.append(f"{entry['name']:12}{entry['status']}: {entry['reason']}")
@@ -56,6 +61,25 @@ def _row(entry: dict[str, Any]) -> str:
         f"{_number(entry['power'].get('energy_per_frame_mj'), '.1f'):>10}"
         f"{entry['verification']['max_abs_difference']:10.1e}"
     )
+
+
+def _slowest(entry: dict[str, Any]) -> list[str]:
+    """Lines of the summary: the layers of a model that take longest; none without a profile."""
+    found = entry.get("profile")
+    if not found or is_absent(found):
+        return []
+    total = found["sum_ms"] or 1.0
+    lines = [
+        f"{entry['name']}: sum of {len(found['layers'])} layers {found['sum_ms']:.2f} ms, whole "
+        f"call {found['whole_ms']:.2f} ms; slowest:"
+    ]
+    for layer in sorted(found["layers"], key=lambda one: -one["ms"])[:SHOWN]:
+        source = ", ".join(layer.get("modules") or layer.get("nodes") or [layer["layer"]])
+        lines.append(
+            f"{layer['ms']:10.3f} ms {layer['ms'] / total:6.1%}  {layer.get('precision', ''):5}"
+            f"{layer['op']}: {source}"
+        )
+    return lines
 
 
 def _live(report: dict[str, Any]) -> list[str]:

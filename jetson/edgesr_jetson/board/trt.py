@@ -13,6 +13,7 @@ from .contents import Bundle, Model
 from .cuda import Cuda
 from .errors import BoardError, one_line
 from .precision import layer_precisions, missing
+from .profile import Layers, tensorrt_layers
 from .runner import Runner
 from .trt_build import BuildLog, BuildSettings, build, make_logger
 from .trt_cache import EngineCache
@@ -211,6 +212,10 @@ class TensorRTRunner(Runner):
             "device_free_mb": round(free, 1),
             "device_total_mb": round(total, 1),
         }
+
+    def layers(self, tile: np.ndarray, runs: int) -> Layers:
+        self.load(tile)
+        return tensorrt_layers(self._trt, self._engine, self._context, self.run, runs)
 
     def describe(self) -> dict[str, Any]:
         return {

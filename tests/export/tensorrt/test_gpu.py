@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from edgesr_export.errors import ExportError
+from edgesr_export.profile.tensorrt import tensorrt_profile
 from edgesr_export.runtime import session
 from edgesr_export.tensorrt import (
     Runner,
@@ -150,6 +151,17 @@ def percentiles(action):
         times.append(1e3 * (time.perf_counter() - began))
     median, p95, p99 = np.percentile(times[20:], [50, 95, 99])
     return {"median": median, "p95": p95, "p99": p99}
+
+
+@pytest.mark.parametrize(("name", "precision"), CASES)
+def test_every_layer_is_profiled(engines, files, name, precision):
+    source = files(name, precision)
+    found = tensorrt_profile(engines(name, precision), source, image((1, 32, 16, 16)))
+    assert found.runs == 20
+    assert found.memory_bytes is not None
+    assert 0 < found.sum_ms < 100 * found.whole_ms
+    assert any(layer.nodes for layer in found.layers)
+    assert {layer.precision for layer in found.layers} & set(TOLERANCES)
 
 
 def test_a_tile_outside_the_profile_is_refused(engines):

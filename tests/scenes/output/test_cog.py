@@ -14,7 +14,8 @@ from rasterio.crs import CRS
 
 from edgesr.cube import read_cube
 from edgesr.errors import DataError
-from edgesr.scenes.output import GroundControl, check_target
+from edgesr.cube.control import GroundControl
+from edgesr.scenes.output import check_target
 from edgesr.scenes.output.formats import _pyramid, cog
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

@@ -9,7 +9,8 @@ import pytest
 from rasterio.crs import CRS
 
 from edgesr.errors import OptionError
-from edgesr.scenes.output import GroundControl, check_target
+from edgesr.cube.control import GroundControl
+from edgesr.scenes.output import check_target
 
 zarr = pytest.importorskip("zarr", reason="the extra zarr is not installed")
 

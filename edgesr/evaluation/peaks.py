@@ -12,6 +12,9 @@ import onnx
 import torch
 from onnx import TensorProto, helper
 
+from edgesr.evaluation.latency import measure
+from edgesr.evaluation.roofline import Roof
+
 SIDE = 1536
 """Of the matrices: large enough that a product is all arithmetic, small enough for 30 ms."""
 
@@ -42,6 +45,28 @@ def calls(folder: Path, threads: int) -> dict[str, Callable[[], object]]:
         "GEMM INT8, ONNX Runtime": _product(folder, "MatMulInteger", np.uint8, np.int8, threads),
         "copy": partial(target.copy_, source),
     }
+
+
+def measure_roof(folder: Path, threads: int, repeats: int = 5) -> Roof:
+    """The peaks of this machine: the fastest of several rounds, of all peaks in turn.
+
+    Args:
+        folder: for files that are needed meanwhile.
+        threads: of the CPU.
+        repeats: rounds.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        found = measure(calls(folder, threads), repeats, warmup=1)
+    finally:
+        torch.set_num_threads(before)
+    operations: dict[str, float] = {}
+    for name, kind in PEAKS.items():
+        if kind != "copy":
+            rate = 2 * WORK[name] / (found[name].min_ms / 1e3)
+            operations[kind] = max(rate, operations.get(kind, 0.0))
+    return Roof(operations, WORK["copy"] / (found["copy"].min_ms / 1e3))
 
 
 def _product(

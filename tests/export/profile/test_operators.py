@@ -5,7 +5,8 @@ import onnx
 import onnx.parser
 import pytest
 from edgesr_export.errors import ExportError
-from edgesr_export.profile import node_times, profile, table
+from edgesr_export.profile import profile, table
+from edgesr_export.profile.ort import node_times
 
 
 @pytest.fixture

@@ -1,0 +1,278 @@
+"""A model file made ready for one scene: tiles in the scene's own numbers in, the same out.
+
+Where a file is ONNX, the conversion of the numbers is put into its graph
+(:mod:`edgesr_export.native`), so that the large image is written once, in the type of the output;
+a PyTorch network and a TensorRT engine are converted around with NumPy.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from edgesr_export.card import ModelCard, read_card
+from edgesr_export.model_file import load_model, write_model
+from edgesr_export.native import NativeIO, make_native
+from edgesr_export.runner import Runner, open_runner
+from edgesr_export.sizes import input_shape
+from edgesr_export.tensorrt.sidecar import read_side
+
+from edgesr.cube import Normalisation
+from edgesr.cube.matching import Rescale, match_bands
+from edgesr.cube.opened import OpenCube
+from edgesr.errors import DataError, ModelError, OptionError
+
+ENGINE, ONNX, WEIGHTS = ".engine", ".onnx", ".safetensors"
+RUNTIMES = {ONNX: "onnxruntime", ENGINE: "tensorrt", WEIGHTS: "torch"}
+"""What runs a file, by its suffix, where nobody says it."""
+
+Tile = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model file and what it says of itself.
+
+    Attributes:
+        path: the file.
+        card: its card.
+        size: height and width that it is fixed to; None where they are free.
+        factory: ``package.module:function`` of a network that is none of edgesr's.
+    """
+
+    path: Path
+    card: ModelCard
+    size: tuple[int | None, int | None] = (None, None)
+    factory: str | None = None
+
+
+def open_model(path: Path, factory: str | None = None) -> ModelFile:
+    """Read what a model file says of itself.
+
+    Args:
+        path: ``.onnx``, ``.engine`` or ``.safetensors``.
+        factory: see :class:`ModelFile`.
+
+    Raises:
+        ModelError: a file of another kind, or one that does not say what it was trained on.
+        ExportError: a file that cannot be read.
+    """
+    if path.suffix == WEIGHTS:
+        from edgesr.loading.card import card_of_weights
+        from edgesr.loading.weights import load_network
+
+        loaded = load_network(path, factory)
+        fixed = getattr(loaded.model, "fixed_size", None) or (None, None)
+        return ModelFile(path, card_of_weights(path, loaded), fixed, factory)
+    if path.suffix == ENGINE:
+        side = read_side(path)
+        if side.card is None:
+            raise _without_card(path)
+        return ModelFile(path, side.card, side.card.size)
+    if path.suffix == ONNX:
+        card = read_card(path)
+        if card is None:
+            raise _without_card(path)
+        if card.input.kind == "native":
+            raise ModelError(
+                f"{path} takes native numbers of one type; pass the file of normalised numbers that"
+                " it was made of, which is made native for each scene"
+            )
+        height, width = input_shape(path)[2:]
+        return ModelFile(path, card, (height, width))
+    raise ModelError(f"{path} is no model file; pass an .onnx, .engine or .safetensors file")
+
+
+def _without_card(path: Path) -> ModelError:
+    return ModelError(
+        f"{path} does not say what it was trained on; pass a file that edgesr compress or bundle"
+        " has made, or its student.safetensors"
+    )
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """How a scene's numbers become the network's.
+
+    Attributes:
+        index: of the network's bands in the scene, in the network's order.
+        normalisation: in the scene's numbers.
+        fill: that stand in for nodata, in the scene's numbers, [B].
+        low, high: extremes of the training pixels, in the scene's numbers, [B].
+    """
+
+    index: list[int]
+    normalisation: Normalisation
+    fill: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def numbers_of(card: ModelCard, cube: OpenCube, rescale: Rescale | None = None) -> Numbers:
+    """Find a network's bands in a scene, and what its numbers mean there.
+
+    Args:
+        card: of the network.
+        cube: the scene.
+        rescale: the scene's numbers to the training data's; None takes it from gain and offset of
+            both, where they are known.
+
+    Raises:
+        DataError: bands are missing.
+    """
+    bands, native, limits = card.bands, card.native, card.normalisation
+    index = match_bands(
+        bands.wavelengths_nm, bands.fwhm_nm, bands.index, cube.wavelengths, cube.bands, cube.name
+    )
+    rescale = rescale or Rescale.between(
+        _picked(cube.gain, index), _picked(cube.offset, index), native.gain, native.offset
+    )
+
+    def here(values: tuple[float, ...]) -> np.ndarray:
+        found = np.asarray(values, np.float64)
+        return found if rescale is None else (found - rescale.offset) / rescale.factor
+
+    normalisation = Normalisation(limits.mode, here(limits.lower), here(limits.upper))
+    return Numbers(index, normalisation, here(native.fill), here(native.low), here(native.high))
+
+
+def _picked(values: float | np.ndarray | None, index: list[int]) -> float | np.ndarray | None:
+    return values[index] if isinstance(values, np.ndarray) else values
+
+
+class TileNetwork(Protocol):
+    """Super-resolves tiles [B, h, w] of native numbers without nodata, from several threads."""
+
+    def __call__(self, tile: np.ndarray) -> np.ndarray:
+        """[B, h r, w r] in the output's type; a new array."""
+
+    def close(self) -> None:
+        """Remove what was written for it."""
+
+
+def open_network(
+    model: ModelFile, runtime: str | None, numbers: Numbers, dtypes: tuple[str, str]
+) -> TileNetwork:
+    """Make a model ready for a scene.
+
+    Args:
+        model: the file.
+        runtime: of :func:`edgesr_export.runner.available_runtimes`; None takes the usual one.
+        numbers: of the scene.
+        dtypes: of the tiles, and of what comes out; of ``edgesr_export.native.io.DTYPES``.
+
+    Raises:
+        OptionError: the runtime does not run such a file.
+        ExportError: the runtime is not here, or does not take the file.
+    """
+    suffix = model.path.suffix
+    name = runtime or RUNTIMES[suffix]
+    if (name == "torch") != (suffix == WEIGHTS) or (name == "tensorrt") != (suffix == ENGINE):
+        raise OptionError(
+            f"--runtime {name} does not run {model.path.name}; a {suffix} file is run by"
+            f" {RUNTIMES[suffix]}{' or openvino' if suffix == ONNX else ''}"
+        )
+    if suffix == ONNX:
+        return _InGraph(model, name, numbers, dtypes)
+    if suffix == ENGINE:
+        return _Around(lambda: open_runner(model.path, name), numbers, dtypes[1])
+    return _Around(lambda: _torch(model), numbers, dtypes[1])
+
+
+def _torch(model: ModelFile) -> Runner:
+    import torch
+
+    from edgesr.loading.weights import load_network
+
+    torch.set_num_threads(1)
+    return open_runner(load_network(model.path, model.factory).model, "torch")
+
+
+class _PerThread:
+    """A runner for each thread that asks: one thread each, so that no result depends on them."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make, self._local = make, threading.local()
+        self._local.runner = make()  # what is wrong with it is wrong now
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        if not hasattr(self._local, "runner"):
+            self._local.runner = self._make()
+        found: np.ndarray = self._local.runner(image)
+        return found
+
+
+class _InGraph:
+    """The conversion in the graph."""
+
+    def __init__(
+        self, model: ModelFile, runtime: str, numbers: Numbers, dtypes: tuple[str, str]
+    ) -> None:
+        normalisation = numbers.normalisation
+        io = NativeIO(
+            lower=normalisation.lower,
+            upper=normalisation.upper,
+            sensor_bands=normalisation.bands,
+            selection=None,
+            input_dtype=dtypes[0],
+            output_dtype=dtypes[1],
+            nodata=None,
+            fill=numbers.fill,
+            scale=model.card.scale,
+        )
+        native = make_native(load_model(model.path), io, fused=runtime == "onnxruntime")
+        self._folder = tempfile.TemporaryDirectory(prefix="edgesr-")
+        path = Path(self._folder.name) / "native.onnx"
+        try:
+            write_model(native, path)
+            shared = open_runner(path, runtime) if runtime == "onnxruntime" else None
+            self._run: Tile = shared or _PerThread(lambda: open_runner(path, runtime))
+        except BaseException:
+            self.close()
+            raise
+
+    def __call__(self, tile: np.ndarray) -> np.ndarray:
+        return self._run(tile[None])[0]
+
+    def close(self) -> None:
+        self._folder.cleanup()
+
+
+class _Around:
+    """The conversion in NumPy, around a network of normalised numbers."""
+
+    def __init__(self, make: Callable[[], Any], numbers: Numbers, dtype: str) -> None:
+        self._run, self._dtype = _PerThread(make), np.dtype(dtype)
+        lower, upper = numbers.normalisation.lower, numbers.normalisation.upper
+        self._lower = lower[:, None, None]
+        self._span = (upper - lower)[:, None, None]
+
+    def __call__(self, tile: np.ndarray) -> np.ndarray:
+        unit = np.clip((tile - self._lower) / self._span, 0, 1).astype(np.float32)
+        answer = self._run(unit[None])[0]
+        native = answer * self._span.astype(np.float32) + self._lower.astype(np.float32)
+        if self._dtype.kind == "f":
+            return native.astype(self._dtype, copy=False)
+        limits = np.iinfo(self._dtype)
+        return np.clip(np.rint(native), limits.min, limits.max).astype(self._dtype)
+
+    def close(self) -> None:
+        """Nothing was written."""
+
+
+def require_finite(numbers: Numbers, name: str) -> None:
+    """Refuse a rescaling that leaves nothing of the numbers.
+
+    Raises:
+        DataError: limits that are not increasing, finite numbers.
+    """
+    limits = numbers.normalisation
+    if not (np.isfinite(limits.lower) & np.isfinite(limits.upper)).all() or not (
+        limits.upper > limits.lower
+    ).all():
+        raise DataError(f"{name}: --rescale turns its numbers into none; pass another factor")
