@@ -272,7 +272,8 @@ def require_finite(numbers: Numbers, name: str) -> None:
         DataError: limits that are not increasing, finite numbers.
     """
     limits = numbers.normalisation
-    if not (np.isfinite(limits.lower) & np.isfinite(limits.upper)).all() or not (
-        limits.upper > limits.lower
-    ).all():
+    if (
+        not (np.isfinite(limits.lower) & np.isfinite(limits.upper)).all()
+        or not (limits.upper > limits.lower).all()
+    ):
         raise DataError(f"{name}: --rescale turns its numbers into none; pass another factor")

@@ -37,7 +37,7 @@ KINDS = (
 
 
 def test_all_kinds_are_listed(native):
-    assert KINDS == tuple(native.kinds)
+    assert tuple(native.kinds) == KINDS
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -13,8 +13,8 @@ import tifffile
 from rasterio.crs import CRS
 
 from edgesr.cube import read_cube
-from edgesr.errors import DataError
 from edgesr.cube.control import GroundControl
+from edgesr.errors import DataError
 from edgesr.scenes.output import check_target
 from edgesr.scenes.output.formats import _pyramid, cog
 

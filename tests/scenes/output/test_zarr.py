@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from rasterio.crs import CRS
 
-from edgesr.errors import OptionError
 from edgesr.cube.control import GroundControl
+from edgesr.errors import OptionError
 from edgesr.scenes.output import check_target
 
 zarr = pytest.importorskip("zarr", reason="the extra zarr is not installed")
