@@ -106,11 +106,11 @@ class Grid:
         """
         finite = isinstance(context, int)
         fade, margin = (0, int(context or 0)) if finite else (FADE, SEEN)
-        axes = (
+        rows, cols = (
             _axis(length, scale, fade, margin, fixed)
             for length, fixed in zip((height, width), size, strict=True)
         )
-        return cls(*axes, scale)
+        return cls(rows, cols, scale)
 
     @property
     def shape(self) -> tuple[int, int]:

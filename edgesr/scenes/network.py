@@ -215,14 +215,14 @@ class _InGraph:
     ) -> None:
         normalisation = numbers.normalisation
         io = NativeIO(
-            lower=normalisation.lower,
-            upper=normalisation.upper,
+            lower=tuple(normalisation.lower),
+            upper=tuple(normalisation.upper),
             sensor_bands=normalisation.bands,
             selection=None,
             input_dtype=dtypes[0],
             output_dtype=dtypes[1],
             nodata=None,
-            fill=numbers.fill,
+            fill=tuple(numbers.fill),
             scale=model.card.scale,
         )
         native = make_native(load_model(model.path), io, fused=runtime == "onnxruntime")
