@@ -10,7 +10,7 @@ import hashlib
 import logging
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgesr.errors import EdgesrError, OptionError, brief
 from edgesr.progress import log
+from edgesr.report.wording import plural
 from edgesr.scenes.archive.jobs import SceneJob
 from edgesr.scenes.archive.model import Failure
 from edgesr.scenes.archive.work import Outcome, Work, failure
@@ -26,6 +27,8 @@ from edgesr.scenes.archive.work import Outcome, Work, failure
 if TYPE_CHECKING:
     from distributed import Client, Future, LocalCluster
 
+Outcomes = Generator[tuple[SceneJob, Outcome], None, None]
+"""What became of each job; closed, it ends what it has begun."""
 PATIENCE = 10
 """Seconds that a scheduler has to answer."""
 LOST = 5
@@ -43,9 +46,7 @@ class Engine(ABC):
     """Does scenes."""
 
     @abstractmethod
-    def run(
-        self, work: Work, jobs: Iterator[SceneJob], retries: int
-    ) -> Iterator[tuple[SceneJob, Outcome]]:
+    def run(self, work: Work, jobs: Iterator[SceneJob], retries: int) -> Outcomes:
         """Do every job, each up to ``retries`` times again; yield what became of it."""
 
     def check(self) -> None:  # noqa: B027  (most need nothing)
@@ -66,9 +67,7 @@ class ThisProcess(Engine):
         """For people."""
         return "one process"
 
-    def run(
-        self, work: Work, jobs: Iterator[SceneJob], retries: int
-    ) -> Iterator[tuple[SceneJob, Outcome]]:
+    def run(self, work: Work, jobs: Iterator[SceneJob], retries: int) -> Outcomes:
         """Do every job."""
         for job in jobs:
             yield job, _attempts(work, job, retries)
@@ -105,11 +104,7 @@ class Cluster(Engine):
         """For people."""
         if self.scheduler is not None:
             return f"the workers of {self.scheduler}"
-        workers, threads = (
-            f"{number} {noun}{'s' if number > 1 else ''}"
-            for number, noun in ((self.workers, "worker"), (self.threads, "thread"))
-        )
-        return f"{workers} of {threads}"
+        return f"{plural(self.workers, 'worker')} of {plural(self.threads, 'thread')}"
 
     def check(self) -> None:
         """Make sure that Dask is there, and that somebody answers at the address."""
@@ -118,9 +113,7 @@ class Cluster(Engine):
             with self._client(0):
                 pass
 
-    def run(
-        self, work: Work, jobs: Iterator[SceneJob], retries: int
-    ) -> Iterator[tuple[SceneJob, Outcome]]:
+    def run(self, work: Work, jobs: Iterator[SceneJob], retries: int) -> Outcomes:
         """Do every job.
 
         Raises:
@@ -177,6 +170,7 @@ class Cluster(Engine):
                 dashboard_address=None,
                 memory_limit=0,  # Dask would stop giving out scenes without a word
                 local_directory=str(self.scratch),
+                preload=["edgesr.scenes.archive.preload"],
                 silence_logs=logging.CRITICAL,
             ) as cluster,
         ):
@@ -201,9 +195,7 @@ def _silent() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _submit(
-    client: Client, work: Work, jobs: Iterator[SceneJob], retries: int
-) -> Iterator[tuple[SceneJob, Outcome]]:
+def _submit(client: Client, work: Work, jobs: Iterator[SceneJob], retries: int) -> Outcomes:
     """Keep just more than twice as many scenes at the scheduler as workers can do.
 
     From that many on, it keeps back what no worker is free for; fewer it would hand out at once,
