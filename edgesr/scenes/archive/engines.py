@@ -31,6 +31,8 @@ Outcomes = Generator[tuple[SceneJob, Outcome], None, None]
 """What became of each job; closed, it ends what it has begun."""
 PATIENCE = 10
 """Seconds that a scheduler has to answer."""
+AHEAD = 2
+"""Scenes at the scheduler beside those that are being done: no worker waits for us."""
 LOST = 5
 """Seconds after which a worker that has gone and not come back is replaced."""
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -167,7 +169,8 @@ class Cluster(Engine):
                 threads_per_worker=1,
                 processes=True,
                 host="127.0.0.1",
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",  # of a server that Dask always starts
+                scheduler_kwargs={"dashboard": False},
                 memory_limit=0,  # Dask would stop giving out scenes without a word
                 local_directory=str(self.scratch),
                 preload=["edgesr.scenes.archive.preload"],
@@ -196,11 +199,7 @@ def _silent() -> Iterator[None]:
 
 
 def _submit(client: Client, work: Work, jobs: Iterator[SceneJob], retries: int) -> Outcomes:
-    """Keep just more than twice as many scenes at the scheduler as workers can do.
-
-    From that many on, it keeps back what no worker is free for; fewer it would hand out at once,
-    and a worker that dies would cost an attempt at every scene that it was given.
-    """
+    from dask._task_spec import Task
     from distributed import as_completed
 
     running: dict[Any, SceneJob] = {}
@@ -210,11 +209,13 @@ def _submit(client: Client, work: Work, jobs: Iterator[SceneJob], retries: int) 
             threads = sum(client.nthreads().values())  # workers may have come or gone
         except OSError as error:
             raise _gone(error) from error
-        batch = list(islice(jobs, max(0, 2 * threads + 1 - len(running))))
-        keys = [_key(work, job) for job in batch]
-        running.update(zip(keys, batch, strict=True))
-        if batch:
-            completed.update(client.map(work, batch, key=keys, pure=False, retries=retries))
+        for job in islice(jobs, max(0, threads + AHEAD - len(running))):
+            key = _key(work, job)
+            running[key] = job
+            # As data producers they are kept back until a worker is free. What Dask hands out
+            # earlier is blamed, too, when that worker dies of another scene.
+            task = Task(key, work, job, _data_producer=True)
+            completed.update(client.get({key: task}, [key], sync=False, retries=retries))
         if not running:
             return
         future = next(completed)
