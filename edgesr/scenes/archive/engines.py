@@ -33,8 +33,8 @@ PATIENCE = 10
 """Seconds that a scheduler has to answer."""
 AHEAD = 2
 """Scenes at the scheduler beside those that are being done: no worker waits for us."""
-LOST = 5
-"""Seconds after which a worker that has gone and not come back is replaced."""
+LOST = 30
+"""Seconds after which a worker that has gone and not come back is replaced; starting takes 2."""
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -240,6 +240,8 @@ def _outcome(future: Future, work: Work, job: SceneJob) -> Outcome:
         outcome: Outcome = future.result()
         return outcome
     except KilledWorker:
+        if done := work.receipts.finished(job):  # what died with the worker is only our answer
+            return done
         reason = work.receipts.reason(job)
         return Failure(
             id=job.id,

@@ -72,8 +72,7 @@ def scratch(scenes) -> Path:
     return scenes.out / ".state" / "workers"
 
 
-def test_every_fault_costs_one_scene_alone(scenes, scratch, capfd, monkeypatch):
-    monkeypatch.setattr("edgesr.scenes.archive.engines.LOST", 2)
+def test_every_fault_costs_one_scene_alone(scenes, scratch, capfd):
     made = scenes.add(**FAULTS).run(Cluster(2, 1, scratch), retries=1, timeout=0.5)
     assert {one.id: one.kind for one in made.failed} == KINDS
     assert [one.reason for one in made.failed] == [
