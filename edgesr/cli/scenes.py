@@ -78,7 +78,7 @@ def _archive(commands: Any) -> None:
         "--timeout",
         type=float,
         metavar="S",
-        help="seconds for one attempt at a scene (default: any)",
+        help="seconds for one attempt at a scene, with workers (default: any number)",
     )
     add_scene_options(archive)
 
