@@ -20,7 +20,7 @@ KIND = "int16, nodata -9999"
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_a_link_is_added_to_the_chain(files, native, tmp_path, precision):
     source, numbers = files("cpu", precision), native.kinds[KIND]
-    tiles = [numbers.image(1), numbers.image(2, (5, 6), count=2)]
+    tiles = [numbers.image(1), numbers.image(2, (6, 7), count=2)]
     chain = convert_native(
         source, tmp_path / "out.onnx", numbers.io, target="cpu", tiles_native=tiles
     )
@@ -50,8 +50,7 @@ def test_for_tensorrt_numbers_are_two_bytes(files, native, tmp_path):
     io = native.kinds[KIND].io
     chain = convert_native(files("tensorrt", "fp16"), tmp_path / "out.onnx", io, target="tensorrt")
     assert recorded_io(onnx.load(chain.path)) == replace(io, as_bytes=True)
-    assert chain.kept
-    assert len(chain.notes) == 1
+    assert ("reads the file" in chain.notes[0]) == bool(available())
 
 
 def test_real_numbers_are_compared_in_steps_of_a_band(files, native, tmp_path):
@@ -115,7 +114,7 @@ def test_tiles_of_other_numbers_are_refused(files, native, tmp_path):
 
 def test_a_wrong_scale_is_told(files, native, tmp_path):
     io = replace(native.kinds["uint16"].io, scale=2)
-    with pytest.raises(ExportError, match="enlarges"):
+    with pytest.raises(ExportError, match="does not enlarge 19 bands 2 times"):
         convert_native(files("cpu"), tmp_path / "out.onnx", io, target="cpu")
 
 
