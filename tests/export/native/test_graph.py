@@ -63,8 +63,10 @@ def test_onnx_runtime_answers_what_the_reference_says(
         native.agree(native.answer(source, numbers.io, image, tmp_path, fused=fused), expected)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize(
+    ("precision", "kind"),
+    [*(("fp32", kind) for kind in KINDS), *(("int8", kind) for kind in KINDS[1:4])],
+)
 def test_openvino_answers_what_the_reference_says(files, native, tmp_path, precision, kind):
     """``fill`` lies between two levels of int8 here: a last bit that differs would be seen."""
     source, numbers = files("openvino", precision), native.kinds[kind]
