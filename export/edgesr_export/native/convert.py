@@ -129,9 +129,16 @@ def _link(
     name: str, images: Sequence[tuple[str, np.ndarray]], io: NativeIO, network: Run, native: Run
 ) -> Link:
     tally, compared = _Tally(), 0
+
+    def finite(image: np.ndarray) -> np.ndarray:
+        answer = network(image)
+        if not np.isfinite(answer).all():
+            raise ExportError("the file itself gives values that are not finite")
+        return answer
+
     for image_name, image in images:
         try:
-            exact = unrounded(image, io, network)
+            exact = unrounded(image, io, finite)
         except ExportError as error:
             tally.skipped[image_name] = one_line(error)
             continue

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import onnx
+import onnx.parser
 import pytest
 from edgesr_export.chain import recorded_links
 from edgesr_export.errors import ExportError
@@ -110,6 +111,21 @@ def test_tiles_of_other_numbers_are_refused(files, native, tmp_path):
             target="cpu",
             tiles_native=[np.zeros((1, 24, 5, 5))],
         )
+
+
+def test_images_that_the_network_fails_on_itself_are_listed(native, tmp_path):
+    """y = x / x is no number where a band is at its least or below."""
+    text = """<ir_version: 10, opset_import: ["" : 20]>
+        network (float[n, 2, h, w] x) => (float[n, 2, h, w] y) { y = Div(x, x) }"""
+    source = tmp_path / "ratio.onnx"
+    onnx.save(onnx.parser.parse_model(text), source)
+    bounds = {"lower": (1, 2), "upper": (101, 102), "sensor_bands": 2, "selection": (0, 1)}
+    io = native.numbers("uint16", "uint16", **bounds, fill=None, scale=1).io
+    chain = convert_native(source, tmp_path / "out.onnx", io, target="cpu")
+    skipped = chain.links[-1].skipped
+    assert skipped["zeros"] == "the file itself gives values that are not finite"
+    assert "ones" not in skipped
+    assert chain.links[-1].images > 0
 
 
 def test_a_wrong_scale_is_told(files, native, tmp_path):
