@@ -100,6 +100,22 @@ def test_windows_of_a_file_elsewhere(server, form):
     assert cube_files(spec) == []
 
 
+@pytest.mark.parametrize("form", ["s3://bucket/scene.tif", "/vsis3/bucket/scene.tif"])
+def test_windows_of_an_object_store(server, form, monkeypatch):
+    (server.folder / "bucket").mkdir()
+    (server.folder / "scene.tif").rename(server.folder / "bucket" / "scene.tif")
+    settings = {
+        "AWS_S3_ENDPOINT": server.address.removeprefix("http://"), "AWS_HTTPS": "NO",
+        "AWS_VIRTUAL_HOSTING": "FALSE", "AWS_NO_SIGN_REQUEST": "YES",
+    }  # fmt: skip
+    for key, value in settings.items():
+        monkeypatch.setenv(key, value)
+    with open_cube(form) as opened:
+        window = Window(10, 300, 50, 60)
+        np.testing.assert_array_equal(opened.read(window, [2]), DATA[10:60, 300:360, 2:3])
+    assert set(server.asked) == {"/bucket/scene.tif"}
+
+
 def test_info_of_a_file_elsewhere(server, capsys):
     assert main(["info", f"{server.address}/scene.tif?key=secret"]) == 0
     told = capsys.readouterr().out
