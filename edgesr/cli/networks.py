@@ -11,11 +11,9 @@ from edgesr.cli.parser import (
     add_command,
     add_json,
     add_output,
-    file_to_write,
     recipe_file,
     recipe_of,
 )
-from edgesr.errors import OptionError
 from edgesr.recipe.recipes import AnalyzeRecipe, CompressRecipe, TrainRecipe, WeightsRecipe
 
 
