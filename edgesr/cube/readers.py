@@ -12,7 +12,6 @@ import numpy as np
 from edgesr.cube import sample
 from edgesr.cube.cube import Cube
 from edgesr.cube.formats import READERS, Reader
-from edgesr.cube.formats.geotiff import open_tiff
 from edgesr.cube.opened import OpenCube
 from edgesr.cube.options import ReadOptions
 from edgesr.cube.reading import reading, with_nodata_mask, without_impossible
@@ -91,6 +90,8 @@ def gdal_address(spec: str) -> str | None:
 def _open_remote(spec: str, address: str, options: ReadOptions) -> OpenCube:
     """A GeoTIFF of another machine, of which no more is asked for than what is read."""
     from rasterio.errors import RasterioError
+
+    from edgesr.cube.formats.geotiff import open_tiff
 
     try:
         opened = open_tiff(address, options)

@@ -72,7 +72,7 @@ def server(tmp_path: Path, monkeypatch):
             file.update_tags(band, wavelength=400 + 100 * band, wavelength_units="nm")
     server = ThreadingHTTPServer(("127.0.0.1", 0), Parts)
     server.folder, server.asked, server.sent = folder, [], 0
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     server.address = f"http://127.0.0.1:{server.server_port}"
     yield server

@@ -204,7 +204,8 @@ def reader(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> Iterator[Callable[[Path, Way], Reader]]:
     """Make a reader of a document; what the document registers is forgotten afterwards."""
-    TARGETS.load()
+    for things in (READERS, TARGETS):
+        things.load()
     before = set(sys.modules)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
