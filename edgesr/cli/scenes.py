@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgesr.cli.parser import add_command
+from edgesr.errors import OptionError
 
 FORMATS = ("tif", "zarr", "img")
 
@@ -119,19 +120,17 @@ def add_scene_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of super-resolving one scene; :func:`scene_options` reads them."""
     group = parser.add_argument_group("Each scene")
     group.add_argument(
-        "--model",
+        "--model", metavar="FILE", help=".onnx or .engine of a run, or its .safetensors"
+    )
+    group.add_argument(
         "--weights",
-        required=True,
         metavar="FILE",
-        help=".onnx or .engine of a run, or its .safetensors",
+        help="the same; --model is then your own package.module:factory that they fit",
     )
     group.add_argument(
         "--runtime",
         metavar="NAME",
         help="onnxruntime, openvino, openvino-bf16, tensorrt, torch (default: by the file)",
-    )
-    group.add_argument(
-        "--factory", metavar="NAME", help="your own package.module:factory that weights fit"
     )
     group.add_argument(
         "--memory", metavar="SIZE", help="that a process may use, such as 800MB (default: 1GB)"
@@ -161,17 +160,31 @@ def scene_options(options: argparse.Namespace) -> dict[str, Any]:
         OptionError: a value that cannot be.
     """
     names = (
-        "runtime", "factory", "memory", "dtype", "window", "bands", "rescale", "nodata", "axes",
+        "runtime", "memory", "dtype", "window", "bands", "rescale", "nodata", "axes",
         "wavelength_unit",
     )  # fmt: skip
     given = {name: getattr(options, name) for name in names}
     found = {name: value for name, value in given.items() if value is not None}
     if options.stac:
         found["stac"] = True
+    if options.model and options.weights:
+        found["factory"] = options.model
     from edgesr.scenes.options import SceneOptions
 
-    SceneOptions(model=str(options.model), **found)  # what cannot be is refused before any work
+    SceneOptions(model=str(model_file(options)), **found)  # refused before any work
     return found
+
+
+def model_file(options: argparse.Namespace) -> Path:
+    """The model file.
+
+    Raises:
+        OptionError: none was named.
+    """
+    named = options.weights or options.model
+    if not named:
+        raise OptionError("a model file is needed; pass --model FILE, such as runs/.../model.onnx")
+    return Path(named)
 
 
 def run_upscale(options: argparse.Namespace) -> None:
@@ -184,7 +197,7 @@ def run_upscale(options: argparse.Namespace) -> None:
 
     target = options.output
     if options.dry_run:
-        found = plan(options.input, target, options.model, **chosen)
+        found = plan(options.input, target, model_file(options), **chosen)
         height, width = found.tile
         print(
             f"{target}: {found.tiles} tiles of {height} x {width} pixels (overhead"
@@ -196,7 +209,7 @@ def run_upscale(options: argparse.Namespace) -> None:
     receipt = upscale(
         options.input,
         target,
-        options.model,
+        model_file(options),
         resume=options.resume,
         overwrite=options.overwrite,
         **chosen,
@@ -215,7 +228,7 @@ def run_archive(options: argparse.Namespace) -> None:
     made = archive(
         options.scenes,
         options.output,
-        Path(options.model),
+        model_file(options),
         Running(
             options.workers, options.scheduler, options.threads, options.retries, options.timeout
         ),

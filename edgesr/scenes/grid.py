@@ -27,6 +27,7 @@ BLOCK = 256
 FADE, SEEN = 4, 1
 """LR pixels of fade and margin for a network whose context is global."""
 
+_WORTH = 8  # a block is at least so many times its margin: at most 1.6 times the pixels are seen
 _STEP = 16  # HR sides of blocks are multiples of it
 
 
@@ -161,7 +162,8 @@ class Grid:
 
 def _axis(length: int, scale: int, fade: int, margin: int, fixed: int | None) -> Axis:
     if fixed is None:
-        return Axis(length, usual_block(scale), fade, margin)
+        usual = usual_block(scale)
+        return Axis(length, usual * max(1, -(-_WORTH * margin // usual)), fade, margin)
     while fade + 2 * margin > fixed // 2:  # a small network: less of everything
         fade, margin = fade // 2, margin // 2
     least = _STEP // np.gcd(_STEP, scale)

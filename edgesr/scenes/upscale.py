@@ -8,12 +8,13 @@ window or interruptions, and an interrupted run goes on where it was.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import resource
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,11 +33,12 @@ from edgesr.cube.opened import OpenCube
 from edgesr.cube.readers import gdal_address, open_cube, split_spec
 from edgesr.cube.scaling import per_band
 from edgesr.errors import EdgesrWarning, OptionError
-from edgesr.outputs import check_outputs
+from edgesr.outputs import check_folder, check_outputs
 from edgesr.progress import log
 from edgesr.scenes.bicubic import Bicubic
 from edgesr.scenes.grid import BLOCK, Grid
 from edgesr.scenes.network import (
+    ENGINE,
     ModelFile,
     Numbers,
     TileNetwork,
@@ -61,6 +63,7 @@ from edgesr.scenes.tiles import Blank, Run, Source
 
 _LOOKED_AT = 16  # windows of a scene that tell whether its numbers are of the right kind
 _LOOK = 32  # LR side of each
+_BARE = 150 * 10**6  # bytes of a process that has imported little
 _TIMED = 3  # tiles that a dry run times
 
 
@@ -145,6 +148,7 @@ class _Scene:
     """A scene and a model that fits it."""
 
     def __init__(self, spec: str, options: SceneOptions) -> None:
+        self._held = _resident()
         os.environ.setdefault("GDAL_CACHEMAX", "64")  # MB; its own share is 5 % of the machine
         self.spec, self.options = spec, options
         self.model: ModelFile = open_model(Path(options.model), options.factory)
@@ -318,19 +322,25 @@ class _Scene:
         started = time.perf_counter()
         stac = self.options.stac
         check_target(target, self.meta, stac=stac)
-        going_on = resume and interrupted(target)
-        check_outputs(
-            written_files(target, stac=stac),
-            [*self.cube.files, self.model.path],
-            overwrite=overwrite or going_on,
-        )
-        block = self.block
+        replaces = overwrite or (resume and interrupted(target))
+        inputs = [*self.cube.files, self.model.path]
+        written = written_files(target, stac=stac)
+        for folder in (path for path in written if path.is_dir()):
+            _check_store(folder, inputs, replaces)
+        check_outputs([path for path in written if not path.is_dir()], inputs, overwrite=replaces)
+        pieces = _Pieces(self.grid, self.part, self.block)
+        run = self.prepare(pieces)  # what cannot be is refused before anything is written
         with BlockStore.open(
-            target, self.meta, key=self.key, resume=resume, overwrite=overwrite, stac=stac,
-            block=block,
-        ) as store:  # fmt: skip
+            target,
+            self.meta,
+            key=self.key,
+            resume=resume,
+            overwrite=overwrite,
+            stac=stac,
+            block=self.block,
+        ) as store:
             if not store.finished:
-                self._fill(store)
+                self._fill(store, run, pieces)
             finish(store)
         return Receipt(
             source=self.spec,
@@ -345,70 +355,70 @@ class _Scene:
     @cached_property
     def block(self) -> int:
         """HR side of the blocks that are written."""
-        sides = {axis.block * self.scale for axis in (self.grid.rows, self.grid.cols)}
-        side = min(sides)
-        return BLOCK if len(sides) > 1 or side % 16 or side < 16 else side
+        side = math.gcd(*(axis.block * self.scale for axis in (self.grid.rows, self.grid.cols)))
+        return side if side < 2 * BLOCK and side % 16 == 0 else BLOCK
 
-    def _fill(self, store: BlockStore) -> None:
+    def _fill(self, store: BlockStore, run: Run, pieces: _Pieces) -> None:
         """Write the blocks that are not there yet."""
-        pieces = _Pieces(self.grid, self.part, self.block)
         wanted = pieces.wanted(store.done)
-        run, fixed, cost = self.prepare()
-        needed = fixed + pieces.bytes(self.meta)
-        run.workers = self._workers(needed, cost)
-        tiles = len(self.grid.needed(wanted))
         with Progress(f"super-resolve {self.cube.name}", len(wanted)) as progress:
-            log(
-                f"{tiles} tiles of {self.grid.tile[0]} x {self.grid.tile[1]} pixels,"
-                f" {run.workers} at once, about"
-                f" {(needed + cost * (run.workers + 1)) / 1e6:.0f} MB of memory"
-            )
             for row, col, found in run.blocks(wanted):
                 for place, block in pieces.add(row, col, found):
                     store.write(*place, _as(block, self.dtype).transpose(1, 2, 0))
                 progress.add(found.shape[1] * found.shape[2])
 
-    def prepare(self) -> tuple[Run, int, int]:
-        """The run, bytes that it needs whatever the workers, and bytes for each tile at once.
+    def prepare(self, pieces: _Pieces) -> Run:
+        """The run, with as many tiles at once as the memory allows; one shows what it takes.
 
-        One tile is run to see what it takes.
+        Raises:
+            OptionError: not even one.
         """
         source = Source(self.cube, self.numbers, self.taken, self.model.size)
         blank = Blank(self.nodata, self.computed, self.scale, self._reach())
         more = Bicubic(self.cube, self.others, self.scale, self.computed) if self.others else None
         order = [self._position(band) for band in self.order] if self.others else None
         run = Run(source, self.network, self.grid, blank, len(self.order), 1, more, order)
-        process = psutil.Process()
-        before = process.memory_info().rss
-        peak = _peak()
+        before, peak = _resident(), _peak()
         shown = self._valid_tile(run)
-        after = process.memory_info().rss
-        item = self.computed.itemsize
+        grown = (_peak() if _peak() > peak else _resident()) - before
         height, width = (side * self.scale for side in self.grid.tile)
-        result = height * width * len(self.order) * item
-        grown = _peak() - before if _peak() > peak else after - before
-        cost = max(2 * result, grown if shown else 6 * result)
-        carried = self.grid.cols.length * self.scale * self.grid.rows.fade * self.scale
-        return run, before + carried * len(self.order) * item, cost
+        depth = len(self.order) * self.computed.itemsize
+        result = height * width * depth
+        self._cost = max(2 * result, grown if shown else 6 * result)
+        carried = self.grid.cols.length * self.scale * self.grid.rows.fade * self.scale * depth
+        own = before - self._held + min(self._held, _BARE)  # what a program held is not ours
+        self._needed = own + carried + pieces.bytes(self.meta)
+        run.workers = self._workers()
+        height, width = self.grid.tile
+        log(
+            f"tiles of {height} x {width} pixels, {run.workers} at once, about"
+            f" {self._memory(run.workers) / 1e6:.0f} MB of memory"
+        )
+        return run
+
+    def _memory(self, workers: int) -> int:
+        """Bytes at the peak; one more result may wait to be written."""
+        return self._needed + self._cost * (workers + 1)
 
     def _valid_tile(self, run: Run) -> bool:
         """Run the first tile that holds a measurement."""
         return any(run.tile(row, col) is not None for row, col in self.grid.blocks(self.part))
 
-    def _workers(self, needed: int, cost: int) -> int:
-        """Tiles at once that the memory allows; one more result may wait to be written."""
+    def _workers(self) -> int:
+        """Tiles at once that the memory allows."""
         limit = self.options.memory_bytes
         most = self.options.threads or len(os.sched_getaffinity(0))
-        if self.model.path.suffix == ".engine":
+        if self.model.path.suffix == ENGINE:
             most = 1
-        found = min(most, int((limit - needed) // cost) - 1)
-        if found < 1:
-            least = int(np.ceil((needed + 2 * cost) / 1e8)) / 10
+        while most > 1 and self._memory(most) > limit:
+            most -= 1
+        if self._memory(most) > limit:
+            least = math.ceil(self._memory(most) / 1e8) / 10
             raise OptionError(
                 f"--memory {self.options.memory} is too little for {self.cube.name}: one tile at a"
                 f" time needs about {least:g} GB; pass --memory {least:g}GB"
             )
-        return found
+        return most
 
     def _position(self, band: int) -> int:
         """Where a band of the scene is in what a tile gives."""
@@ -430,12 +440,9 @@ class _Scene:
 
     def plan(self) -> Plan:
         """What would be done."""
-        run, fixed, cost = self.prepare()
         pieces = _Pieces(self.grid, self.part, self.block)
-        wanted = pieces.wanted(set())
-        tiles = self.grid.needed(wanted)
-        needed = fixed + pieces.bytes(self.meta)
-        run.workers = self._workers(needed, cost)
+        run = self.prepare(pieces)
+        tiles = self.grid.needed(pieces.wanted(set()))
         step = max(1, len(tiles) // _TIMED)
         seconds = []
         for row, col in tiles[::step][: _TIMED + 1]:
@@ -447,7 +454,7 @@ class _Scene:
             tile=self.grid.tile,
             overhead=self.grid.overhead,
             workers=run.workers,
-            memory=needed + cost * (run.workers + 1),
+            memory=self._memory(run.workers),
             disk=2 * self.meta.nbytes,
             output=self.meta.nbytes,
             seconds=float(np.median(seconds)) * len(tiles) / run.workers,
@@ -462,7 +469,7 @@ class _Pieces:
         self._open: dict[tuple[int, int], tuple[np.ndarray, int]] = {}
         sides = (axis.block * grid.scale for axis in (grid.rows, grid.cols))
         self._aligned = all(
-            one == side and start % side == 0
+            one % side == 0 and start % side == 0
             for one, start in zip(sides, (part.row, part.col), strict=True)
         )
 
@@ -538,6 +545,15 @@ class _Pieces:
         return found
 
 
+def _check_store(folder: Path, inputs: Sequence[Path], replaces: bool) -> None:
+    """Refuse to replace a folder that is no Zarr store, or that was not asked to be."""
+    check_folder(folder, inputs)
+    if not replaces:
+        raise OptionError(f"{folder} exists; pass --overwrite or another name")
+    if any(folder.iterdir()) and not (folder / "zarr.json").is_file():
+        raise OptionError(f"{folder} is a folder that edgesr did not write; move it away")
+
+
 def content_sha256(target: Path) -> str:
     """SHA-256 of a file; of a folder, of the names and hashes of all files in it."""
     if target.is_file():
@@ -571,6 +587,11 @@ def _as(block: np.ndarray, dtype: np.dtype) -> np.ndarray:
 def _range(dtype: np.dtype) -> tuple[int, int]:
     limits = np.iinfo(dtype)
     return int(limits.min), int(limits.max)
+
+
+def _resident() -> int:
+    """Bytes that the process holds."""
+    return int(psutil.Process().memory_info().rss)
 
 
 def _peak() -> int:
