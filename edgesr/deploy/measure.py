@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from edgesr_export.native import to_bytes, to_native
+from edgesr_export.native import io_of_file, to_bytes, to_native
 from edgesr_export.sizes import input_shape
 from edgesr_export.targets import ALWAYS, Row, find_target
 from edgesr_export.tracing import usable
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from edgesr.cube import Scene
 from edgesr.deploy.engines import Engine
-from edgesr.deploy.native import in_numpy, native_io
+from edgesr.deploy.native import in_numpy
 from edgesr.deploy.quality import Network, on_test
 from edgesr.deploy.variants import Model
 from edgesr.evaluation.evaluate import inference
@@ -162,7 +162,7 @@ def _native_calls(
     if model.native is None:
         return {}
     path, usual = folder / model.path, model.target == ALWAYS
-    io = native_io(path)
+    io = io_of_file(path)
     tile = to_native(conditions.tile, io)
     given = to_bytes(tile) if io.pairs(io.input_dtype) else tile
     native = replace(model, path=model.native.path, native=None)

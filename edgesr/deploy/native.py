@@ -7,9 +7,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
-from edgesr_export.card import read_card
 from edgesr_export.errors import ExportError
-from edgesr_export.native import NativeIO, convert_native, io_of, to_native
+from edgesr_export.native import NativeIO, convert_native, io_of_file, to_native
 from edgesr_export.native.io import normalising
 
 from edgesr.deploy.variants import Model, NativeFile, Skipped
@@ -23,21 +22,6 @@ Network = Callable[[np.ndarray], np.ndarray]
 def native_path(path: str) -> str:
     """Of the native file beside ``path``: models/cpu-fp32.native.onnx."""
     return f"{path.removesuffix('.onnx')}{SUFFIX}"
-
-
-def native_io(path: Path) -> NativeIO:
-    """What native numbers mean to a model file, as its card says.
-
-    Raises:
-        ExportError: it has no card.
-    """
-    card = read_card(path)
-    if card is None:
-        raise ExportError(
-            f"{path} has no model card, so that nobody knows what its native numbers mean; take a"
-            " file that edgesr compress wrote"
-        )
-    return io_of(card)
 
 
 def add_natives(
@@ -93,7 +77,7 @@ def in_numpy(run: Network, io: NativeIO) -> Network:
 
 def _made(folder: Path, model: Model, tiles: Sequence[np.ndarray]) -> NativeFile:
     source, path = folder / model.path, native_path(model.path)
-    io = native_io(source)
+    io = io_of_file(source)
     native = [to_native(tile, io) for tile in tiles]
     chain = convert_native(
         source, folder / path, io, target=model.target, tiles_native=native, overwrite=True

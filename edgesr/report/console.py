@@ -14,7 +14,7 @@ from rich.text import Text
 from edgesr.errors import shown
 from edgesr.report.model import DeployedModel, Deployment, Report, SearchEntry
 from edgesr.report.validation import parse
-from edgesr.report.wording import export_warning, network_rows, quantity, surgery_name
+from edgesr.report.wording import equal_share, export_warning, network_rows, quantity, surgery_name
 
 Note = tuple[str, str]
 
@@ -181,7 +181,7 @@ def native_table(deployment: Deployment) -> Table | None:
         table.add_row(
             _model_name(model),
             f"{native.difference:.2g}",
-            f"{native.equal:.2%}",
+            equal_share(native.equal),
             f"{native.bytes / 1e6:.1f}",
             "-" if around is None else _milliseconds(around.median),
             "-" if own is None else _milliseconds(own.median),

@@ -9,7 +9,7 @@
 :func:`make_native` wraps a graph, and :func:`convert_native` a file, compared with the reference.
 """
 
-from edgesr_export.native.carded import io_of, to_native
+from edgesr_export.native.carded import io_of, io_of_file, to_native
 from edgesr_export.native.convert import convert_native
 from edgesr_export.native.graph import make_native, recorded_io
 from edgesr_export.native.io import NativeIO, from_bytes, to_bytes
@@ -20,6 +20,7 @@ __all__ = [
     "convert_native",
     "from_bytes",
     "io_of",
+    "io_of_file",
     "make_native",
     "native_reference",
     "recorded_io",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 from msgspec.structs import replace
 
-from edgesr_export.card import ModelCard, Port
+from edgesr_export.card import ModelCard, Port, read_card
+from edgesr_export.errors import ExportError
 from edgesr_export.native.io import DTYPES, LARGEST, NativeIO
 
 
@@ -34,6 +36,23 @@ def io_of(card: ModelCard) -> NativeIO:
         fill=native.fill,
         scale=card.scale,
     )
+
+
+def io_of_file(path: Path | str) -> NativeIO:
+    """What native numbers mean to an ONNX file, as its card says.
+
+    Raises:
+        ExportError: it has no card, or takes native numbers already.
+    """
+    card = read_card(path)
+    if card is None:
+        raise ExportError(
+            f"{path} has no model card, so that nobody knows what its native numbers mean; take a"
+            " file that edgesr compress wrote, or stay with normalised numbers"
+        )
+    if card.input.kind == "native":
+        raise ExportError(f"{path} takes native numbers already; give the file that it was made of")
+    return io_of(card)
 
 
 def native_card(card: ModelCard, io: NativeIO) -> ModelCard:
