@@ -75,8 +75,7 @@ def render_card(card: ModelCard) -> str:
 
 def _listed_bands(index: Sequence[int]) -> str:
     """Ranges where they rise, else one by one."""
-    rising = all(low < high for low, high in zip(index, index[1:], strict=False))
-    return format_bands(index) if rising else ",".join(map(str, index))
+    return format_bands(index) if list(index) == sorted(index) else ",".join(map(str, index))
 
 
 def _wavelengths(bands: BandList) -> str:

@@ -111,7 +111,12 @@ def bundle_report(
     sides = _sides(recipe, tiles, shape)
     references = _references(scene, shape, sides)
     networks = {**dict.fromkeys(files, _in_torch(student.model)), **_int8(files)}
-    smallest = references[0].shape[2:]
+    if None not in shape[2:]:
+        served = None
+    elif sides is None:
+        served = references[0].shape[2:], (LARGEST, LARGEST)
+    else:
+        served = (sides[0],) * 2, (sides[2],) * 2
     card = card_of_weights(run / STUDENT, student)
     facts = {**_facts(report, models), "card": to_builtins(card)}
     with timed_stage("make the bundle"):
@@ -121,7 +126,7 @@ def bundle_report(
             {name: [one(tile) for tile in references] for name, one in networks.items()},
             facts,
             run / BUNDLE,
-            tile_range=sides or ((smallest, (LARGEST, LARGEST)) if None in shape[2:] else None),
+            tile_range=served,
             native={
                 name: _native(run, model, networks[name], references)
                 for name, model in models.items()
@@ -147,10 +152,8 @@ def _int8(files: Mapping[str, Path]) -> dict[str, Network]:
     return {"int8": open_runner(files["int8"], ONNX_RUNTIME)} if "int8" in files else {}
 
 
-def _sides(
-    recipe: CompressRecipe, tiles: TileRange | None, shape: Shape
-) -> list[tuple[int, int]] | None:
-    """The (h, w) that engines are built for; None for what the reference tiles say."""
+def _sides(recipe: CompressRecipe, tiles: TileRange | None, shape: Shape) -> TileRange | None:
+    """LR sides that engines are built for; None for what the reference tiles say."""
     if None not in shape[2:]:
         if tiles is not None:
             raise OptionError(
@@ -159,21 +162,18 @@ def _sides(
             )
         return None
     if tiles is None and recipe.tile_range is not None:
-        tiles = parse_tile_range(recipe.tile_range)
-    return None if tiles is None else [(side, side) for side in tiles]
+        return parse_tile_range(recipe.tile_range)
+    return tiles
 
 
-def _references(
-    scene: Scene, shape: Shape, sides: Sequence[tuple[int, int]] | None
-) -> list[np.ndarray]:
-    """Real training tiles [1, B, h, w] of sizes that engines will take."""
+def _references(scene: Scene, shape: Shape, sides: TileRange | None) -> list[np.ndarray]:
+    """Real training tiles [1, B, h, w]; of ``sides`` the first has the size to be tuned for."""
     tiles = reference_tiles(scene, shape)
     if sides is not None:
-        (least, _), *_, (most, _) = sides
-        wanted = [
-            (None, None, *(min(max(side, least), most) for side in one.shape[2:])) for one in tiles
-        ]
-        tiles = [fit(one, size) for one, size in zip(tiles, wanted, strict=True)]
+        least, best, most = sides
+        inside = [[min(max(side, least), most) for side in one.shape[2:]] for one in tiles[1:]]
+        sizes = [(best, best), *inside]
+        tiles = [fit(one, (None, None, *size)) for one, size in zip(tiles, sizes, strict=True)]
     return [one.numpy() for one in tiles]
 
 

@@ -28,6 +28,8 @@ from edgesr.progress import timed_stage, track
 WARMUP = 2
 IN_GRAPH, IN_NUMPY = "native", "numpy"
 
+Call = Callable[[], np.ndarray]
+
 
 @dataclass(frozen=True)
 class Baseline:
@@ -99,7 +101,7 @@ def measure_models(
         taken = usable(student, truth.inputs, shape)
         answers = [(one.numpy(), student(one).numpy()) for one in taken]
     rows = [(one, row) for one in models for row in _rows(folder, one, engines, conditions)]
-    calls = {
+    calls: dict[str, Call] = {
         f"row {index}": partial(row.timed, conditions.tile)
         for index, (_, row) in enumerate(rows)
         if row.timed
@@ -154,7 +156,7 @@ def _rows(
 
 def _native_calls(
     folder: Path, model: Model, engines: Sequence[Engine], conditions: Conditions
-) -> dict[tuple[str, str], dict[str, Callable[[], np.ndarray]]]:
+) -> dict[tuple[str, str], dict[str, Call]]:
     """What is timed from native numbers to native numbers, by runtime and precision there.
 
     Beside the native file, on the CPU's own target, the float file with NumPy around it.
@@ -166,9 +168,9 @@ def _native_calls(
     tile = to_native(conditions.tile, io)
     given = to_bytes(tile) if io.pairs(io.input_dtype) else tile
     native = replace(model, path=model.native.path, native=None)
-    found = {}
+    found: dict[tuple[str, str], dict[str, Call]] = {}
     for row in _rows(folder, native, engines, replace(conditions, tile=given)):
-        calls = {IN_GRAPH: partial(row.timed, given)} if row.timed else {}
+        calls: dict[str, Call] = {IN_GRAPH: partial(row.timed, given)} if row.timed else {}
         if usual and row.timed:
             around = in_numpy(find_target(ALWAYS).open(path, conditions.threads), io)
             calls[IN_NUMPY] = partial(around, tile)

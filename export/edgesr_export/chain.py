@@ -203,7 +203,8 @@ def _float_card(model: onnx.ModelProto, source: Path) -> ModelCard | None:
     card = card_of(model, str(source))
     if card is not None and card.input.kind == "native":
         raise ExportError(
-            f"{source} takes native numbers; convert the file of normalised ones that it was made of"
+            f"{source} takes native numbers; convert the file of normalised ones that it was made"
+            " of"
         )
     return card
 

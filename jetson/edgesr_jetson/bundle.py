@@ -94,7 +94,7 @@ def make_bundle(
     output: Path,
     *,
     tolerances: Mapping[str, Mapping[str, float]] | None = None,
-    tile_range: Sequence[tuple[int, int]] | None = None,
+    tile_range: tuple[tuple[int, int], tuple[int, int]] | None = None,
     native: Mapping[str, NativeModel] | None = None,
     overwrite: bool = False,
 ) -> Path:
@@ -114,8 +114,7 @@ def make_bundle(
         tolerances: ``max_abs`` and/or ``min_psnr_db`` by model name or precision, instead of
             :data:`TOLERANCES`.
         tile_range: smallest and largest (h, w) that engines are built for, where the files leave
-            the size free, or three: between them the one that they are tuned for, by default that
-            of the first reference tile. The reference tiles' sizes by default.
+            the size free; the reference tiles' sizes by default.
         native: models for the sensor's own numbers, by the name of the one in ``onnx_files``.
         overwrite: replace what is there.
 
@@ -229,14 +228,13 @@ def _tile(tile: np.ndarray, kind: str) -> np.ndarray:
 
 
 def _profile(
-    references: _References, tile_range: Sequence[tuple[int, int]] | None
+    references: _References, tile_range: tuple[tuple[int, int], tuple[int, int]] | None
 ) -> dict[str, list[int]]:
     sizes = [tile.shape[2:] for tile in references.inputs]
     low = [min(size[axis] for size in sizes) for axis in (0, 1)]
     high = [max(size[axis] for size in sizes) for axis in (0, 1)]
-    typical = list(references.inputs[0].shape[2:])
     if tile_range is not None:
-        smallest, *between, largest = tile_range
+        smallest, largest = tile_range
         if any(a > b for a, b in zip(smallest, low, strict=True)) or any(
             a < b for a, b in zip(largest, high, strict=True)
         ):
@@ -245,12 +243,8 @@ def _profile(
                 f"{low} to {high}; widen it"
             )
         low, high = list(smallest), list(largest)
-        typical = list(between[0]) if between else typical
-        if not all(a <= b <= c for a, b, c in zip(low, typical, high, strict=True)):
-            raise BundleError(
-                f"tiles from {low} to {high} are not tuned for {typical}; choose a size between"
-            )
     head = [1, references.bands]
+    typical = list(references.inputs[0].shape[2:])
     return {"min": [*head, *low], "opt": [*head, *typical], "max": [*head, *high]}
 
 

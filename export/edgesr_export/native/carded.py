@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+from msgspec import convert
 from msgspec.structs import replace
 
 from edgesr_export.card import ModelCard, Port, read_card
@@ -57,11 +58,11 @@ def io_of_file(path: Path | str) -> NativeIO:
 
 def native_card(card: ModelCard, io: NativeIO) -> ModelCard:
     """The card of a file that was made native."""
-    given, answer = (
-        Port(kind="native", dtype=dtype, bands=bands, as_bytes=io.pairs(dtype))
-        for dtype, bands in ((io.input_dtype, "sensor"), (io.output_dtype, "network"))
+    given = {"kind": "native", "dtype": io.input_dtype, "as_bytes": io.pairs(io.input_dtype)}
+    answer = {"kind": "native", "dtype": io.output_dtype, "as_bytes": io.pairs(io.output_dtype)}
+    return replace(
+        card, input=convert({**given, "bands": "sensor"}, Port), output=convert(answer, Port)
     )
-    return replace(card, input=given, output=answer)
 
 
 def to_native(image: np.ndarray, io: NativeIO) -> np.ndarray:
