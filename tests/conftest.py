@@ -193,6 +193,7 @@ def small_recipe(materials: Materials) -> CompressRecipe:
         batch=2,
         precisions=("fp32",),
         targets=("cpu",),
+        io=("normalised",),
     )
 
 

@@ -11,6 +11,8 @@ from edgesr_export.targets import PRECISIONS, TARGETS
 
 from edgesr.cli.parser import add_command, add_json, add_output, file_to_write
 from edgesr.errors import OptionError
+from edgesr.recipe.recipes import IO, NATIVE, NORMALISED
+from edgesr.recipe.tile_range import parse_tile_range
 
 
 def add(commands: Any) -> None:
@@ -45,6 +47,13 @@ def _export(commands: Any) -> None:
         type=int,
         metavar="N",
         help="newest operator set that the target reads: 16 for TensorRT 8.5, 17 for 8.6",
+    )
+    export.add_argument(
+        "--io",
+        default=NORMALISED,
+        choices=IO,
+        help="what OUT.onnx takes and gives: numbers in [0, 1], or the sensor's own, as the card of"
+        f" IN.onnx describes them (default: {NORMALISED})",
     )
     add_output(export, "OUT.onnx", "file to write", required=True)
     export.add_argument(
@@ -95,6 +104,7 @@ def _engine(commands: Any) -> None:
             metavar="PIXELS",
             help=f"LR tile edge, {which} (default: {default})",
         )
+    _add_tile_range(tiles, "all three at once, instead of --min, --opt and --max")
     tiles.add_argument(
         "--batch", type=int, default=1, metavar="N", help="most tiles in a call (default: 1)"
     )
@@ -115,10 +125,15 @@ def _bundle(commands: Any) -> None:
         "pack a finished run for a Jetson board",
         "edgesr bundle runs/first",
         run_bundle,
-        arguments="RUN_DIR [--overwrite]",
+        arguments="RUN_DIR [options]",
     )
     bundle.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="folder of edgesr compress")
+    _add_tile_range(bundle, "LR tile sides that engines are built for there (default: the run's)")
     bundle.add_argument("--overwrite", action="store_true", help="replace an earlier bundle")
+
+
+def _add_tile_range(parser: Any, text: str) -> None:
+    parser.add_argument("--tile-range", metavar="MIN:OPT:MAX", help=text)
 
 
 def _bench(commands: Any) -> None:
@@ -208,6 +223,8 @@ def _report(commands: Any) -> None:
 
 def run_export(options: argparse.Namespace) -> None:
     """Convert an ONNX file for a target and print how far each link moved the output."""
+    if options.profile and options.io == NATIVE:
+        raise OptionError("--profile compares files of the same numbers; leave out --io native")
     from edgesr.commands.export import Int8Options, convert_file, profile_both
 
     chain = convert_file(
@@ -217,6 +234,7 @@ def run_export(options: argparse.Namespace) -> None:
         options.precision,
         Int8Options(options.tiles, options.max_psnr_drop, options.max_sam_drop),
         opset=options.opset,
+        native=options.io == NATIVE,
         overwrite=options.overwrite,
     )
     print(chain.summary())
@@ -228,15 +246,16 @@ def run_engine(options: argparse.Namespace) -> None:
     """Build an engine and print what is known of it."""
     from edgesr.commands.engine import EngineOptions, build_engine, describe, dla
 
+    least, best, most = _tile_sides(options)
     result = build_engine(
         options.input,
         options.output,
         EngineOptions(
             precision=options.precision,
             capability=options.sm,
-            least=options.min,
-            best=options.opt,
-            most=options.max,
+            least=least,
+            best=best,
+            most=most,
             batch=options.batch,
             memory_mib=options.memory_mib,
             timing_cache=options.timing_cache,
@@ -248,6 +267,15 @@ def run_engine(options: argparse.Namespace) -> None:
         print(dla(options.input))
 
 
+def _tile_sides(options: argparse.Namespace) -> tuple[int | None, int | None, int | None]:
+    single = (options.min, options.opt, options.max)
+    if options.tile_range is None:
+        return single
+    if single != (None, None, None):
+        raise OptionError("--tile-range says what --min, --opt and --max say; leave those out")
+    return parse_tile_range(options.tile_range)
+
+
 def run_bundle(options: argparse.Namespace) -> None:
     """Pack a finished run and print the archive's name, and what makes sure that it is this one."""
     from edgesr_jetson.bundle import identity
@@ -255,7 +283,8 @@ def run_bundle(options: argparse.Namespace) -> None:
     from edgesr.deploy.bundle import bundle
     from edgesr.run_folder import BUNDLE
 
-    archive = bundle(options.run_dir, overwrite=options.overwrite)
+    tiles = None if options.tile_range is None else parse_tile_range(options.tile_range)
+    archive = bundle(options.run_dir, tiles=tiles, overwrite=options.overwrite)
     print(f"{archive}: copy it to the board, unpack it, and run python3 run.py in it")
     print(f"SHA-256 of its manifest, which run.py prints too: {identity(options.run_dir / BUNDLE)}")
 

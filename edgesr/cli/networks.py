@@ -93,12 +93,17 @@ def _info(commands: Any) -> None:
     info = add_command(
         commands,
         "info",
-        "print what is understood of a cube",
+        "print what is understood of a cube, or what a model file says of itself",
         "edgesr info scene.hdr",
         run_info,
         arguments="FILE [--json]",
     )
-    info.add_argument("file", metavar="FILE", help="cube: a file, file.mat:variable, file.h5:/path")
+    info.add_argument(
+        "file",
+        metavar="FILE",
+        help="cube: a file, file.mat:variable, file.h5:/path; or model: .onnx, .engine,"
+        " .safetensors",
+    )
     add_json(info)
 
 
@@ -161,7 +166,15 @@ def run_evaluate(options: argparse.Namespace) -> None:
 
 
 def run_info(options: argparse.Namespace) -> None:
-    """Print what was understood of a cube."""
+    """Print what was understood of a cube, or the card of a model."""
+    from edgesr.commands.info import describe_model, is_model, render_card
+
+    if is_model(options.file):
+        from msgspec import to_builtins
+
+        card = describe_model(Path(options.file))
+        print(json.dumps(to_builtins(card), indent=2) if options.json else render_card(card))
+        return
     from edgesr.cube import open_cube
     from edgesr.cube.info import describe_cube, render_info
 

@@ -19,6 +19,7 @@ from edgesr.deploy import Engine, Model
 from edgesr.deploy import stage as deployment
 from edgesr.deploy.profiles import profile_models
 from edgesr.deploy.stage import Artifacts
+from edgesr.deploy.variants import NativeFile
 from edgesr.errors import OptionError
 from edgesr.loading.weights import load_network
 from edgesr.loading.workload import open_workload
@@ -26,7 +27,7 @@ from edgesr.recipe.recipes import CompressRecipe
 from edgesr.report import Report, environment, read
 from edgesr.report.board_results import BoardResult
 from edgesr.report.boards_table import DesktopRow, render_boards
-from edgesr.report.console import deployment_notes, deployment_table, notes
+from edgesr.report.console import deployment_notes, deployment_tables, notes
 from edgesr.report.model import DeployedModel, Deployment, Profile, SkippedEntry
 from edgesr.report.profile_table import render_profiles
 from edgesr.report.validation import typed
@@ -119,15 +120,22 @@ def deployed_report(run: Path) -> tuple[Report, Deployment]:
 def _made(run: Path, deployed: Deployment) -> Artifacts:
     models = {entry.path: _model(entry) for entry in deployed.models}
     engines = [Engine(**entry.to_dict()) for entry in deployed.engines]
-    require_files(run, [*models, *(engine.path for engine in engines)])
+    files = [path for model in models.values() for path in model.paths]
+    require_files(run, [*files, *(engine.path for engine in engines)])
     return Artifacts(list(models.values()), engines, [])
 
 
 def _model(entry: DeployedModel) -> Model:
     """The model of an entry: on some runtimes one file gives several."""
     stored = entry.to_dict()
-    known = {item.name: stored[item.name] for item in fields(Model) if item.name in stored}
-    return Model(**{**known, "precision": Path(entry.path).stem.rpartition("-")[2]})
+    native = NativeFile(**_known(NativeFile, stored["native"])) if entry.native else None
+    precision = Path(entry.path).stem.rpartition("-")[2]
+    return Model(**{**_known(Model, stored), "precision": precision, "native": native})
+
+
+def _known(kind: type[Model | NativeFile], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """What an entry says of the fields of ``kind``."""
+    return {item.name: stored[item.name] for item in fields(kind) if item.name in stored}
 
 
 def require_files(run: Path, paths: Iterable[str]) -> None:
@@ -155,7 +163,8 @@ def render(found: Mapping[str, Any], boards: Sequence[BoardResult]) -> None:
     """Print what :func:`bench` found, and results of boards beside it."""
     console = Console(highlight=False)
     table, machine = typed(found["deployment"], Deployment), found["environment"]["cpu"]
-    console.print(deployment_table(table))
+    for part in deployment_tables(table):
+        console.print(part)
     console.print(notes(deployment_notes(table)))
     if "profiles" in found:
         profiles = typed(found["profiles"], list[Profile])

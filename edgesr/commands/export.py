@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from edgesr_export.chain import Chain, Quantise, convert
+from edgesr_export.chain import Chain, Quantise, check_path, convert
 from edgesr_export.model_file import model_files
+from edgesr_export.native import convert_native, io_of_file, to_native
 from edgesr_export.profile import profile, table
 from edgesr_export.runtime import session
 
@@ -44,37 +46,58 @@ def convert_file(
     int8: Int8Options,
     *,
     opset: int | None = None,
+    native: bool = False,
     overwrite: bool = False,
 ) -> Chain:
     """Convert an ONNX file; see :func:`edgesr_export.chain.convert`.
 
+    With ``native`` also to the numbers that its card describes; see
+    :func:`edgesr_export.native.convert_native`.
+
     Raises:
         EdgesrError: an output that exists or is an input; tiles that are missing, unreadable or do
             not belong together.
-        ExportError: whatever stops the chain.
+        ExportError: whatever stops the chain; with ``native``, a file without a card.
     """
     inputs = [*model_files(source), *filter(None, [int8.tiles])]
     check_outputs([output], inputs, overwrite=overwrite)
-    if precision != "int8":
+    check_path(output, overwrite)
+    io = io_of_file(source) if native else None
+    tiles, quantise = _int8(int8) if precision == "int8" else ([], None)
+
+    def converted(path: Path) -> Chain:
         return convert(
-            source, output, target=target, precision=precision, opset=opset, overwrite=overwrite
+            source,
+            path,
+            target=target,
+            precision=precision,
+            tiles=tiles,
+            quantise=quantise,
+            opset=opset,
+            overwrite=overwrite,
         )
-    if int8.tiles is None:
+
+    if io is None:
+        return converted(output)
+    with tempfile.TemporaryDirectory() as folder:
+        first = converted(Path(folder) / "normalised.onnx")
+        given = [to_native(tile, io) for tile in tiles]
+        last = convert_native(
+            first.path, output, io, target=target, tiles_native=given, overwrite=overwrite
+        )
+    rewrites, notes = (*first.rewrites, *last.rewrites), (*first.notes, *last.notes)
+    return replace(last, rewrites=rewrites, notes=tuple(dict.fromkeys(notes)))
+
+
+def _int8(options: Int8Options) -> tuple[list[np.ndarray], Quantise]:
+    """Tiles to compare on, and what quantises."""
+    if options.tiles is None:
         raise OptionError(
             "--precision int8 needs calibration tiles; pass --tiles FILE.npz with arrays "
             "lr [K, B, h, w] and hr [K, B, h*r, w*r] of training data"
         )
-    low, high = _read_tiles(int8.tiles)
-    return convert(
-        source,
-        output,
-        target=target,
-        precision=precision,
-        tiles=[tile[None] for tile in low[:2]],
-        quantise=_quantiser(low, high, int8),
-        opset=opset,
-        overwrite=overwrite,
-    )
+    low, high = _read_tiles(options.tiles)
+    return [tile[None] for tile in low[:2]], _quantiser(low, high, options)
 
 
 def profile_both(source: Path, output: Path) -> str:

@@ -6,7 +6,8 @@ import torch
 
 from edgesr.deploy.stage import DeployConfig
 from edgesr.deploy.variants import Limits
-from edgesr.recipe.recipes import CompressRecipe
+from edgesr.recipe.recipes import NATIVE, CompressRecipe
+from edgesr.recipe.tile_range import parse_tile_range
 
 DEFAULT_SAM_DROP = 0.05  # degrees that int8 may lose where the recipe sets no limit
 
@@ -21,4 +22,6 @@ def deploy_config(recipe: CompressRecipe) -> DeployConfig:
         recipe.latency_tile,
         recipe.threads or torch.get_num_threads(),
         recipe.compute_capability,
+        NATIVE in recipe.io,
+        None if recipe.tile_range is None else parse_tile_range(recipe.tile_range),
     )

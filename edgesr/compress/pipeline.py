@@ -183,7 +183,8 @@ class _Run:
             return deployment.make(config, folder.draft, source, workload, tune).to_dict()
 
         def written(made: Artifacts) -> bool:
-            paths = [*(model.path for model in made.models), *(one.path for one in made.engines)]
+            paths = [*(path for model in made.models for path in model.paths)]
+            paths += [engine.path for engine in made.engines]
             return all((folder.draft / path).is_file() for path in paths)
 
         with folder.timed("deploy"):

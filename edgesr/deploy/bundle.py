@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from edgesr_export.errors import ExportError
+from edgesr_export.model_file import read_graph
+from edgesr_export.native import native_reference, recorded_io, to_native
 from edgesr_export.runner import ONNX_RUNTIME, open_runner
-from edgesr_export.sizes import input_shape
+from edgesr_export.sizes import Shape, fit, input_shape
 from edgesr_export.targets import TARGETS, Target
-from edgesr_jetson.bundle import MANIFEST, make_bundle
+from edgesr_jetson.bundle import MANIFEST, NativeModel, make_bundle
+from msgspec import to_builtins
+from torch import nn
 
+from edgesr.cube import Scene
 from edgesr.deploy import reference_tiles
+from edgesr.deploy.quality import Network
 from edgesr.deploy.variants import FOLDER as MODELS
 from edgesr.errors import OptionError
+from edgesr.loading.card import card_of_weights
 from edgesr.loading.weights import load_network
 from edgesr.loading.workload import files_read, open_scene
 from edgesr.outputs import check_folder, check_outputs
 from edgesr.progress import timed_stage
 from edgesr.recipe.recipes import CompressRecipe
+from edgesr.recipe.tile_range import TileRange, parse_tile_range
 from edgesr.report import Report, read
 from edgesr.report.model import DeployedModel
 from edgesr.run_folder import ARCHIVE, BUNDLE, RECIPE, STUDENT, finished_report
@@ -39,12 +49,14 @@ def board_target() -> Target:
     raise OptionError("no target is made for boards here; a bundle needs one")
 
 
-def bundle(run: Path, *, overwrite: bool = False) -> Path:
+def bundle(run: Path, *, tiles: TileRange | None = None, overwrite: bool = False) -> Path:
     """Write ``run/bundle`` and ``run/bundle.tar.gz``: models by precision, and how to check them.
 
     Args:
         run: folder of a finished ``edgesr compress``; its cube must still be where it was. What it
-            made for TensorRT goes to the board, in every precision.
+            made for TensorRT goes to the board, in every precision, for native numbers too.
+        tiles: LR sides that engines are built for there: least, tuned for, largest; by default
+            those of the run.
         overwrite: replace an earlier bundle.
 
     Returns:
@@ -58,7 +70,7 @@ def bundle(run: Path, *, overwrite: bool = False) -> Path:
     """
     source = finished_report(run)
     _check_place(run, source, overwrite)
-    return bundle_report(run, read(source), overwrite=overwrite)
+    return bundle_report(run, read(source), tiles=tiles, overwrite=overwrite)
 
 
 def _check_place(run: Path, source: Path, overwrite: bool) -> None:
@@ -77,7 +89,9 @@ def _check_place(run: Path, source: Path, overwrite: bool) -> None:
         raise OptionError(f"{folder} is no bundle: it has no {MANIFEST}; move it away")
 
 
-def bundle_report(run: Path, report: Report, *, overwrite: bool = False) -> Path:
+def bundle_report(
+    run: Path, report: Report, *, tiles: TileRange | None = None, overwrite: bool = False
+) -> Path:
     """Do as :func:`bundle`, with the report of a run that is about to be finished."""
     target = board_target()
     models = {
@@ -94,25 +108,89 @@ def bundle_report(run: Path, report: Report, *, overwrite: bool = False) -> Path
     scene = open_scene(recipe, student.metadata["data"], None)
     files = {precision: run / model.path for precision, model in models.items()}
     shape = input_shape(next(iter(files.values())))
-    tiles = reference_tiles(scene, shape)
-    smallest = (tiles[0].shape[2], tiles[0].shape[3])
-    with torch.inference_mode():
-        answers = [student.model(tile).numpy() for tile in tiles]
-    outputs = dict.fromkeys(files, answers)
-    facts = _facts(report, models)
+    sides = _sides(recipe, tiles, shape)
+    references = _references(scene, shape, sides)
+    networks = {**dict.fromkeys(files, _in_torch(student.model)), **_int8(files)}
+    if None not in shape[2:]:
+        served = None
+    elif sides is None:
+        served = references[0].shape[2:], (LARGEST, LARGEST)
+    else:
+        served = (sides[0],) * 2, (sides[2],) * 2
+    card = card_of_weights(run / STUDENT, student)
+    facts = {**_facts(report, models), "card": to_builtins(card)}
     with timed_stage("make the bundle"):
-        if "int8" in files:
-            own = open_runner(files["int8"], ONNX_RUNTIME)
-            outputs["int8"] = [own(tile.numpy()) for tile in tiles]
         return make_bundle(
             files,
-            [tile.numpy() for tile in tiles],
-            outputs,
+            references,
+            {name: [one(tile) for tile in references] for name, one in networks.items()},
             facts,
             run / BUNDLE,
-            tile_range=(smallest, (LARGEST, LARGEST)) if None in shape[2:] else None,
+            tile_range=served,
+            native={
+                name: _native(run, model, networks[name], references)
+                for name, model in models.items()
+                if model.native
+            },
             overwrite=overwrite,
         )
+
+
+def _in_torch(network: nn.Module) -> Network:
+    """What a network answers, from array to array."""
+
+    def answer(tile: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            found: np.ndarray = network(torch.from_numpy(tile)).numpy()
+        return found
+
+    return answer
+
+
+def _int8(files: Mapping[str, Path]) -> dict[str, Network]:
+    """Its own file's answers: then the comparison shows what the board adds."""
+    return {"int8": open_runner(files["int8"], ONNX_RUNTIME)} if "int8" in files else {}
+
+
+def _sides(recipe: CompressRecipe, tiles: TileRange | None, shape: Shape) -> TileRange | None:
+    """LR sides that engines are built for; None for what the reference tiles say."""
+    if None not in shape[2:]:
+        if tiles is not None:
+            raise OptionError(
+                f"the network fixes the size of its input to {shape[2]} x {shape[3]} pixels; leave"
+                " out --tile-range"
+            )
+        return None
+    if tiles is None and recipe.tile_range is not None:
+        return parse_tile_range(recipe.tile_range)
+    return tiles
+
+
+def _references(scene: Scene, shape: Shape, sides: TileRange | None) -> list[np.ndarray]:
+    """Real training tiles [1, B, h, w]; of ``sides`` the first has the size to be tuned for."""
+    tiles = reference_tiles(scene, shape)
+    if sides is not None:
+        least, best, most = sides
+        inside = [[min(max(side, least), most) for side in one.shape[2:]] for one in tiles[1:]]
+        sizes = [(best, best), *inside]
+        tiles = [fit(one, (None, None, *size)) for one, size in zip(tiles, sizes, strict=True)]
+    return [one.numpy() for one in tiles]
+
+
+def _native(
+    run: Path, model: DeployedModel, network: Network, references: Sequence[np.ndarray]
+) -> NativeModel:
+    """The native file of a model, with the references in its numbers."""
+    assert model.native is not None
+    path = run / model.native.path
+    io = recorded_io(read_graph(path))
+    if io is None:
+        raise ExportError(f"{path} does not say what its numbers mean; compress again")
+    inputs = [to_native(tile, io) for tile in references]
+    outputs = [native_reference(tile, io, network) for tile in inputs]
+    return NativeModel(
+        path, inputs, outputs, io.selection is not None, io.nodata, io.pairs(io.input_dtype)
+    )
 
 
 def _facts(report: Report, models: Mapping[str, DeployedModel]) -> dict[str, Any]:

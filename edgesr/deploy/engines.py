@@ -41,14 +41,18 @@ class Engine:
 
 
 def build_engines(
-    folder: Path, models: Sequence[Model], capability: str | None
+    folder: Path,
+    models: Sequence[Model],
+    capability: str | None,
+    tiles: tuple[int, int, int] | None = None,
 ) -> tuple[list[Engine], list[Skipped]]:
-    """Build an engine of every model whose target runs engines.
+    """Build an engine of every model whose target runs engines, and of its native file.
 
     Args:
         folder: of the run.
         models: what was made; those that run as they are are passed over.
         capability: GPU to build for, such as "8.6"; None takes the one here, else a usual one.
+        tiles: LR sides that they serve: least, tuned for, largest; None for the usual ones.
 
     Returns:
         The engines, and what is not: what builds them may not be here, or refuse a model.
@@ -64,22 +68,32 @@ def build_engines(
             continue
         with timed_stage(f"{on.engines} engines"):
             for model in (one for one in models if one.target == target):
-                try:
-                    engines.append(_build(folder, model, capability))
-                except ExportError as error:
-                    what = f"a {on.engines} engine in {model.precision}"
-                    absent.append(Skipped(what, str(error)))
+                files = {f"a {on.engines} engine in {model.precision}": model.path}
+                if model.native:
+                    what = f"a {on.engines} engine of native numbers in {model.precision}"
+                    files[what] = model.native.path
+                for what, path in files.items():
+                    try:
+                        engines.append(_build(folder, model, path, capability, tiles))
+                    except ExportError as error:
+                        absent.append(Skipped(what, str(error)))
     return engines, absent
 
 
-def _build(folder: Path, model: Model, capability: str | None) -> Engine:
+def _build(
+    folder: Path,
+    model: Model,
+    path: str,
+    capability: str | None,
+    tiles: tuple[int, int, int] | None,
+) -> Engine:
     (folder / FOLDER).mkdir(exist_ok=True)
     built = find_target(model.target).build(
-        folder / model.path, folder / FOLDER, model.precision, capability
+        folder / path, folder / FOLDER, model.precision, capability, tiles
     )
     return Engine(
         path=str(built.path.relative_to(folder)),
-        model=model.path,
+        model=path,
         precision=built.precision,
         library=built.library,
         compute_capability=built.compute_capability,

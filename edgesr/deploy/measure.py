@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from edgesr_export.native import io_of_file, to_bytes, to_native
 from edgesr_export.sizes import input_shape
-from edgesr_export.targets import Row, find_target
+from edgesr_export.targets import ALWAYS, Row, find_target
 from edgesr_export.tracing import usable
 from torch import Tensor, nn
 
 from edgesr.cube import Scene
 from edgesr.deploy.engines import Engine
+from edgesr.deploy.native import in_numpy
 from edgesr.deploy.quality import Network, on_test
 from edgesr.deploy.variants import Model
 from edgesr.evaluation.evaluate import inference
@@ -24,6 +26,9 @@ from edgesr.evaluation.latency import Timing, measure
 from edgesr.progress import timed_stage, track
 
 WARMUP = 2
+IN_GRAPH, IN_NUMPY = "native", "numpy"
+
+Call = Callable[[], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -96,19 +101,28 @@ def measure_models(
         taken = usable(student, truth.inputs, shape)
         answers = [(one.numpy(), student(one).numpy()) for one in taken]
     rows = [(one, row) for one in models for row in _rows(folder, one, engines, conditions)]
-    calls = {f"row {index}": row.timed for index, (_, row) in enumerate(rows) if row.timed}
-    calls |= {f"baseline {baseline.name}": baseline.network for baseline in baselines}
+    calls: dict[str, Call] = {
+        f"row {index}": partial(row.timed, conditions.tile)
+        for index, (_, row) in enumerate(rows)
+        if row.timed
+    }
+    calls |= {f"baseline {one.name}": partial(one.network, conditions.tile) for one in baselines}
+    found = {one.path: _native_calls(folder, one, engines, conditions) for one in models}
+    calls |= {
+        f"{kind} {index}": call
+        for index, (model, row) in enumerate(rows)
+        for kind, call in found[model.path].get((row.runtime, row.precision), {}).items()
+    }
     with timed_stage("time models"):
-        timings = measure(
-            {name: partial(call, conditions.tile) for name, call in calls.items()},
-            conditions.repeats,
-            WARMUP,
-        )
+        timings = measure(calls, conditions.repeats, WARMUP)
     entries = []
     for index, (model, row) in enumerate(track(rows, "measure models")):
         metrics = on_test(row.judge, truth.scene, shape)
         difference, timing = _difference(row.judge, answers), timings.get(f"row {index}")
-        entries.append(_entry(folder, model, row, metrics, difference, timing))
+        entry = _entry(folder, model, row, metrics, difference, timing)
+        own, around = (timings.get(f"{kind} {index}") for kind in (IN_GRAPH, IN_NUMPY))
+        native = {} if model.native is None else {"native": _native(folder, model, own, around)}
+        entries.append({**entry, **native})
     return entries, {baseline.name: timings[f"baseline {baseline.name}"] for baseline in baselines}
 
 
@@ -140,6 +154,49 @@ def _rows(
     )
 
 
+def _native_calls(
+    folder: Path, model: Model, engines: Sequence[Engine], conditions: Conditions
+) -> dict[tuple[str, str], dict[str, Call]]:
+    """What is timed from native numbers to native numbers, by runtime and precision there.
+
+    Beside the native file, on the CPU's own target, the float file with NumPy around it.
+    """
+    if model.native is None:
+        return {}
+    path, usual = folder / model.path, model.target == ALWAYS
+    io = io_of_file(path)
+    tile = to_native(conditions.tile, io)
+    given = to_bytes(tile) if io.pairs(io.input_dtype) else tile
+    native = replace(model, path=model.native.path, native=None)
+    found: dict[tuple[str, str], dict[str, Call]] = {}
+    for row in _rows(folder, native, engines, replace(conditions, tile=given)):
+        calls: dict[str, Call] = {IN_GRAPH: partial(row.timed, given)} if row.timed else {}
+        if usual and row.timed:
+            around = in_numpy(find_target(ALWAYS).open(path, conditions.threads), io)
+            calls[IN_NUMPY] = partial(around, tile)
+        found[row.runtime, row.precision] = calls
+    return found
+
+
+def _native(
+    folder: Path, model: Model, own: Timing | None, around: Timing | None
+) -> dict[str, Any]:
+    """``native`` of an entry."""
+    assert model.native is not None
+    content = (folder / model.native.path).read_bytes()
+    return {
+        **asdict(model.native),
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "latency_ms": _times(own),
+        **({"numpy_ms": _times(around)} if around else {}),
+    }
+
+
+def _times(timing: Timing | None) -> dict[str, float] | None:
+    return None if timing is None else {"median": timing.median_ms, "p95": timing.p95_ms}
+
+
 def _difference(network: Network, answers: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
     return max(float(np.abs(network(image) - right).max()) for image, right in answers)
 
@@ -163,9 +220,7 @@ def _entry(
         "metrics": metrics,
         "metrics_runtime": row.judged_by or row.runtime,
         "max_abs_difference": difference,
-        "latency_ms": None
-        if timing is None
-        else {"median": timing.median_ms, "p95": timing.p95_ms},
+        "latency_ms": _times(timing),
         "why_not_timed": row.why_not_timed,
         **{
             key: value

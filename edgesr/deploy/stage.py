@@ -34,6 +34,7 @@ from edgesr.deploy import (
 )
 from edgesr.deploy.baselines import baseline_file
 from edgesr.deploy.inputs import adversarial_images, window_corner
+from edgesr.deploy.native import add_natives
 from edgesr.deploy.profiles import profiled_network
 from edgesr.errors import OptionError
 from edgesr.evaluation.latency import Timing, in_torch
@@ -76,6 +77,8 @@ class DeployConfig:
         tile: LR side of the tile that is timed.
         threads: of the CPU's runtimes.
         compute_capability: GPU that engines are built for; None for the one here, else a usual one.
+        native: whether a file for native numbers is made beside each.
+        tiles: LR sides that engines serve: least, tuned for, largest; None for the usual ones.
     """
 
     targets: tuple[str, ...] = (ALWAYS,)
@@ -84,6 +87,8 @@ class DeployConfig:
     tile: int = 64
     threads: int = 1
     compute_capability: str | None = None
+    native: bool = True
+    tiles: tuple[int, int, int] | None = None
 
 
 def make(
@@ -118,7 +123,10 @@ def make(
     models, absent = builder.make_all(source, config.targets, config.precisions)
     if tune is not None and any(model.left_out for model in models):
         models = _tuned(builder, models, source, tune())
-    engines, missing = build_engines(folder, models, config.compute_capability)
+    if config.native:
+        models, missing = add_natives(folder, models, builder.tiles[:2])
+        absent += missing
+    engines, missing = build_engines(folder, models, config.compute_capability, config.tiles)
     return Artifacts(models, engines, absent + missing)
 
 

@@ -37,6 +37,26 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class NativeFile:
+    """A model for native numbers.
+
+    Attributes:
+        path: relative to the run's folder.
+        input_dtype, output_dtype: of the images.
+        sensor_bands: bands of the image given.
+        links: the comparisons with the model of normalised numbers, one for each runtime; their
+            differences are in steps of the output: see
+            :func:`edgesr_export.native.convert_native`.
+    """
+
+    path: str
+    input_dtype: str
+    output_dtype: str
+    sensor_bands: int
+    links: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
 class Model:
     """A file for one target in one precision.
 
@@ -51,6 +71,7 @@ class Model:
         left_out: number of those that are float only so that the limits hold.
         validation: "before", "after" and "drop" on validation, where layers were chosen by it.
         tuned: whether the weights were fine-tuned with quantisation simulated.
+        native: the same for native numbers; None where it was not made.
     """
 
     target: str
@@ -63,10 +84,16 @@ class Model:
     validation: dict[str, dict[str, float]] | None = None
     tuned: bool = False
     left_out: int = 0
+    native: NativeFile | None = None
 
     @property
     def name(self) -> str:
         return f"{self.target}-{self.precision}"
+
+    @property
+    def paths(self) -> list[str]:
+        """Of its files."""
+        return [self.path, *([self.native.path] if self.native else [])]
 
 
 @dataclass(frozen=True)

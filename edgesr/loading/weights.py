@@ -111,13 +111,7 @@ def load_network(path: Path, factory: str | None = None) -> Loaded:
         ModelError: the file is missing, damaged, of another kind, or does not fit its own header.
     """
     path = Path(path)
-    tensors, metadata = _read_safetensors(path)
-    if HEADER_KEY not in metadata:
-        raise ModelError(
-            f"{path} does not say which network it belongs to (no {HEADER_KEY!r} header); load it "
-            "with --model package.module:function --weights FILE"
-        )
-    header = parse_header(metadata[HEADER_KEY], path, tensors)
+    tensors, header = _read(path)
     state = _decoded(tensors, header, path)
     model = _build(header, state, path, factory)
     _fill(model, state, path)
@@ -127,6 +121,15 @@ def load_network(path: Path, factory: str | None = None) -> Loaded:
         except ModelError as error:
             raise ModelError(f"{path} has a header whose 'call' is damaged: {error}") from error
     return Loaded(model.eval(), header)
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """What a file of :func:`save_network` says of itself; see :mod:`edgesr.loading.header`.
+
+    Raises:
+        ModelError: the file is missing, damaged, or of another kind.
+    """
+    return _read(path)[1]
 
 
 def has_header(path: Path) -> bool:
@@ -213,6 +216,17 @@ def _stored(key: str, value: Tensor, half: bool) -> Tensor:
     return value.clone(memory_format=torch.contiguous_format)
 
 
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and header."""
+    tensors, metadata = _read_safetensors(path)
+    if HEADER_KEY not in metadata:
+        raise ModelError(
+            f"{path} does not say which network it belongs to (no {HEADER_KEY!r} header); load it "
+            "with --model package.module:function --weights FILE"
+        )
+    return tensors, parse_header(metadata[HEADER_KEY], path, tensors)
+
+
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     pickle_start = _first_bytes(path).startswith((b"PK", b"\x80"))
     if pickle_start and not _is_safetensors(path):  # a header may be 0x80 bytes long as well
@@ -229,9 +243,17 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         ) from error
 
 
+_NOT_OF_TORCH = {".onnx": "an ONNX file", ".engine": "a TensorRT engine"}
+
+
 def _first_bytes(path: Path) -> bytes:
     try:
         require_file(path)
+        if path.suffix in _NOT_OF_TORCH:
+            raise ModelError(
+                f"{path} is {_NOT_OF_TORCH[path.suffix]}, and the network's PyTorch weights are "
+                "needed; pass those, such as the student.safetensors of the same run"
+            )
         with path.open("rb") as file:
             return file.read(9)
     except FileNotFoundError as error:

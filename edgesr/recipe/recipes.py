@@ -26,9 +26,12 @@ from edgesr.recipe.options import (
     option,
     registered,
 )
+from edgesr.recipe.tile_range import TILE_RANGE
 
 EMBEDDED = "indian_pines"
 DEFAULT_MODEL = "lkca_net"
+NORMALISED, NATIVE = IO = ("normalised", "native")
+"""What files take and give; those of normalised numbers are always made."""
 
 
 def _runtimes() -> Collection[str]:
@@ -212,6 +215,12 @@ class CompressRecipe(WeightsRecipe):
         "what it is made for: {names}",
         check=list_with(ALWAYS, lambda: list(TARGETS)),
     )
+    io: tuple[str, ...] = option(
+        IO,
+        "Deployment",
+        "what the files take and give, numbers in [0, 1] or the sensor's own: {names}",
+        check=list_with(NORMALISED, lambda: IO),
+    )
     qat: bool = option(
         False,
         "Deployment",
@@ -222,6 +231,14 @@ class CompressRecipe(WeightsRecipe):
         "Deployment",
         "GPU that TensorRT engines are built for, such as 8.6 (default: the one here, else 8.6)",
         metavar="X.Y",
+    )
+    tile_range: str | None = option(
+        None,
+        "Deployment",
+        "LR tile sides that engines serve: least, tuned for, largest"
+        " (default: 8:64:128; a bundle: from its reference tiles to 128)",
+        check=TILE_RANGE,
+        metavar="MIN:OPT:MAX",
     )
     bundle: bool = option(False, "Deployment", "also write the bundle for a Jetson board")
     epochs: int = option(

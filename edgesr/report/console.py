@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from edgesr.errors import shown
-from edgesr.report.model import Deployment, Report, SearchEntry
+from edgesr.report.model import DeployedModel, Deployment, Report, SearchEntry
 from edgesr.report.validation import parse
-from edgesr.report.wording import export_warning, network_rows, quantity, surgery_name
+from edgesr.report.wording import equal_share, export_warning, network_rows, quantity, surgery_name
 
 Note = tuple[str, str]
 
@@ -37,7 +37,7 @@ def render(report: Report | Mapping[str, Any], console: Console | None = None) -
     if report.search:
         parts.append(_designs(report.search))
     if report.deployment:
-        parts.append(deployment_table(report.deployment))
+        parts += deployment_tables(report.deployment)
     for part in (*parts, notes(_notes(report))):
         console.print()
         console.print(part)
@@ -153,7 +153,7 @@ def deployment_table(deployment: Deployment) -> Table:
         median = model.latency_ms.median if model.latency_ms else None
         counts = model.counts or {}
         table.add_row(
-            f"{model.runtime.removesuffix(', CPU')} {model.precision}",
+            _model_name(model),
             f"{model.metrics.mpsnr:.3f}",
             f"{model.metrics.sam:.3f}",
             f"{counts['int8']}/{sum(counts.values())}" if "int8" in counts else "-",
@@ -163,6 +163,34 @@ def deployment_table(deployment: Deployment) -> Table:
             style="bold green" if median == fastest else "",
         )
     return table
+
+
+def deployment_tables(deployment: Deployment) -> list[Table]:
+    """The table of models, and that of their native files where there are any."""
+    return [deployment_table(deployment), *filter(None, [native_table(deployment)])]
+
+
+def native_table(deployment: Deployment) -> Table | None:
+    """Table of native files: how far from the model, size, latency beside NumPy's way."""
+    rows = [(model, model.native) for model in deployment.models if model.native]
+    if not rows:
+        return None
+    table = _table("Native numbers", "Steps", "Equal", "MB", "NumPy ms", "ms")
+    for model, native in rows:
+        around, own = native.numpy_ms, native.latency_ms
+        table.add_row(
+            _model_name(model),
+            f"{native.difference:.2g}",
+            equal_share(native.equal),
+            f"{native.bytes / 1e6:.1f}",
+            "-" if around is None else _milliseconds(around.median),
+            "-" if own is None else _milliseconds(own.median),
+        )
+    return table
+
+
+def _model_name(model: DeployedModel) -> str:
+    return f"{model.runtime.removesuffix(', CPU')} {model.precision}"
 
 
 def _table(first: str, *others: str) -> Table:
@@ -257,6 +285,15 @@ def deployment_notes(deployment: Deployment) -> Iterator[Note]:
         f" of {deployment.repeats}, all in turn; int8: layers in int8 of all that compute"
         + "".join(f"; {runtime} needs its GPU: quality by ONNX Runtime" for runtime in untimed),
     )
+    if native := next((one.native for one in deployment.models if one.native), None):
+        yield (
+            "native",
+            f"{native.input_dtype} of {_count(native.sensor_bands, 'band')} in,"
+            f" {native.output_dtype} out, in the same rounds; Steps: largest difference to the"
+            " model above, its numbers converted exactly, in"
+            + (" 1e-4 of a band's range" if native.output_dtype == "float32" else " whole numbers")
+            + "; NumPy: that model with the numbers converted around it",
+        )
     for number, ratio in enumerate(deployment.ratios):
         yield (
             "" if number else "faster",

@@ -20,6 +20,7 @@ WORDS = (
     wording.by,
     wording.day,
     wording.duration,
+    wording.equal_share,
     wording.fixed,
     wording.milliseconds,
     wording.plural,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -125,6 +126,11 @@ def by(shape: Any) -> str:
 def plural(number: int, noun: str) -> str:
     """1 layer, 2 layers, 1,234 layers."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def equal_share(share: float) -> str:
+    """Of values that are equal, never rounded up: 99.999%, and 100% where all are."""
+    return f"{math.floor(1e5 * share) / 1e3:g}%"
 
 
 def size(count: float) -> str:

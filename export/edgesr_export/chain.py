@@ -8,7 +8,8 @@
 
 The comparisons are made by ONNX Runtime on the images of :mod:`edgesr_export.probes`, at sizes that
 the file was not made with where it leaves them free; what came out is stored in the file itself
-(:func:`recorded_links`). A link beyond its tolerance fails and nothing is written.
+(:func:`recorded_links`), beside the card of the file given, with the new precision. A link beyond
+its tolerance fails and nothing is written.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from typing import Any
 
 import numpy as np
 import onnx
+from msgspec.structs import replace
 
+from edgesr_export.card import ModelCard, attach, card_of
 from edgesr_export.errors import ExportError, one_line
 from edgesr_export.fp16 import kept_nodes, to_fp16
 from edgesr_export.model_file import load_model, write_model
@@ -31,6 +34,7 @@ from edgesr_export.opset import check_opset, lower, opset_of
 from edgesr_export.probes import probes
 from edgesr_export.rewrite import rewrite
 from edgesr_export.runtime import session
+from edgesr_export.sizes import input_shape
 from edgesr_export.targets import PRECISIONS, find_target
 from edgesr_export.unsupported import explain
 from edgesr_export.verify import TOLERANCE
@@ -143,6 +147,7 @@ def convert(
     if opset is not None:
         check_opset(opset)
     model = load_model(source)
+    card = _float_card(model, source)
     on.refuse(model)
     images = [*_named(tiles), *probes(_input_shape(model, source))]
     try:
@@ -180,6 +185,8 @@ def convert(
         result = load_model(current)
         kept = kept_nodes(result)
         remember_links(result, links.done)
+        if card is not None:
+            attach(result, _card_for(card, current, precision))
         write_model(result, path)
     return Chain(path, target, precision, tuple(rewrites), tuple(links.done), kept, notes)
 
@@ -189,6 +196,30 @@ def recorded_links(path: Path | str) -> list[Link]:
     model = onnx.load(Path(path), load_external_data=False)
     entries = {entry.key: entry.value for entry in model.metadata_props}
     return [Link(**entry) for entry in json.loads(entries.get(_KEY, "[]"))]
+
+
+def _float_card(model: onnx.ModelProto, source: Path) -> ModelCard | None:
+    """The card of the file given, which must take normalised numbers."""
+    card = card_of(model, str(source))
+    if card is not None and card.input.kind == "native":
+        raise ExportError(
+            f"{source} takes native numbers; convert the file of normalised ones that it was made"
+            " of"
+        )
+    return card
+
+
+def _card_for(card: ModelCard, path: Path, precision: str) -> ModelCard:
+    """The card of what was made of the file that has ``card``."""
+    from edgesr_export.int8 import recorded_layers
+
+    layers = recorded_layers(path).values() if precision == "int8" else ()
+    return replace(
+        card,
+        precision=precision,
+        int8_layers=sum(kind == "int8" for kind, _ in layers),
+        size=input_shape(path)[2:],
+    )
 
 
 class _Links:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -124,3 +125,9 @@ def test_what_could_not_be_read_again_is_not_written(path):
     with pytest.raises(ExportError):
         write_card(path, card(native=endless))
     assert read_card(path) is None
+
+
+def test_the_schema_of_the_documentation_is_that_of_the_type():
+    """Else write ``json.dumps(schema(), indent=2)`` there."""
+    stored = Path(__file__).parents[2] / "docs" / "card.schema.json"
+    assert json.loads(stored.read_text()) == schema()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgesr_export.card import read_card, write_card
 from torch import nn
 
 from edgesr.compress.candidates import CalibratedModel
@@ -71,6 +72,8 @@ def quantisation_tuner(
             )
         path = scratch / "qat.onnx"
         write_network(tuned.model.cpu().eval(), workload, side, path, like=source)
+        if (card := read_card(source)) is not None:
+            write_card(path, card)
         return path
 
     return tune

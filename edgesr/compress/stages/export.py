@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edgesr_export.card import write_card
 from edgesr_export.errors import ExportError
+from edgesr_export.sizes import input_shape
+from msgspec.structs import replace
 
 from edgesr.compress.timing_files import TEACHER
 from edgesr.deploy.inputs import write_network
 from edgesr.distill.trainer import TrainResult
 from edgesr.errors import ModelError
-from edgesr.loading.card import trained_on
+from edgesr.loading.card import file_digest, make_card, trained_on
 from edgesr.loading.standalone import write_loader
 from edgesr.loading.weights import save_network
 from edgesr.loading.workload import Workload
@@ -36,10 +39,11 @@ def export_student(
         What is known of the ONNX file, or why there is none.
     """
     student = training.model
+    data = trained_on(workload.scene, student)
     save_network(
         student,
         folder / STUDENT,
-        data=trained_on(workload.scene, student),
+        data=data,
         training={"teacher": workload.weights, "best": training.best},
     )
     try:
@@ -53,4 +57,6 @@ def export_student(
         found, agreement = write_network(student, workload, side, path)
     except ExportError as error:
         return str(error)
+    card = make_card(data, workload.network, file_digest(folder / STUDENT))
+    write_card(path, replace(card, size=input_shape(path)[2:]))
     return onnx_entry(path, found, agreement)

@@ -14,6 +14,7 @@ from edgesr.report.model._base import (
     InFolder,
     Positive,
     Shape,
+    Share,
     Text,
     doc,
 )
@@ -88,6 +89,57 @@ class Validation(Entry, frozen=True, kw_only=True):
     drop: Annotated[Quality, doc("What is lost; negative is a gain.")]
 
 
+class NativeLink(Entry, frozen=True, kw_only=True):
+    """One comparison with the model of normalised numbers, its numbers converted exactly."""
+
+    name: Annotated[str, doc("What was compared, and where it ran.")]
+    difference: Annotated[
+        Amount,
+        doc("Largest one, in steps of the output: 1, or for float32 1e-4 of a band's range."),
+    ]
+    tolerance: Annotated[Amount, doc("Largest accepted one.")]
+    equal: Annotated[Share, doc("Share of equal values.")]
+    worst: Annotated[str, doc("Image on which the difference is largest.")]
+    images: Annotated[Count, doc("Number of images compared.")]
+    skipped: Annotated[dict[str, str], doc("Images that the model cannot take, and why.")]
+
+
+class NativeModel(Entry, frozen=True, kw_only=True):
+    """The same model for the sensor's own numbers: normalisation, nodata and types inside."""
+
+    path: Annotated[InFolder, doc("ONNX file, relative to the folder.")]
+    bytes: Annotated[Count, doc("Size of the file.")]
+    sha256: Annotated[Checksum, doc("Checksum, hexadecimal.")]
+    input_dtype: Annotated[str, doc("Type of the image given.")]
+    output_dtype: Annotated[str, doc("Type of the answer.")]
+    sensor_bands: Annotated[Positive, doc("Bands of the image given.")]
+    links: Annotated[list[NativeLink], doc("Comparisons with the model of normalised numbers.")]
+    latency_ms: Annotated[
+        Times | None,
+        doc(
+            "Wall time of one call, native numbers in and out, in the same rounds as the model's;"
+            " null when it was not timed here."
+        ),
+    ]
+    numpy_ms: Annotated[
+        Times | None,
+        doc(
+            "The same without this file: numbers converted with NumPy around the model; measured"
+            " for the CPU's own target."
+        ),
+    ] = None
+
+    @property
+    def difference(self) -> float:
+        """Largest difference to the model of normalised numbers, in steps of the output."""
+        return max((link.difference for link in self.links), default=0.0)
+
+    @property
+    def equal(self) -> float:
+        """Least share of equal values of the comparisons."""
+        return min((link.equal for link in self.links), default=1.0)
+
+
 class DeployedModel(Entry, frozen=True, kw_only=True):
     """A model on a runtime."""
 
@@ -132,6 +184,7 @@ class DeployedModel(Entry, frozen=True, kw_only=True):
         bool | None,
         doc("Whether the weights were fine-tuned with quantisation simulated (--qat)."),
     ] = None
+    native: Annotated[NativeModel | None, doc("The same for the sensor's own numbers.")] = None
 
 
 class EngineEntry(Entry, frozen=True, kw_only=True):

@@ -18,10 +18,12 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
+from edgesr_export.card import attach, card_of
 from edgesr_export.chain import Chain, Link, check_path, recorded_links, remember_links
 from edgesr_export.errors import ExportError, one_line
 from edgesr_export.fp16 import kept_nodes
 from edgesr_export.model_file import load_model, write_model
+from edgesr_export.native.carded import native_card
 from edgesr_export.native.graph import make_native
 from edgesr_export.native.io import NativeIO, check_image, from_bytes, to_bytes
 from edgesr_export.native.probes import native_probes
@@ -55,7 +57,7 @@ def convert_native(
     Args:
         source: file that :func:`edgesr_export.chain.convert` wrote for ``target``, in any
             precision; what it holds beside the network is kept.
-        path: file to write; it appears only when it is checked.
+        path: file to write; it appears only when it is checked. A card of ``source`` goes along.
         io: what the native numbers mean; ``as_bytes`` is set where the target needs it.
         target: one of :data:`edgesr_export.targets.TARGETS`.
         tiles_native: real images [N, sensor_bands, h, w] to compare on, beside the synthetic ones.
@@ -95,6 +97,8 @@ def convert_native(
         notes = tuple(on.check(made, compare, None))
     done = (*recorded_links(source), *links)
     remember_links(native, done)
+    if (card := card_of(model, str(source))) is not None:
+        attach(native, native_card(card, io))
     write_model(native, path)
     sentence = f"native numbers: {io.input_dtype} of {io.sensor_bands} bands -> {io.output_dtype}"
     kept = kept_nodes(native)

@@ -272,7 +272,14 @@ class Target:
         """Why no engine can be built here, and what to do; empty where one can."""
         return ""
 
-    def build(self, source: Path, folder: Path, precision: str, capability: str | None) -> Built:
+    def build(
+        self,
+        source: Path,
+        folder: Path,
+        precision: str,
+        capability: str | None,
+        tiles: tuple[int, int, int] | None = None,
+    ) -> Built:
         """Build the engine of a file; of a target that has :attr:`engines`.
 
         Args:
@@ -280,6 +287,7 @@ class Target:
             folder: for the engine.
             precision: of the file.
             capability: of the GPU to build for; None for the one here, else a usual one.
+            tiles: sides that it serves: least, tuned for, largest; None for the usual ones.
 
         Raises:
             ExportError: it is refused, or does not come out in that precision.

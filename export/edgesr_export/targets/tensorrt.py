@@ -118,16 +118,24 @@ class TensorRt(Target):
             " with edgesr bundle"
         )
 
-    def build(self, source: Path, folder: Path, precision: str, capability: str | None) -> Built:
+    def build(
+        self,
+        source: Path,
+        folder: Path,
+        precision: str,
+        capability: str | None,
+        tiles: tuple[int, int, int] | None = None,
+    ) -> Built:
         """For tiles of :data:`TILES` where the file leaves their size free."""
-        import onnx
-
+        from edgesr_export.model_file import read_graph
+        from edgesr_export.native import recorded_io
         from edgesr_export.tensorrt import build, tile_profile
         from edgesr_export.tensorrt.profile import model_inputs
 
-        wanted = capability or _here()
-        path = folder / f"sm{wanted.replace('.', '')}-{precision}.engine"
-        profile = tile_profile(model_inputs(onnx.load(source, load_external_data=False)), TILES)
+        wanted, model = capability or _here(), read_graph(source)
+        kind = f"{precision}.native" if recorded_io(model) else precision
+        path = folder / f"sm{wanted.replace('.', '')}-{kind}.engine"
+        profile = tile_profile(model_inputs(model), tiles or TILES)
         side = build(
             source, path, expect=precision, compute_capability=wanted, profile=profile
         ).side
