@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.metadata import EntryPoint
 
@@ -72,6 +73,22 @@ def test_a_test_forgets_what_it_registers_and_nothing_else(things, kept, monkeyp
     monkeypatch.undo()
     assert {name: thing.name for name, thing in registry.items()} == {"one": "one", "two": "two"}
     assert not registry._broken
+
+
+def test_what_is_installed_later_is_seen_and_nothing_is_read_twice(tmp_path, monkeypatch):
+    read, real = [], module.metadata.entry_points
+    monkeypatch.setattr(module.metadata, "entry_points", lambda: read.append(1) or real())
+    monkeypatch.syspath_prepend(tmp_path)
+    for _ in range(3):
+        assert not module.entry_points("offered.things")
+    assert len(read) == 1
+    package = tmp_path / "late-1.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Name: late\nVersion: 1\n")
+    (package / "entry_points.txt").write_text("[offered.things]\nthree = theirs:Three\n")
+    os.utime(tmp_path, ns=(1, 1))  # the clock of a file system may stand still for a moment
+    [found] = module.entry_points("offered.things")
+    assert (found.name, found.value, len(read)) == ("three", "theirs:Three", 2)
 
 
 def test_what_installed_packages_offer_is_registered(things):
