@@ -26,13 +26,13 @@ T = TypeVar("T")
 
 def entry_points(group: str) -> EntryPoints:
     """What installed packages offer under ``group``, also those installed since Python started."""
-    return _all_entry_points(tuple(_folders())).select(group=group)
+    return _entry_points(group, tuple(_folders()))
 
 
-@lru_cache(maxsize=1)
-def _all_entry_points(folders: tuple[tuple[str, int], ...]) -> EntryPoints:
+@lru_cache(maxsize=32)
+def _entry_points(group: str, folders: tuple[tuple[str, int], ...]) -> EntryPoints:
     """Kept until a folder changes: reading what all packages offer takes tens of milliseconds."""
-    return metadata.entry_points()
+    return metadata.entry_points(group=group)
 
 
 def _folders() -> Iterator[tuple[str, int]]:

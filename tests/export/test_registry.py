@@ -77,7 +77,7 @@ def test_a_test_forgets_what_it_registers_and_nothing_else(things, kept, monkeyp
 
 def test_what_is_installed_later_is_seen_and_nothing_is_read_twice(tmp_path, monkeypatch):
     read, real = [], module.metadata.entry_points
-    monkeypatch.setattr(module.metadata, "entry_points", lambda: read.append(1) or real())
+    monkeypatch.setattr(module.metadata, "entry_points", lambda **of: read.append(1) or real(**of))
     monkeypatch.syspath_prepend(tmp_path)
     for _ in range(3):
         assert not module.entry_points("offered.things")
