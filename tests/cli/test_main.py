@@ -227,6 +227,7 @@ def finished_run(materials, tmp_path_factory) -> tuple[Path, subprocess.Complete
     options = (
         f"--data {materials.cube} --weights {materials.lkca_net} --patch 16 --groups 8"
         " --epochs 1 --steps-per-epoch 2 --batch 2 --latency-tile 6 --threads 1 --output run"
+        " --targets cpu,tensorrt --precisions fp32"
     )
     return folder / "run", python("-m", "edgesr.compress", *options.split(), cwd=folder)
 

@@ -26,14 +26,18 @@ from edgesr.report import validate
 pytest.importorskip("optuna", reason="needs the extra 'search'")
 
 HERE = Path(__file__).parent
-QUICK = ("functional", "unet", "msdformer")
+SEARCHED, QUICK = ("functional",), ("unet", "msdformer")
 """Between them: no layers of its own, padding, skips, further arguments, several outputs."""
 
 NOTHING_TO_GAIN = ("deconv3d",)  # one channel in, one out: its upsampler has rank 1
 NO_ONNX = ("fourier",)  # complex weights
-KINDS = [
-    name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in THIRD_PARTY
-]
+
+
+def but_slow(quick: tuple[str, ...]) -> list[Any]:
+    """All networks; those that are not ``quick`` are tested by hand."""
+    slow = pytest.mark.slow
+    return [name if name in quick else pytest.param(name, marks=slow) for name in THIRD_PARTY]
+
 
 BRIEF = [
     *("--epochs", 1, "--steps-per-epoch", 2, "--batch", 2, "--threads", 1),
@@ -107,7 +111,7 @@ def check_files(name: str, workload: Workload, report: dict[str, Any]) -> None:
         np.testing.assert_allclose(network(tile.numpy()), answer.numpy(), atol=1e-4)
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", but_slow(SEARCHED))
 def test_from_the_command_line_to_files_in_use(name, workplace, monkeypatch, capsys):
     workload = opened(name)
     limit = 0.7 * count(workload.model, tuple(workload.example().shape)).macs
@@ -137,8 +141,7 @@ def test_from_the_command_line_to_files_in_use(name, workplace, monkeypatch, cap
     assert run("report", "run") == 0
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", THIRD_PARTY)
+@pytest.mark.parametrize("name", but_slow(QUICK))
 def test_the_upsampler_alone(name, workplace):
     workload = opened(name)
     code = compressed(name)
