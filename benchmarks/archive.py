@@ -1,7 +1,7 @@
 """Archives on workers of Dask: ``python -m benchmarks.archive``, on a quiet machine.
 
 Three things are measured, and printed beside what they have to reach: how much faster two workers
-of one thread are than one, what the engine adds to a scene, and how the memory of client and
+of one thread are than one, what the engine adds to a scene, and how the memory of the
 scheduler grows over many scenes. ``--quick`` shows in a minute that it runs; its figures say
 nothing.
 """
@@ -11,10 +11,15 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import socket
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +28,7 @@ import psutil
 from edgesr import __version__
 from edgesr.scenes.archive import make_jobs, run_archive
 from edgesr.scenes.archive.engines import Cluster
+from edgesr.scenes.archive.folder import STATE, WORKERS
 from edgesr.scenes.archive.model import Archive
 from edgesr.scenes.archive.sources import Source
 from edgesr.scenes.receipt import Receipt
@@ -52,29 +58,46 @@ def work(source: str, target: str, options: Mapping[str, Any]) -> Receipt:
     )
 
 
-class Memory:
-    """Bytes that this process, which holds client and scheduler, has at each scene."""
-
-    def __init__(self) -> None:
-        self.bytes: list[int] = []
-
-    def __call__(self) -> None:
-        self.bytes.append(psutil.Process().memory_info().rss)
-
-
+@dataclass(frozen=True)
 class Watched(Cluster):
-    """Workers that take a note of the memory whenever a scene is done."""
+    """Workers of a scheduler whose memory is noted whenever a scene is done."""
 
-    memory = Memory()
+    process: int = 0
+    noted: list[int] = field(default_factory=list)
 
     def run(self, *arguments: Any) -> Any:
         """Do every job."""
         for found in super().run(*arguments):
-            self.memory()
+            self.noted.append(psutil.Process(self.process).memory_info().rss)
             yield found
 
 
-def archive(scenes: int, workers: int, megabytes: int) -> tuple[Archive, float]:
+@contextmanager
+def scheduler(workers: int) -> Iterator[tuple[int, str]]:
+    """A scheduler in a process of its own, with workers: its process and its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    commands = [f"dask_scheduler --host {address} --no-dashboard"]
+    commands += [f"dask_worker {address} --nthreads 1 --memory-limit 0 --no-dashboard"] * workers
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", *f"distributed.cli.{command}".split()],
+            stderr=subprocess.DEVNULL,
+        )
+        for command in commands
+    ]
+    try:
+        yield started[0].pid, address
+    finally:
+        for process in reversed(started):
+            process.terminate()
+            process.wait()
+
+
+def archive(
+    scenes: int, megabytes: int, engine: Callable[[Path], Cluster]
+) -> tuple[Archive, float]:
     """Do so many scenes; return what became of them, and the wall time without the start."""
     with tempfile.TemporaryDirectory() as place:
         source = Path(place) / "scene.txt"
@@ -82,9 +105,7 @@ def archive(scenes: int, workers: int, megabytes: int) -> tuple[Archive, float]:
         out = Path(place) / "out"
         sources = [Source(str(source), f"s{number}") for number in range(scenes)]
         jobs = make_jobs(sources, out, ".tif", {"megabytes": megabytes})
-        engine = Watched(workers, 1, out / ".state" / "workers")
-        Watched.memory = Memory()
-        made = run_archive(jobs, out, engine, call="benchmarks.archive:work")
+        made = run_archive(jobs, out, engine(out / STATE / WORKERS), call="benchmarks.archive:work")
         times = [one.output.modified_ns for one in made.done]
     assert len(made.done) == scenes, made.failed[:1]
     first = made.done[0].receipt.seconds
@@ -93,19 +114,24 @@ def archive(scenes: int, workers: int, megabytes: int) -> tuple[Archive, float]:
 
 def speedup(scenes: int, seconds: float) -> dict[str, float]:
     """One worker and two in turn, twice each: the ratio of their best wall times."""
-    made, _ = archive(1, 1, 200)
+    made, _ = archive(1, 200, partial(Cluster, 1, 1))
     megabytes = max(1, round(200 * seconds / made.done[0].receipt.seconds))
     walls: dict[int, list[float]] = {1: [], 2: []}
     for workers in (1, 2, 1, 2):
-        walls[workers].append(archive(scenes, workers, megabytes)[1])
+        walls[workers].append(archive(scenes, megabytes, partial(Cluster, workers, 1))[1])
     one, two = min(walls[1]), min(walls[2])
     return {"one_worker_s": one, "two_workers_s": two, "speedup": one / two}
 
 
 def many(scenes: int) -> dict[str, float]:
-    """Scenes without work: what each costs, and how memory grows."""
-    made, wall = archive(scenes, 2, 0)
-    noted = Watched.memory.bytes
+    """Scenes without work: what each costs, and how the scheduler's memory grows."""
+    noted: list[int] = []
+    with scheduler(workers=2) as (process, address):
+
+        def engine(scratch: Path) -> Cluster:
+            return Watched(0, 1, scratch, address, process, noted)
+
+        made, wall = archive(scenes, 0, engine)
     early, late = noted[len(noted) // 5], noted[-1]
     return {
         "overhead_ms": 1e3 * wall / scenes,

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from edgesr.commands.analyze import analyze
     from edgesr.commands.evaluate import evaluate
     from edgesr.commands.train import train
-    from edgesr.commands.upscale import upscale
     from edgesr.compress.api import compress
     from edgesr.cube import Cube, read_cube, write_cube
     from edgesr.errors import DataError, EdgesrError, EdgesrWarning, ModelError, OptionError
     from edgesr.loading.weights import Loaded, load_network
     from edgesr.models import create_model
     from edgesr.recipe import AnalyzeRecipe, CompressRecipe, TrainRecipe, WeightsRecipe
+    from edgesr.scenes.upscale import upscale
 
 __all__ = [
     "AnalyzeRecipe",
@@ -56,13 +56,13 @@ _PLACES = {
     "edgesr.commands.analyze": ("analyze",),
     "edgesr.commands.evaluate": ("evaluate",),
     "edgesr.commands.train": ("train",),
-    "edgesr.commands.upscale": ("upscale",),
     "edgesr.compress": ("compress",),
     "edgesr.cube": ("Cube", "read_cube", "write_cube"),
     "edgesr.errors": ("DataError", "EdgesrError", "EdgesrWarning", "ModelError", "OptionError"),
     "edgesr.loading.weights": ("Loaded", "load_network"),
     "edgesr.models": ("create_model",),
     "edgesr.recipe": ("AnalyzeRecipe", "CompressRecipe", "TrainRecipe", "WeightsRecipe"),
+    "edgesr.scenes.upscale": ("upscale",),
 }
 _PLACE_OF = {name: place for place, names in _PLACES.items() for name in names}
 

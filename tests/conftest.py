@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 import torch
+from edgesr_export.registry import Registry
 from edgesr_export.targets import TARGETS
 from onnx import helper, numpy_helper
 from torch import nn
@@ -156,9 +158,26 @@ def workplace(
 
 
 @pytest.fixture
-def numpy_target(monkeypatch: pytest.MonkeyPatch) -> str:
+def kept(monkeypatch: pytest.MonkeyPatch) -> Callable[[Registry[Any]], dict[str, Any]]:
+    """Undo after the test what it adds to a registry or takes from it; return the things by name.
+
+    All of its own is imported first. Python imports a module once: what only the test had imported
+    would be missing in every test after it.
+    """
+
+    def keep(registry: Registry[Any]) -> dict[str, Any]:
+        things = dict(registry.load())
+        monkeypatch.setattr(registry, "_things", things)
+        monkeypatch.setattr(registry, "_broken", set())
+        return things
+
+    return keep
+
+
+@pytest.fixture
+def numpy_target(kept: Callable, monkeypatch: pytest.MonkeyPatch) -> str:
     """The name of a target that an installed package offers."""
-    monkeypatch.setattr(TARGETS, "_things", dict(TARGETS.load()))
+    kept(TARGETS)
     point = EntryPoint("numpy", "numpy_target:NumpyTarget", "edgesr.targets")
     monkeypatch.syspath_prepend(str(REPOSITORY / "tests"))
     monkeypatch.setattr(
@@ -169,12 +188,11 @@ def numpy_target(monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture
-def without_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
+def without_openvino(kept: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     """The registry of an installation that lacks the file ``targets/openvino.py``."""
     modules = TARGETS._modules()
-    monkeypatch.setattr(TARGETS, "_things", dict(TARGETS.load()))
     monkeypatch.setattr(TARGETS, "_modules", lambda: modules)
-    for collection in (TARGETS._things, modules):
+    for collection in (kept(TARGETS), modules):
         del collection["openvino"]
 
 

@@ -263,8 +263,8 @@ def test_training(refused_train, materials, workplace):
 def test_upscaling(refused, materials, workplace):
     weights = ("--weights", materials.lkca_net)
     assert "does not exist" in refused("upscale", "nowhere.npy", "high.npy", *weights)
-    assert "--tile" in refused("upscale", materials.cube, "high.npy", *weights, "--tile", 0)
-    assert "tile" in refused("upscale", materials.cube, "high.npy", *weights, "--tile", 10)
+    assert "--memory" in refused("upscale", materials.cube, "high.npy", *weights, "--memory", 0)
+    assert "--window" in refused("upscale", materials.cube, "high.npy", *weights, "--window", 10)
     assert "high.png" in refused("upscale", materials.cube, "high.png", *weights)
     assert "missing" in refused("upscale", materials.cube, "missing/high.npy", *weights)
     assert "confirm with --model" in refused(

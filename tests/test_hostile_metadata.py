@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from edgesr.commands.report import render_run
-from edgesr.commands.upscale import upscale_file
 from edgesr.compress import compress
 from edgesr.cube import read_cube, write_cube
 from edgesr.errors import DataError, EdgesrError
 from edgesr.loading.weights import load_network
 from edgesr.recipe import CompressRecipe
 from edgesr.report import ReportError, validate
+from edgesr.scenes.upscale import upscale
 
 LOWEST = -1.797e308  # about the lowest number of float64; float32 ends at -3.4e38
 EVIL = "a\n\x1b[31m\x07\"'&<x-evil>[/bold]</script><script>alert(1)</script>{{ 7 * 7 }}\u2028"
@@ -108,8 +108,7 @@ def test_a_run_on_nan_nodata_is_interrupted_resumed_and_opened(recipe, data, mon
     before = page.read_text("utf-8")
     assert render_run(Path("out")).read_text("utf-8") == before
 
-    upscale_file("cube.npz", Path("high.tif"), "out/student.safetensors",
-                 factory=recipe.model)  # fmt: skip
+    upscale("cube.npz", "high.tif", "out/student.safetensors", factory=recipe.model)
     high = read_cube("high.tif")
     assert math.isnan(high.nodata)
     assert np.argwhere(high.mask).min() == 71 * 4
@@ -119,11 +118,11 @@ def test_a_run_on_nan_nodata_is_interrupted_resumed_and_opened(recipe, data, mon
 @pytest.mark.parametrize(
     ("dtype", "nodata", "written"),
     [
-        ("float64", LOWEST, math.nan),  # an upscaled cube is float32
+        ("float64", LOWEST, LOWEST),
         ("float32", LOWEST, math.nan),
         ("float32", 0.1, float(np.float32(0.1))),
-        ("uint16", -9999.0, -9999.0),
-        ("int16", math.inf, math.inf),
+        ("uint16", -9999.0, 0.0),
+        ("int16", math.inf, -32768.0),
     ],
 )
 @pytest.mark.parametrize("suffix", [".npz", ".tif", ".hdr"])
@@ -135,7 +134,7 @@ def test_upscale_writes_a_nodata_that_the_result_can_hold(
     if hole:
         values[3, 4] = nodata
     target = Path(f"high{suffix}")
-    upscale_file(hdf5(values, nodata), target, str(materials.bilinear), factory=recipe.model)
+    upscale(hdf5(values, nodata), target, materials.bilinear, factory=recipe.model)
     high = read_cube(target)
     np.testing.assert_equal(high.nodata, written)
     assert high.invalid().sum() == 16 * hole

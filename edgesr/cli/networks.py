@@ -1,4 +1,4 @@
-"""Commands on a cube and a network: compress, analyze, train, evaluate, upscale, info."""
+"""Commands on a cube and a network: compress, analyze, train, evaluate, info."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ from edgesr.cli.parser import (
     add_command,
     add_json,
     add_output,
-    file_to_write,
     recipe_file,
     recipe_of,
 )
-from edgesr.errors import OptionError
 from edgesr.recipe.recipes import AnalyzeRecipe, CompressRecipe, TrainRecipe, WeightsRecipe
 
 
@@ -25,7 +23,6 @@ def add(commands: Any) -> None:
     _analyze(commands)
     _train(commands)
     _evaluate(commands)
-    _upscale(commands)
     _info(commands)
 
 
@@ -90,29 +87,6 @@ def _evaluate(commands: Any) -> None:
         "--split", choices=("test", "validation"), default="test", help="(default: test)"
     )
     add_json(evaluate)
-
-
-def _upscale(commands: Any) -> None:
-    upscale = add_command(
-        commands,
-        "upscale",
-        "super-resolve a whole cube, keeping its units and georeference",
-        "edgesr upscale low.tif high.tif --weights runs/first/student.safetensors",
-        run_upscale,
-        arguments="IN OUT --weights FILE [options]",
-    )
-    upscale.add_argument("input", metavar="IN", help="LR cube, in the units of the training scene")
-    upscale.add_argument(
-        "output", type=file_to_write, metavar="OUT", help="SR cube: .tif, .hdr, .npz, .npy"
-    )
-    upscale.add_argument("--weights", required=True, metavar="FILE", help="weights, .safetensors")
-    upscale.add_argument(
-        "--model", metavar="FACTORY", help="your own package.module:factory that the weights fit"
-    )
-    upscale.add_argument(
-        "--tile", type=int, metavar="PIXELS", help="LR tile side (default: as the memory allows)"
-    )
-    upscale.add_argument("--overwrite", action="store_true", help="replace OUT")
 
 
 def _info(commands: Any) -> None:
@@ -189,24 +163,6 @@ def run_evaluate(options: argparse.Namespace) -> None:
 
     comparison = evaluate(recipe, options.split)
     print(json.dumps(comparison, indent=2) if options.json else render(comparison))
-
-
-def run_upscale(options: argparse.Namespace) -> None:
-    """Super-resolve a whole cube and write it with its metadata."""
-    if options.tile is not None and options.tile < 1:
-        raise OptionError(f"--tile must be at least 1, not {options.tile}")
-    from edgesr.commands.upscale import upscale_file
-
-    result = upscale_file(
-        options.input,
-        options.output,
-        options.weights,
-        options.tile,
-        options.model,
-        overwrite=options.overwrite,
-    )
-    height, width, bands = result.shape
-    print(f"{options.output}: {height} x {width} pixels, {bands} bands")
 
 
 def run_info(options: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""Commands on whole scenes: archive."""
+"""Commands on whole scenes: upscale, archive."""
 
 from __future__ import annotations
 
@@ -14,7 +14,40 @@ FORMATS = ("tif", "zarr", "img")
 
 def add(commands: Any) -> None:
     """Add the commands of this module to the parser."""
+    _upscale(commands)
     _archive(commands)
+
+
+def _upscale(commands: Any) -> None:
+    upscale = add_command(
+        commands,
+        "upscale",
+        "super-resolve a whole scene at constant memory, keeping its units and georeference",
+        "edgesr upscale scene.tif scene_x4.tif --model runs/first/model.onnx",
+        run_upscale,
+        arguments="IN OUT --model FILE [options]",
+        after_interrupt="; go on with the same command and --resume",
+    )
+    upscale.add_argument(
+        "input", metavar="IN", help="scene in the sensor's numbers: a file, folder or address"
+    )
+    upscale.add_argument(
+        "output",
+        type=Path,
+        metavar="OUT",
+        help=".tif (COG), .zarr, .img or .hdr (ENVI), .npz or .npy",
+    )
+    add_scene_options(upscale)
+    upscale.add_argument(
+        "--threads", type=int, metavar="N", help="tiles at once (default: the processors)"
+    )
+    upscale.add_argument(
+        "--resume", action="store_true", help="go on where an interrupted run of OUT was"
+    )
+    upscale.add_argument("--overwrite", action="store_true", help="replace OUT")
+    upscale.add_argument(
+        "--dry-run", action="store_true", help="print tiles, memory, disk and time; write nothing"
+    )
 
 
 def _archive(commands: Any) -> None:
@@ -78,7 +111,7 @@ def _archive(commands: Any) -> None:
         "--timeout",
         type=float,
         metavar="S",
-        help="seconds for one attempt at a scene (default: any)",
+        help="seconds for one attempt at a scene, with workers (default: any number)",
     )
     add_scene_options(archive)
 
@@ -86,17 +119,105 @@ def _archive(commands: Any) -> None:
 def add_scene_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of super-resolving one scene; :func:`scene_options` reads them."""
     group = parser.add_argument_group("Each scene")
-    group.add_argument("--model", type=Path, required=True, metavar="FILE", help="model file")
     group.add_argument(
-        "--tile", type=int, metavar="PIXELS", help="LR tile side (default: as the memory allows)"
+        "--model", metavar="FILE", help=".onnx or .engine of a run, or its .safetensors"
     )
+    group.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="the same; --model is then your own package.module:factory that they fit",
+    )
+    group.add_argument(
+        "--runtime",
+        metavar="NAME",
+        help="onnxruntime, openvino, openvino-bf16, tensorrt, torch (default: by the file)",
+    )
+    group.add_argument(
+        "--memory", metavar="SIZE", help="that a process may use, such as 800MB (default: 1GB)"
+    )
+    group.add_argument(
+        "--dtype", metavar="TYPE", help="source, float32, uint16, int16, ... (default: source)"
+    )
+    group.add_argument("--window", metavar="R,C,H,W", help="row, column, height, width (LR)")
+    group.add_argument(
+        "--bands",
+        choices=("network", "all"),
+        help="all: those that the network does not take are interpolated (default: network)",
+    )
+    group.add_argument(
+        "--rescale", metavar="F[,O]", help="factor and offset to the training data's numbers"
+    )
+    group.add_argument("--nodata", type=float, metavar="X", help="the number that means none")
+    group.add_argument("--axes", metavar="BHW", help="order of the axes: h, w and b")
+    group.add_argument("--wavelength-unit", choices=("nm", "um"), help="of the wavelengths")
+    group.add_argument("--stac", action="store_true", help="write a STAC item beside it")
 
 
 def scene_options(options: argparse.Namespace) -> dict[str, Any]:
-    """The options of one scene that were given, beside its model."""
-    if options.tile is not None and options.tile < 1:
-        raise OptionError(f"--tile must be at least 1, not {options.tile}")
-    return {} if options.tile is None else {"tile": options.tile}
+    """The options of one scene that were given, beside its model.
+
+    Raises:
+        OptionError: a value that cannot be.
+    """
+    names = (
+        "runtime", "memory", "dtype", "window", "bands", "rescale", "nodata", "axes",
+        "wavelength_unit",
+    )  # fmt: skip
+    given = {name: getattr(options, name) for name in names}
+    found = {name: value for name, value in given.items() if value is not None}
+    if options.stac:
+        found["stac"] = True
+    if options.model and options.weights:
+        found["factory"] = options.model
+    from edgesr.scenes.options import SceneOptions
+
+    SceneOptions(model=str(model_file(options)), **found)  # refused before any work
+    return found
+
+
+def model_file(options: argparse.Namespace) -> Path:
+    """The model file.
+
+    Raises:
+        OptionError: none was named.
+    """
+    named = options.weights or options.model
+    if not named:
+        raise OptionError("a model file is needed; pass --model FILE, such as runs/.../model.onnx")
+    return Path(named)
+
+
+def run_upscale(options: argparse.Namespace) -> None:
+    """Super-resolve a scene and say what was written, or what would be."""
+    chosen = scene_options(options)
+    if options.threads is not None:
+        chosen["threads"] = options.threads
+    from edgesr.report.wording import duration
+    from edgesr.scenes.upscale import plan, upscale
+
+    target = options.output
+    if options.dry_run:
+        found = plan(options.input, target, model_file(options), **chosen)
+        height, width = found.tile
+        print(
+            f"{target}: {found.tiles} tiles of {height} x {width} pixels (overhead"
+            f" {found.overhead:.2f}), {found.workers} at once; about"
+            f" {found.memory / 1e6:.0f} MB of memory, {found.disk / 1e9:.2f} GB of disk for"
+            f" {found.output / 1e9:.2f} GB of pixels, {duration(found.seconds)}"
+        )
+        return
+    receipt = upscale(
+        options.input,
+        target,
+        model_file(options),
+        resume=options.resume,
+        overwrite=options.overwrite,
+        **chosen,
+    )
+    print(
+        f"{target}: {receipt.pixels} pixels in {duration(receipt.seconds)}, SHA-256"
+        f" {receipt.sha256}"
+    )
 
 
 def run_archive(options: argparse.Namespace) -> None:
@@ -107,7 +228,7 @@ def run_archive(options: argparse.Namespace) -> None:
     made = archive(
         options.scenes,
         options.output,
-        options.model,
+        model_file(options),
         Running(
             options.workers, options.scheduler, options.threads, options.retries, options.timeout
         ),

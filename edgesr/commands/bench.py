@@ -63,7 +63,7 @@ def bench(
 
     Raises:
         OptionError: the folder is no finished run, or one of its models is gone or changed.
-        ExportError: a runtime has no profiler for a model that it runs.
+        ExportError: a model that was timed cannot be profiled.
     """
     report, deployed = deployed_report(run)
     recipe = CompressRecipe.load(run / RECIPE)

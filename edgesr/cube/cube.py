@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from edgesr.errors import DataError
 
 PER_BAND = ("wavelengths", "fwhm", "bad_bands", "gain", "offset", "band_names")
 """What is known of each band."""
+_OR_ONE = ("gain", "offset")  # of which one number may be that of all bands
 _BLOCK_VALUES = 1 << 24  # values looked at together when a cube is scanned: 64 MB in float32
 
 
@@ -134,7 +136,7 @@ class Cube:
             )
         for what in PER_BAND:
             values = getattr(self, what)
-            if values is not None and np.shape(values) not in ((), (self.bands,)):
+            if not fits_bands(what, values, self.bands):
                 raise DataError(
                     f"{self.name}: {what} has shape {np.shape(values)} for {self.bands} bands; "
                     "correct the metadata"
@@ -295,6 +297,12 @@ class Cube:
             gcps=gcps,
             rpcs=rpcs,
         )
+
+
+def fits_bands(what: str, values: Any, bands: int) -> bool:
+    """Whether a field of a cube, one of :data:`PER_BAND`, has a value for each band, or none."""
+    shapes = [(bands,), *([()] if what in _OR_ONE else [])]
+    return values is None or np.shape(values) in shapes
 
 
 def invalid_values(values: np.ndarray, nodata: float | None) -> np.ndarray:

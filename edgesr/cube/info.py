@@ -54,6 +54,9 @@ def describe_cube(cube: Cube | OpenCube) -> dict[str, Any]:
         "fwhm_nm": None if cube.fwhm is None else cube.fwhm.tolist(),
         "crs": cube.crs,
         "transform": None if cube.transform is None else list(cube.transform),
+        "control_points": len(cube.gcps),
+        "rpcs": cube.rpcs is not None,
+        "lookup_table": None if cube.glt is None else list(cube.glt.shape),
         "nodata": nodata_in_json(cube.nodata),
         "nodata_share": float((~valid).mean()),
         "pixels_looked_at": looked_at.extent.pixels,
@@ -74,7 +77,7 @@ def render_info(facts: Mapping[str, Any]) -> str:
         "wavelengths": _spectrum(facts["wavelengths_nm"], facts["fwhm_nm"]),
         "bad bands": facts["bad_bands"] or "none known",
         "constant": facts["constant_bands"] or "no band",
-        "georeference": _georeference(facts["crs"], facts["transform"]),
+        "georeference": _georeference(facts),
         "nodata": _nodata(facts["nodata"], facts["nodata_share"]),
     }
     if facts["pixels_looked_at"] < height * width:
@@ -130,11 +133,20 @@ def _spectrum(centres: list[float] | None, widths: list[float] | None) -> str:
     return text if widths is None else f"{text}, FWHM {min(widths):g} to {max(widths):g} nm"
 
 
-def _georeference(crs: str | None, transform: list[float] | None) -> str:
-    if transform is None:
-        return "none"
-    a, b, c, d, e, f = transform
+def _georeference(facts: Mapping[str, Any]) -> str:
+    crs, transform = facts["crs"], facts["transform"]
     name = "unnamed system" if crs is None else _system(crs)
+    if transform is None:
+        ways = []
+        if facts["control_points"]:
+            ways.append(f"{facts['control_points']} control points in {name}")
+        if facts["rpcs"]:
+            ways.append("RPCs")
+        if facts["lookup_table"]:
+            height, width = facts["lookup_table"]
+            ways.append(f"a look-up table of {height} x {width} pixels")
+        return ", ".join(ways) or "none"
+    a, b, c, d, e, f = transform
     return f"{name}, pixel {np.hypot(a, d):g} x {np.hypot(b, e):g}, corner ({c:.10g}, {f:.10g})"
 
 

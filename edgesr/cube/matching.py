@@ -14,6 +14,9 @@ from edgesr.errors import DataError
 NEAR_NM = 5.0
 """A band of unknown width is the same one up to this distance between centres."""
 
+Factors = np.ndarray | Sequence[float] | float | None
+"""Of all bands, or one for each."""
+
 _ANOTHER_KIND = 0.5  # share of values outside the training range from which units are suspected
 _FACTOR = 3.0  # of the medians, from which other units explain that
 _NOTABLE = 0.01  # share outside the training range that is worth a warning
@@ -95,10 +98,10 @@ class Rescale:
     @classmethod
     def between(
         cls,
-        gain: np.ndarray | float | None,
-        offset: np.ndarray | float | None,
-        to_gain: np.ndarray | float | None,
-        to_offset: np.ndarray | float | None,
+        gain: Factors,
+        offset: Factors,
+        to_gain: Factors,
+        to_offset: Factors,
     ) -> Rescale | None:
         """By way of physical values, which are ``gain * number + offset`` on either side.
 

@@ -40,6 +40,7 @@ class OpenCube:
         spec: what it was opened by; None for a cube in memory.
         options: with which it was opened.
         files: all that reading it may read.
+        kind: what a damaged file cannot be read as.
     """
 
     pixels: Pixels

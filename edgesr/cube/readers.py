@@ -12,7 +12,6 @@ import numpy as np
 from edgesr.cube import sample
 from edgesr.cube.cube import Cube
 from edgesr.cube.formats import READERS, Reader
-from edgesr.cube.formats.geotiff import open_tiff
 from edgesr.cube.opened import OpenCube
 from edgesr.cube.options import ReadOptions
 from edgesr.cube.reading import reading, with_nodata_mask, without_impossible
@@ -43,8 +42,8 @@ def read_cube(spec: str | Path, options: ReadOptions | None = None) -> Cube:
 def open_cube(spec: str | Path, options: ReadOptions | None = None) -> OpenCube:
     """Open a cube, as :func:`read_cube` would read it, but none of its pixels.
 
-    Windows are read from ENVI, GeoTIFF, HDF5, ``.npy`` and the products of satellites; files of
-    other formats are read whole at once, as far as memory goes.
+    Windows are read from ENVI, GeoTIFF, HDF5, Zarr, ``.npy`` and the products of satellites; files
+    of other formats are read whole at once, as far as memory goes.
 
     Raises:
         DataError, OptionError: as :func:`read_cube`.
@@ -62,6 +61,8 @@ def open_cube(spec: str | Path, options: ReadOptions | None = None) -> OpenCube:
         raise DataError(
             f"{path} does not exist; check the path, or take {sample.NAME}, the embedded sample"
         )
+    if not (path.is_file() or path.is_dir()):
+        raise DataError(f"{path} is neither a file nor a folder; name the file of the cube")
     reader = find_reader(path, wanted)
     if reader is None and path.is_dir():
         raise DataError(f"{path} is a folder; name the file of the cube in it")
@@ -89,6 +90,8 @@ def gdal_address(spec: str) -> str | None:
 def _open_remote(spec: str, address: str, options: ReadOptions) -> OpenCube:
     """A GeoTIFF of another machine, of which no more is asked for than what is read."""
     from rasterio.errors import RasterioError
+
+    from edgesr.cube.formats.geotiff import open_tiff
 
     try:
         opened = open_tiff(address, options)

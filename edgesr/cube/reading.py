@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgesr.cube.cube import PER_BAND, Cube, invalid_values
+from edgesr.cube.cube import PER_BAND, Cube, fits_bands, invalid_values
 from edgesr.cube.memory import require_memory
 from edgesr.errors import DataError, EdgesrError, EdgesrWarning, shown
 
@@ -126,7 +126,7 @@ def without_impossible(cube: OpenCube, path: Path | str) -> OpenCube:
     wrong: dict[str, str] = {}
     for what in PER_BAND:
         value = getattr(cube, what)
-        if value is not None and np.shape(value) not in ((), (cube.bands,)):
+        if not fits_bands(what, value, cube.bands):
             wrong[what] = f"{len(value)} of them for {cube.bands} bands"
     for what, (needed, possible) in _POSSIBLE.items():
         value = getattr(cube, what)

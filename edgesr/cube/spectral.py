@@ -123,7 +123,8 @@ def is_wavelength_name(name: str) -> bool:
     """Whether a variable's name says that it holds band centres."""
     last = re.split(r"[./]", name)[-1].lower()
     return (
-        last.startswith(("wave_length", "wvl", "lambda", "list_cw"))
+        last.startswith(("wave_length", "wvl", "lambda"))
+        or (last.startswith("list_cw") and "flag" not in last)
         or ("wavelength" in last and not last.startswith("good"))
         or last in ("wl", "waves", "wavs", "bandcenters", "band_centers", "centers")
     )

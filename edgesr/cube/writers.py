@@ -18,7 +18,7 @@ from edgesr.cube.cube import Cube, without_masked
 from edgesr.cube.formats._envi import header_georeference, parse_header
 from edgesr.cube.nodata import held_nodata
 from edgesr.cube.scaling import per_band
-from edgesr.errors import DataError, EdgesrWarning
+from edgesr.errors import DataError, EdgesrWarning, brief
 from edgesr.files import atomic_path
 
 _ENVI = (".hdr", ".img")
@@ -119,6 +119,9 @@ def _write_geotiff(cube: Cube, path: Path) -> None:
 
 def _write_envi(cube: Cube, path: Path) -> None:
     """Both files are written in a folder beside the target, then moved: pixels, then header."""
+    other = path.with_suffix(".img.hdr")
+    if other.exists():
+        raise DataError(f"{path}: {other.name} would be taken for its header; move it away")
     _check_place(cube, path)
     header = {"wavelength": cube.wavelengths, "fwhm": cube.fwhm}
     tags = {key: _braced(values) for key, values in header.items() if values is not None}
@@ -220,7 +223,13 @@ def _place_by_points(cube: Cube, target: Any) -> None:
         points = [GroundControlPoint(p.row, p.col, p.x, p.y, p.z) for p in cube.gcps]
         target.gcps = (points, CRS.from_user_input(cube.crs) if cube.crs else CRS())
     if cube.rpcs is not None:
-        target.rpcs = RPC.from_gdal(dict(cube.rpcs))
+        try:
+            target.rpcs = RPC.from_gdal(dict(cube.rpcs))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{cube.name}: its RPCs cannot be written ({brief(error)}); correct them, or "
+                "choose .npz"
+            ) from error
 
 
 def _needs_stored_mask(cube: Cube) -> bool:

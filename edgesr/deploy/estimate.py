@@ -1,8 +1,8 @@
 """How long a network might take on a board that is not here: a roofline, layer by layer.
 
-An estimate is never a measurement. It says how long a layer takes at least, if the board reaches
-its published peaks; how far real layers are from that is measured where they can be, by the same
-method on this machine, with its own measured peaks.
+An estimate is never a measurement. It says how long a layer takes if the board reaches its
+published peaks and nothing stays in a cache; how far real layers are from that is measured where
+they can be, by the same method on this machine, with its own measured peaks.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from edgesr.evaluation.roofline import Roof
 
 @dataclass(frozen=True)
 class LayerEstimate:
-    """The least time of one layer.
+    """The estimated time of one layer.
 
     Attributes:
         work: what it computes and moves.
@@ -54,7 +54,7 @@ class Spread:
 
 
 def estimate_layers(layers: Sequence[LayerWork], roof: Roof) -> list[LayerEstimate]:
-    """The least time of each layer.
+    """The estimated time of each layer.
 
     Raises:
         OptionError: a layer computes in a precision that the machine has no peak for.

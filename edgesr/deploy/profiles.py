@@ -57,7 +57,8 @@ def profile_models(
         One profile a runtime, and what could not be profiled here, with the reason.
 
     Raises:
-        ExportError: a runtime that runs the model has no profiler for it.
+        ExportError: a model that was timed cannot be profiled, such as an engine whose TensorRT
+            has no profiler.
     """
     from edgesr_export.profile.torch import torch_profile
 
@@ -65,11 +66,15 @@ def profile_models(
     networks: dict[str, list[dict[str, Any]]] = {}
     absent = []
     for model in models:
+        target, why = find_target(model["target"]), None
         if model["latency_ms"] is None:
-            what = f"{model['precision']}, {model['runtime']}"
-            absent.append({"what": what, "why": str(model["why_not_timed"])})
+            why = str(model["why_not_timed"])
+        elif not target.has_profiler:
+            why = f"the target {target.name} has no profiler"
+        if why:
+            absent.append({"what": f"{model['precision']}, {model['runtime']}", "why": why})
             continue
-        found = find_target(model["target"]).profile(
+        found = target.profile(
             folder / model["path"],
             model["precision"],
             image,

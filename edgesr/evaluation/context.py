@@ -2,8 +2,8 @@
 
 All but a corner of a real tile is painted over. The context is the side of the smallest corner that
 leaves the output of its outermost pixel as it was, up to rounding. A network that looks everywhere,
-by pooling or attention, answers to the very last line of pixels; so does one that looks farther
-than the largest tile that is tried, and no margin around a tile would be enough for either.
+by pooling or attention, answers to whatever is painted, if faintly. So a context of more than half
+the largest tile is taken for global, too: no margin around a tile would be worth its pixels.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from torch import Tensor, nn
 SIDES = (32, 96)
 """LR sides of the tiles that are tried; what is found on the first has to hold on the last."""
 
+LARGEST = SIDES[-1] // 2 - 1
+"""LR pixels; networks that look farther are taken for global."""
+
 _QUIET = 1e-6  # of the largest value: what rounding does in float32
 
 
@@ -31,7 +34,7 @@ def measure_context(model: nn.Module, tile: Callable[[int], Tensor], scale: int)
         scale: r.
 
     Returns:
-        LR pixels in each direction, at most ``SIDES[-1] - 2``, or "global".
+        LR pixels in each direction, at most :data:`LARGEST`, or "global".
     """
     if getattr(model, "fixed_size", None) is not None:
         return GLOBAL
@@ -46,7 +49,7 @@ def measure_context(model: nn.Module, tile: Callable[[int], Tensor], scale: int)
             found = max(found, reach)
         elif side == SIDES[-1]:
             return GLOBAL
-    return found
+    return found if found <= LARGEST else GLOBAL
 
 
 @dataclass

@@ -27,6 +27,7 @@ BLOCK = 256
 FADE, SEEN = 4, 1
 """LR pixels of fade and margin for a network whose context is global."""
 
+_WORTH = 8  # a block is at least so many times its margin: at most 1.6 times the pixels are seen
 _STEP = 16  # HR sides of blocks are multiples of it
 
 
@@ -106,11 +107,11 @@ class Grid:
         """
         finite = isinstance(context, int)
         fade, margin = (0, int(context or 0)) if finite else (FADE, SEEN)
-        axes = (
+        rows, cols = (
             _axis(length, scale, fade, margin, fixed)
             for length, fixed in zip((height, width), size, strict=True)
         )
-        return cls(*axes, scale)
+        return cls(rows, cols, scale)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -161,7 +162,8 @@ class Grid:
 
 def _axis(length: int, scale: int, fade: int, margin: int, fixed: int | None) -> Axis:
     if fixed is None:
-        return Axis(length, usual_block(scale), fade, margin)
+        usual = usual_block(scale)
+        return Axis(length, usual * max(1, -(-_WORTH * margin // usual)), fade, margin)
     while fade + 2 * margin > fixed // 2:  # a small network: less of everything
         fade, margin = fade // 2, margin // 2
     least = _STEP // np.gcd(_STEP, scale)

@@ -31,6 +31,9 @@ ENGINE, ONNX, WEIGHTS = ".engine", ".onnx", ".safetensors"
 RUNTIMES = {ONNX: "onnxruntime", ENGINE: "tensorrt", WEIGHTS: "torch"}
 """What runs a file, by its suffix, where nobody says it."""
 
+ROUNDING = ("openvino-bf16",)
+"""Runtimes that round what goes in, so that native numbers must not."""
+
 Tile = Callable[[np.ndarray], np.ndarray]
 
 
@@ -177,9 +180,9 @@ def open_network(
             f"--runtime {name} does not run {model.path.name}; a {suffix} file is run by"
             f" {RUNTIMES[suffix]}{' or openvino' if suffix == ONNX else ''}"
         )
-    if suffix == ONNX:
+    if suffix == ONNX and name not in ROUNDING:
         return _InGraph(model, name, numbers, dtypes)
-    if suffix == ENGINE:
+    if suffix != WEIGHTS:
         return _Around(lambda: open_runner(model.path, name), numbers, dtypes[1])
     return _Around(lambda: _torch(model), numbers, dtypes[1])
 
@@ -215,14 +218,14 @@ class _InGraph:
     ) -> None:
         normalisation = numbers.normalisation
         io = NativeIO(
-            lower=normalisation.lower,
-            upper=normalisation.upper,
+            lower=tuple(normalisation.lower),
+            upper=tuple(normalisation.upper),
             sensor_bands=normalisation.bands,
             selection=None,
             input_dtype=dtypes[0],
             output_dtype=dtypes[1],
             nodata=None,
-            fill=numbers.fill,
+            fill=tuple(numbers.fill),
             scale=model.card.scale,
         )
         native = make_native(load_model(model.path), io, fused=runtime == "onnxruntime")

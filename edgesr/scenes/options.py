@@ -119,7 +119,7 @@ class SceneOptions:
                 "--rescale is FACTOR or FACTOR,OFFSET with a factor above 0, received"
                 f" {self.rescale!r}"
             ) from None
-        return Rescale(np.float64(factor), np.float64(offset))
+        return Rescale(np.asarray(factor), np.asarray(offset))
 
     @property
     def reading(self) -> ReadOptions:

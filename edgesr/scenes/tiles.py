@@ -117,6 +117,7 @@ class Run:
         bands: B of the result.
         workers: tiles that are computed at once.
         more: further bands [B', h, w] of a tile's result, of its window; None for none.
+        order: of the result's bands, as indices into those of both; None as they come.
     """
 
     source: Source
@@ -126,6 +127,7 @@ class Run:
     bands: int
     workers: int
     more: Callable[[Window], np.ndarray] | None = None
+    order: list[int] | None = None
 
     def tile(self, row: int, col: int) -> np.ndarray | None:
         """What a tile gives [B, h, w] for its block and the fades behind it; None if all blank."""
@@ -137,7 +139,7 @@ class Run:
         result = self.network(tile)
         if self.more is not None:
             size = (slice(None), slice(window.height * r), slice(window.width * r))
-            result = np.concatenate([result[size], self.more(window)])
+            result = np.concatenate([result[size], self.more(window)])[self.order]
         self.blank.put(result, invalid)
         (top, bottom), (left, right) = grid.rows.used(row), grid.cols.used(col)
         return result[

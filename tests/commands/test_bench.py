@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from edgesr_export.errors import ExportError
-from edgesr_export.targets import TARGETS, Target
 
 from edgesr.cli.main import main
 from edgesr.commands.bench import bench, stored
@@ -34,7 +32,7 @@ def timeless(table):
     ]
 
 
-def test_the_same_models_are_measured_as_in_the_run(finished, monkeypatch):
+def test_the_same_models_are_measured_as_in_the_run(finished):
     again = bench(finished, tile=10, threads=1, profile=True)
     assert timeless(again) == timeless(stored(finished))
     assert again["deployment"]["input_shape"][2:] == [10, 10]
@@ -50,9 +48,6 @@ def test_the_same_models_are_measured_as_in_the_run(finished, monkeypatch):
             assert network.name.startswith("student")
             assert network.layers
             assert network.whole_ms > 0
-    monkeypatch.setattr(type(TARGETS["cpu"]), "profile", Target.profile)
-    with pytest.raises(ExportError, match="the target cpu has no profiler"):
-        bench(finished, tile=10, threads=1, profile=True)
 
 
 def test_the_command_prints_the_stored_table_without_measuring(finished, capsys):

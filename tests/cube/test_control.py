@@ -111,3 +111,10 @@ def test_garbage_in_an_own_file_is_refused(tmp_path: Path, field: str, value: ob
     np.savez(tmp_path / "a.npz", **{"edgesr_cube": 1, "data": DATA, field: value})
     with pytest.raises(DataError, match=rf"{field} has to be"):
         read_cube(tmp_path / "a.npz")
+
+
+def test_rpcs_that_lack_a_number_are_one_line(tmp_path: Path) -> None:
+    lacking = {key: value for key, value in RPCS.items() if key != "LINE_OFF"}
+    with pytest.raises(DataError, match=r"made: its RPCs cannot be written \(.*choose \.npz"):
+        write_cube(Cube(DATA, "made", rpcs=lacking), tmp_path / "a.tif")
+    assert list(tmp_path.iterdir()) == []

@@ -194,6 +194,13 @@ def test_the_place_needs_no_file_but_the_header(tmp_path):
         assert read_cube(tmp_path / "f.img").transform == turned(0)
 
 
+def test_a_header_of_the_full_name_that_would_be_taken_is_told(tmp_path):
+    (tmp_path / "a.img.hdr").write_text("ENVI\n")
+    with pytest.raises(DataError, match=r"a\.img\.hdr would be taken for its header; move it away"):
+        write_cube(Cube(DATA), tmp_path / "a.hdr")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.img.hdr"]
+
+
 def test_what_is_no_header(tmp_path):
     (tmp_path / "a.hdr").write_text("BYTEORDER I\nNROWS 7\n")
     with pytest.raises(DataError, match="no ENVI header"):

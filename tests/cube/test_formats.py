@@ -53,10 +53,9 @@ class Lines(Reader):
 
 
 @pytest.fixture(autouse=True)
-def registered(monkeypatch):
+def registered(kept):
     """What a test registers is forgotten after it."""
-    monkeypatch.setattr(READERS, "_things", READERS.load().copy())
-    monkeypatch.setattr(READERS, "_broken", set())
+    kept(READERS)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from edgesr.cube.control import GroundControl
 from edgesr.cube.cube import Cube
 from edgesr.cube.info import describe_cube, render_info
 
@@ -28,8 +29,16 @@ def test_a_bare_cube(make_cube) -> None:
     text = render_info(describe_cube(cube))
     assert "wavelengths   unknown" in text
     assert "georeference  none" in text
+    assert "assumed" not in text
     assert "constant      4" in text
     assert "looked at" not in text
+
+
+def test_what_places_an_image_without_an_affine(make_cube) -> None:
+    points = (GroundControl(0, 0, 5e5, 4e6), GroundControl(9, 9, 6e5, 3e6))
+    cube = make_cube(crs="EPSG:32633", gcps=points, rpcs={"LINE_OFF": "1"})
+    text = render_info(describe_cube(cube))
+    assert "georeference  2 control points in EPSG:32633, RPCs" in text
 
 
 def test_all_nodata_is_described_not_refused() -> None:

@@ -12,6 +12,7 @@ import rasterio
 
 from edgesr.cube import Cube, Window, open_cube, read_cube, write_cube
 from edgesr.cube.glt import ortho_window
+from edgesr.cube.info import describe_cube, render_info
 from edgesr.cube.parts import cube_files
 from edgesr.cube.readers import find_reader
 from edgesr.errors import DataError, EdgesrWarning
@@ -167,6 +168,12 @@ def test_emit(emit):
     assert np.flatnonzero(cube.bad_bands).tolist() == [4]
     assert np.argwhere(cube.mask).tolist() == [[2, 3]]
     same_by_windows(emit, cube)
+
+
+def test_info_tells_of_the_look_up_table(emit):
+    with open_cube(emit) as opened:
+        told = render_info(describe_cube(opened))
+    assert "georeference  a look-up table of 14 x 12 pixels" in told
 
 
 def test_emit_is_put_on_the_ground_block_by_block(emit):

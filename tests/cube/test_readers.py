@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import warnings
 from pathlib import Path
@@ -351,6 +352,9 @@ def test_what_is_no_cube_at_all(tmp_path: Path) -> None:
     (tmp_path / "note.txt").write_text("hello")
     with one_line("neither ENVI", "GeoTIFF"):
         read_cube(tmp_path / "note.txt")
+    os.mkfifo(tmp_path / "pipe")
+    with one_line("neither a file nor a folder"):
+        read_cube(tmp_path / "pipe")
     with one_line("missing.mat does not exist"):
         read_cube(f"{tmp_path}/missing.mat:data")
 

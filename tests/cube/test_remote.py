@@ -72,7 +72,7 @@ def server(tmp_path: Path, monkeypatch):
             file.update_tags(band, wavelength=400 + 100 * band, wavelength_units="nm")
     server = ThreadingHTTPServer(("127.0.0.1", 0), Parts)
     server.folder, server.asked, server.sent = folder, [], 0
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     server.address = f"http://127.0.0.1:{server.server_port}"
     yield server
@@ -98,6 +98,22 @@ def test_windows_of_a_file_elsewhere(server, form):
     np.testing.assert_array_equal(read_cube(spec).data, DATA)
     assert set(server.asked) == {"/scene.tif"}  # and nothing beside it
     assert cube_files(spec) == []
+
+
+@pytest.mark.parametrize("form", ["s3://bucket/scene.tif", "/vsis3/bucket/scene.tif"])
+def test_windows_of_an_object_store(server, form, monkeypatch):
+    (server.folder / "bucket").mkdir()
+    (server.folder / "scene.tif").rename(server.folder / "bucket" / "scene.tif")
+    settings = {
+        "AWS_S3_ENDPOINT": server.address.removeprefix("http://"), "AWS_HTTPS": "NO",
+        "AWS_VIRTUAL_HOSTING": "FALSE", "AWS_NO_SIGN_REQUEST": "YES",
+    }  # fmt: skip
+    for key, value in settings.items():
+        monkeypatch.setenv(key, value)
+    with open_cube(form) as opened:
+        window = Window(10, 300, 50, 60)
+        np.testing.assert_array_equal(opened.read(window, [2]), DATA[10:60, 300:360, 2:3])
+    assert set(server.asked) == {"/bucket/scene.tif"}
 
 
 def test_info_of_a_file_elsewhere(server, capsys):

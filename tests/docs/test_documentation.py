@@ -39,10 +39,10 @@ from edgesr_export.targets import TARGETS
 from edgesr_jetson.bundle import make_bundle
 
 from edgesr.cli.main import build_parser, main
-from edgesr.cube import protocols, read_cube, write_cube
+from edgesr.cube import PROTOCOLS, read_cube, write_cube
 from edgesr.cube.formats import READERS
 from edgesr.loading.weights import load_custom
-from edgesr.models import _registry as registry
+from edgesr.models._registry import NETWORKS
 from edgesr.surgery import PASSES
 
 SMALL = "--patch 16 --threads 1"
@@ -201,26 +201,17 @@ class Reader:
 
 @pytest.fixture
 def reader(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: Callable, request: pytest.FixtureRequest
 ) -> Iterator[Callable[[Path, Way], Reader]]:
     """Make a reader of a document; what the document registers is forgotten afterwards."""
-    TARGETS.load()
-    before = set(sys.modules)
+    for registered in (PASSES, NETWORKS, READERS, TARGETS):
+        kept(registered)
+    published, before = dict(PROTOCOLS), set(sys.modules)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    kept = [
-        (collection, dict(collection))
-        for collection in (
-            PASSES._things,
-            registry.NETWORKS._things,
-            READERS._things,
-            TARGETS._things,
-            protocols.PROTOCOLS,
-        )
-    ]
 
     def make(document: Path, way: Way) -> Reader:
         for fixture in way.fixtures:
@@ -229,9 +220,8 @@ def reader(
         return Reader(tmp_path, way, {"__name__": name, "__file__": name_of(document)})
 
     yield make
-    for collection, content in kept:
-        collection.clear()
-        collection.update(content)
+    PROTOCOLS.clear()
+    PROTOCOLS.update(published)
     for name in set(sys.modules) - before:
         module_file = getattr(sys.modules[name], "__file__", None)
         if module_file and Path(module_file).is_relative_to(tmp_path):

@@ -63,6 +63,17 @@ def test_names_are_known_before_anything_is_imported(things):
     assert "offered.one" not in sys.modules
 
 
+def test_a_test_forgets_what_it_registers_and_nothing_else(things, kept, monkeypatch):
+    registry, points = things
+    kept(registry)  # the first to import its modules, which are imported once
+    points |= {"three": "theirs:Three", "lost": "broken"}
+    with pytest.warns(module.PluginWarning, match="the thing 'lost'"):
+        assert registry.load().keys() == {"one", "three", "two"}
+    monkeypatch.undo()
+    assert {name: thing.name for name, thing in registry.items()} == {"one": "one", "two": "two"}
+    assert not registry._broken
+
+
 def test_what_installed_packages_offer_is_registered(things):
     registry, points = things
     points |= {"three": "theirs:Three", "five": "by_import", "six": "decorated:Six"}

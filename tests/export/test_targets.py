@@ -127,8 +127,8 @@ def test_without_openvino_the_rest_works(without_openvino, source, tmp_path):
         assert convert(source, tmp_path / f"{name}.onnx", target=name).links
 
 
-def test_names_are_given_once_and_precisions_are_known(monkeypatch):
-    monkeypatch.setattr(TARGETS, "_things", dict(TARGETS.load()))
+def test_names_are_given_once_and_precisions_are_known(kept):
+    kept(TARGETS)
 
     class Odd(Target):
         name, label = "odd", "Odd"

@@ -13,7 +13,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from edgesr.commands.upscale import upscale
 from edgesr.cube import Cube
 from edgesr.errors import EdgesrError, ModelError
 from edgesr.loading.signature import Call, adapt
@@ -22,6 +21,7 @@ from edgesr.loading.weights import HEADER_KEY, Loaded, load_custom, load_network
 from edgesr.loading.workload import open_scene
 from edgesr.models import create_model
 from edgesr.recipe.recipes import WeightsRecipe
+from edgesr.scenes.upscale import upscale
 from edgesr.surgery import apply_changes
 
 T = TypeVar("T")
@@ -267,7 +267,8 @@ class Case:
 
     def use(self, loaded: Loaded) -> None:
         """Do with a loaded network what reads its header."""
-        attempt(lambda: upscale(self.cube, loaded))
+        cube, high = self.recipe.data, self.path.with_name("high.npy")
+        attempt(lambda: upscale(cube, high, self.path, factory=self.factory, overwrite=True))
         attempt(lambda: open_scene(self.recipe, loaded.metadata["data"], None))
         student = self.path.with_name("student.py")
         write_loader(loaded.model, student, self.path.name)

@@ -25,8 +25,8 @@ class Toy(Chart):
 
 
 @pytest.fixture
-def registered(monkeypatch):
-    monkeypatch.setattr(CHARTS, "_things", dict(CHARTS.load()))
+def registered(kept):
+    kept(CHARTS)
     return register(Toy)
 
 

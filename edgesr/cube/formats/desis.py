@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from edgesr.cube.formats.geotiff import open_tiff
 from edgesr.cube.opened import OpenCube
 from edgesr.cube.options import ReadOptions
 from edgesr.cube.reading import reading
+from edgesr.errors import DataError
 
 _NODATA = -32768.0
 
@@ -27,13 +28,14 @@ class Desis(Reader):
 
     def recognises(self, path: Path, start: bytes) -> bool:
         named = "spectral_image" in path.name.lower() or path.name.lower().startswith("desis")
-        return start.startswith(TIFF_STARTS) and named and _envi.find_header(path) is not None
+        return start.startswith(TIFF_STARTS) and named and _header(path) is not None
 
     def files(self, path: Path) -> list[Path]:
-        return [path, _envi.find_header(path) or path, *side_files(path)]
+        return [path, _header(path) or path, *side_files(path)]
 
     def open(self, path: Path, wanted: str | None, options: ReadOptions) -> OpenCube:
-        header = self.files(path)[1]
+        header = _header(path)
+        assert header is not None
         with ExitStack() as undo:
             tiff = undo.enter_context(open_tiff(path, options))
             with reading(header, "ENVI"):
@@ -48,3 +50,13 @@ class Desis(Reader):
             )
             undo.pop_all()
         return cube
+
+
+def _header(path: Path) -> Path | None:
+    """The ENVI header beside an image, or None."""
+    header = _envi.find_header(path)
+    if header is not None:
+        with suppress(DataError, OSError):  # no ENVI header
+            _envi.parse_header(header)
+            return header
+    return None

@@ -38,19 +38,16 @@ class EnMap(Reader):
     name, title, kind, order, base = "enmap", "EnMAP", "an EnMAP product", 4, "geotiff"
 
     def recognises(self, path: Path, start: bytes) -> bool:
-        beside = _beside(path, "METADATA", (".XML", ".xml"))
+        beside = _metadata(path)
         return start.startswith(TIFF_STARTS) and beside is not None and _is_enmap(beside)
 
     def files(self, path: Path) -> list[Path]:
-        others = (
-            _beside(path, "METADATA", (".XML", ".xml")),
-            _beside(path, "QL_PIXELMASK", (".TIF", ".tif")),
-        )
-        found = [path, *(other for other in others if other is not None)]
+        found = [path, *(other for other in (_metadata(path), _mask(path)) if other is not None)]
         return found + [side for file in found for side in side_files(file)]
 
     def open(self, path: Path, wanted: str | None, options: ReadOptions) -> OpenCube:
-        xml, mask = self.files(path)[1], _beside(path, "QL_PIXELMASK", (".TIF", ".tif"))
+        xml, mask = _metadata(path), _mask(path)
+        assert xml is not None
         with ExitStack() as undo:
             tiff = undo.enter_context(open_tiff(path, options))
             with reading(xml, "the metadata of EnMAP"):
@@ -67,6 +64,14 @@ class EnMap(Reader):
                 cube = replace(cube, quality=quality)
             undo.pop_all()
         return cube
+
+
+def _metadata(path: Path) -> Path | None:
+    return _beside(path, "METADATA", (".XML", ".xml"))
+
+
+def _mask(path: Path) -> Path | None:
+    return _beside(path, "QL_PIXELMASK", (".TIF", ".tif"))
 
 
 def _beside(path: Path, what: str, suffixes: tuple[str, ...]) -> Path | None:

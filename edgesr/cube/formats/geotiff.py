@@ -29,8 +29,7 @@ class GeoTiff(Reader):
 
     Wavelengths, widths and bad bands come from the band tags (``wavelength``,
     ``wavelength_units``, ``fwhm``, ``bbl``, as EnMAP-Box and GDAL write them, or GDAL's IMAGERY
-    domain), else from the band descriptions, such as
-    Wyvern's ``Band_503``.
+    domain), else from the band descriptions, such as Wyvern's ``Band_503``.
     """
 
     name, title, kind, order = "geotiff", "GeoTIFF", "a GeoTIFF", 50

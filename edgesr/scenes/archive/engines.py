@@ -10,7 +10,7 @@ import hashlib
 import logging
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgesr.errors import EdgesrError, OptionError, brief
 from edgesr.progress import log
+from edgesr.report.wording import plural
 from edgesr.scenes.archive.jobs import SceneJob
 from edgesr.scenes.archive.model import Failure
 from edgesr.scenes.archive.work import Outcome, Work, failure
@@ -26,10 +27,14 @@ from edgesr.scenes.archive.work import Outcome, Work, failure
 if TYPE_CHECKING:
     from distributed import Client, Future, LocalCluster
 
+Outcomes = Generator[tuple[SceneJob, Outcome], None, None]
+"""What became of each job; closed, it ends what it has begun."""
 PATIENCE = 10
 """Seconds that a scheduler has to answer."""
-LOST = 5
-"""Seconds after which a worker that has gone and not come back is replaced."""
+AHEAD = 2
+"""Scenes at the scheduler beside those that are being done: no worker waits for us."""
+LOST = 30
+"""Seconds after which a worker that has gone and not come back is replaced; starting takes 2."""
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -43,9 +48,7 @@ class Engine(ABC):
     """Does scenes."""
 
     @abstractmethod
-    def run(
-        self, work: Work, jobs: Iterator[SceneJob], retries: int
-    ) -> Iterator[tuple[SceneJob, Outcome]]:
+    def run(self, work: Work, jobs: Iterator[SceneJob], retries: int) -> Outcomes:
         """Do every job, each up to ``retries`` times again; yield what became of it."""
 
     def check(self) -> None:  # noqa: B027  (most need nothing)
@@ -66,9 +69,7 @@ class ThisProcess(Engine):
         """For people."""
         return "one process"
 
-    def run(
-        self, work: Work, jobs: Iterator[SceneJob], retries: int
-    ) -> Iterator[tuple[SceneJob, Outcome]]:
+    def run(self, work: Work, jobs: Iterator[SceneJob], retries: int) -> Outcomes:
         """Do every job."""
         for job in jobs:
             yield job, _attempts(work, job, retries)
@@ -105,11 +106,7 @@ class Cluster(Engine):
         """For people."""
         if self.scheduler is not None:
             return f"the workers of {self.scheduler}"
-        workers, threads = (
-            f"{number} {noun}{'s' if number > 1 else ''}"
-            for number, noun in ((self.workers, "worker"), (self.threads, "thread"))
-        )
-        return f"{workers} of {threads}"
+        return f"{plural(self.workers, 'worker')} of {plural(self.threads, 'thread')}"
 
     def check(self) -> None:
         """Make sure that Dask is there, and that somebody answers at the address."""
@@ -118,9 +115,7 @@ class Cluster(Engine):
             with self._client(0):
                 pass
 
-    def run(
-        self, work: Work, jobs: Iterator[SceneJob], retries: int
-    ) -> Iterator[tuple[SceneJob, Outcome]]:
+    def run(self, work: Work, jobs: Iterator[SceneJob], retries: int) -> Outcomes:
         """Do every job.
 
         Raises:
@@ -174,9 +169,11 @@ class Cluster(Engine):
                 threads_per_worker=1,
                 processes=True,
                 host="127.0.0.1",
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",  # of a server that Dask always starts
+                scheduler_kwargs={"dashboard": False},
                 memory_limit=0,  # Dask would stop giving out scenes without a word
                 local_directory=str(self.scratch),
+                preload=["edgesr.scenes.archive.preload"],
                 silence_logs=logging.CRITICAL,
             ) as cluster,
         ):
@@ -201,14 +198,8 @@ def _silent() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _submit(
-    client: Client, work: Work, jobs: Iterator[SceneJob], retries: int
-) -> Iterator[tuple[SceneJob, Outcome]]:
-    """Keep just more than twice as many scenes at the scheduler as workers can do.
-
-    From that many on, it keeps back what no worker is free for; fewer it would hand out at once,
-    and a worker that dies would cost an attempt at every scene that it was given.
-    """
+def _submit(client: Client, work: Work, jobs: Iterator[SceneJob], retries: int) -> Outcomes:
+    from dask._task_spec import Task
     from distributed import as_completed
 
     running: dict[Any, SceneJob] = {}
@@ -218,11 +209,13 @@ def _submit(
             threads = sum(client.nthreads().values())  # workers may have come or gone
         except OSError as error:
             raise _gone(error) from error
-        batch = list(islice(jobs, max(0, 2 * threads + 1 - len(running))))
-        keys = [_key(work, job) for job in batch]
-        running.update(zip(keys, batch, strict=True))
-        if batch:
-            completed.update(client.map(work, batch, key=keys, pure=False, retries=retries))
+        for job in islice(jobs, max(0, threads + AHEAD - len(running))):
+            key = _key(work, job)
+            running[key] = job
+            # As data producers they are kept back until a worker is free. What Dask hands out
+            # earlier is blamed, too, when that worker dies of another scene.
+            task = Task(key, work, job, _data_producer=True)
+            completed.update(client.get({key: task}, [key], sync=False, retries=retries))
         if not running:
             return
         future = next(completed)
@@ -247,6 +240,8 @@ def _outcome(future: Future, work: Work, job: SceneJob) -> Outcome:
         outcome: Outcome = future.result()
         return outcome
     except KilledWorker:
+        if done := work.receipts.finished(job):  # what died with the worker is only our answer
+            return done
         reason = work.receipts.reason(job)
         return Failure(
             id=job.id,

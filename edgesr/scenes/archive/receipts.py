@@ -73,6 +73,11 @@ class Receipts:
         copied = output.bytes == done.output.bytes and Path(job.target).is_file()
         return copied and file_sha256(Path(job.target)) == done.receipt.sha256
 
+    def finished(self, job: SceneJob) -> Done | None:
+        """The receipt of a scene, if it need not be done again."""
+        done = self.read(job)
+        return done if done is not None and self.holds(job, done) else None
+
     def begin(self, job: SceneJob, reason: str = "") -> None:
         """Say that the work on a scene begins, or why it was ended from outside."""
         self.folder.mkdir(parents=True, exist_ok=True)

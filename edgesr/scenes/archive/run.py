@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from edgesr.errors import OptionError
@@ -87,8 +88,8 @@ def _do(jobs: Sequence[SceneJob], work: Work, engine: Engine, retries: int, tall
     """
     if not jobs:
         return
-    with Progress(len(jobs)) as progress:
-        for job, outcome in engine.run(work, iter(jobs), retries):
+    with Progress(len(jobs)) as progress, closing(engine.run(work, iter(jobs), retries)) as ended:
+        for job, outcome in ended:
             tally.add(outcome)
             progress.add(outcome)
             if isinstance(outcome, Failure):

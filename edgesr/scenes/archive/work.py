@@ -46,8 +46,7 @@ class Work:
         Raises:
             Exception: whatever may go better the next time.
         """
-        done = self.receipts.read(job)
-        if done is not None and self.receipts.holds(job, done):
+        if done := self.receipts.finished(job):
             return done
         function = function_of(self.call)
         self.receipts.begin(job)

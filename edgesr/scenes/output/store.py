@@ -228,10 +228,11 @@ class BlockStore:
 
         The journal says so first and goes last; so it is never taken for one that lacks blocks.
         """
-        self._write_journal(replace(self._journal, finished=True))
-        self._clear()
-        (self.folder / JOURNAL).unlink()
-        self.folder.rmdir()
+        with self._writing():
+            self._write_journal(replace(self._journal, finished=True))
+            self._clear()
+            (self.folder / JOURNAL).unlink()
+            self.folder.rmdir()
         self._blocks.clear()
 
     def _begin(self, key: dict[str, str], resume: bool, overwrite: bool) -> None:

@@ -135,7 +135,8 @@ def from_bytes(image: np.ndarray, dtype: str) -> np.ndarray:
 def _numbers(given: Any, number: type, name: str) -> tuple[Any, ...]:
     try:
         array = np.asarray(given)
-        if array.ndim != 1 or (number is int and array.dtype.kind not in "iu"):
+        whole = array.dtype.kind in "iu" or not array.size
+        if array.ndim != 1 or (number is int and not whole):
             raise ValueError(f"an array of {array.dtype} {list(array.shape)}")
         return tuple(number(one) for one in array)
     except (TypeError, ValueError) as error:
@@ -191,9 +192,10 @@ def _check_nodata(io: NativeIO, dtype: str, name: str) -> None:
         return
     whole = dtype != "float32"
     kind = np.iinfo(dtype) if whole else np.finfo(dtype)
-    inside = kind.min <= io.nodata <= kind.max and (not whole or io.nodata == int(io.nodata))
+    least, most = float(kind.min), float(kind.max)
+    inside = least <= io.nodata <= most and (not whole or io.nodata == int(io.nodata))
     if not inside and (whole or math.isfinite(io.nodata)):
         raise ExportError(
-            f"nodata {io.nodata:g} is no number of {name} {dtype} ({kind.min} to {kind.max}); "
+            f"nodata {io.nodata:g} is no number of {name} {dtype} ({least:g} to {most:g}); "
             "choose another type, or map nodata before"
         )

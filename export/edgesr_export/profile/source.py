@@ -108,28 +108,37 @@ class Source:
         for name, _ in executed:
             if (node := self.find(name)) is not None:
                 owner.setdefault(node.name, name)
+        self._behind(owner)
         taken = set(owner.values())
         for name, outputs in executed:
             if name not in taken:
                 for node in filter(None, map(self._by_name.get, outputs)):
                     owner.setdefault(node.name, name)
+        self._behind(owner)
+        self._before(owner)
+        found: dict[str, list[str]] = {}
+        for node in self.nodes:
+            if node.name in owner:
+                found.setdefault(owner[node.name], []).append(node.name)
+        return {name: tuple(nodes) for name, nodes in found.items()}
+
+    def _behind(self, owner: dict[str, str]) -> None:
+        """Give what is computed behind a layer to the last layer that it reads from."""
         place = {node.name: index for index, node in enumerate(self.nodes)}
         for node in self.nodes:
             if node.name not in owner and node.op in FUSED_BEHIND:
                 before = {self._by_name[name].name for name in node.inputs if name in self._by_name}
                 if before & owner.keys():
                     owner[node.name] = owner[max(before & owner.keys(), key=place.__getitem__)]
+
+    def _before(self, owner: dict[str, str]) -> None:
+        """Give what nobody has to a layer that reads from it."""
         readers: dict[str, Node] = {}
         for node in reversed(self.nodes):
             reader = next((readers[o] for o in node.outputs if o in readers), None)
             if node.name not in owner and reader is not None and reader.name in owner:
                 owner[node.name] = owner[reader.name]
             readers.update(dict.fromkeys(node.inputs, node))
-        found: dict[str, list[str]] = {}
-        for node in self.nodes:
-            if node.name in owner:
-                found.setdefault(owner[node.name], []).append(node.name)
-        return {name: tuple(nodes) for name, nodes in found.items()}
 
 
 def read_source(path: Path | str) -> Source:
@@ -153,7 +162,7 @@ def module_of(node: onnx.NodeProto) -> str:
     if written:
         try:
             scopes = ast.literal_eval(written)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, RecursionError, MemoryError):  # of any file
             return ""
         return str(scopes[-2]) if isinstance(scopes, list) and len(scopes) > 1 else ""
     return _recorded_path(node.name)

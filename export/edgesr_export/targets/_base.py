@@ -238,6 +238,11 @@ class Target:
         """
         return None
 
+    @property
+    def has_profiler(self) -> bool:
+        """Whether :meth:`profile` tells anything."""
+        return type(self).profile is not Target.profile
+
     def profile(
         self,
         path: Path,

@@ -35,7 +35,7 @@ class Nodes:
                 for key in outputs:
                     self._known.setdefault(key, (name, module))
                 self._known[name] = (name, module)
-        except (ValueError, IndexError, SyntaxError):
+        except (ValueError, IndexError, SyntaxError, RecursionError, MemoryError):
             self._known = {}
 
     def origin(self, names: Iterable[str]) -> tuple[list[str], list[str]]:

@@ -10,12 +10,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import onnx
+import onnx.parser
 import pytest
-import torch
-import torch.nn.functional as F
 from edgesr_export.chain import convert
 from edgesr_export.native import NativeIO, from_bytes, make_native, to_bytes
-from edgesr_export.onnx import export_onnx
 from edgesr_export.runtime import session
 from onnxruntime.quantization import (
     CalibrationDataReader,
@@ -23,23 +21,40 @@ from onnxruntime.quantization import (
     QuantType,
     quantize_static,
 )
-from torch import nn
 
 BANDS, SCALE, SENSOR = 19, 4, 24
 """Three slabs of bands in ONNX Runtime's files."""
 
 
-class Network(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.head = nn.Conv2d(BANDS, 8, 3, padding=1)
-        self.upsampler = nn.Conv2d(8, BANDS * SCALE**2, 1)
-        nn.init.normal_(self.upsampler.weight, std=0.1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        features = F.gelu(self.head(x))
-        enlarged = F.interpolate(x, scale_factor=SCALE, mode="bicubic", align_corners=False)
-        return F.pixel_shuffle(self.upsampler(features), SCALE) + enlarged
+def network(size: tuple[int, int] | None) -> onnx.ModelProto:
+    """Convolution, Gelu, convolution and pixel shuffle, and a bicubic image beside."""
+    pixels = ("h", "w", "hr", "wr") if size is None else (*size, *(SCALE * n for n in size))
+    height, width, high, wide = pixels
+    model = onnx.parser.parse_model(
+        f"""<ir_version: 10, opset_import: ["" : 20]>
+        network (float[{"n" if size is None else 1}, {BANDS}, {height}, {width}] input)
+            => (float[{"n" if size is None else 1}, {BANDS}, {high}, {wide}] output)
+        <float[4] scales = {{1, 1, {SCALE}, {SCALE}}}> {{
+            features = Conv <pads = [1, 1, 1, 1]> (input, head_weight, head_bias)
+            active = Gelu(features)
+            phases = Conv(active, upsampler_weight, upsampler_bias)
+            detail = DepthToSpace <blocksize = {SCALE}, mode = "CRD"> (phases)
+            base = Resize <mode = "cubic"> (input, , scales)
+            output = Add(detail, base)
+        }}"""
+    )
+    rng = np.random.default_rng(0)
+    for name, shape, spread in (
+        ("head_weight", (8, BANDS, 3, 3), 0.1),
+        ("head_bias", (8,), 0.1),
+        ("upsampler_weight", (BANDS * SCALE**2, 8, 1, 1), 0.03),
+        ("upsampler_bias", (BANDS * SCALE**2,), 0.01),
+    ):
+        array = rng.normal(0, spread, shape).astype(np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+    for index, node in enumerate(model.graph.node):
+        node.name = f"{node.op_type}_{index}"
+    return model
 
 
 class _Tiles(CalibrationDataReader):
@@ -78,8 +93,6 @@ def quantise(source: Path, path: Path, target: str) -> None:
 def files(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """``files(target, precision)``, of free size; ``size=(7, 5)`` fixes it."""
     folder = tmp_path_factory.mktemp("native")
-    torch.manual_seed(0)
-    network = Network()
 
     def made(target: str, precision: str = "fp32", size: tuple[int, int] | None = None) -> Path:
         if target == "openvino" and importlib.util.find_spec("openvino") is None:
@@ -89,8 +102,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         if not path.exists():
             plain = folder / f"plain.{name}.onnx"
             if not plain.exists():
-                example = torch.rand(1, BANDS, *(size or (8, 8)))
-                export_onnx(network, example, plain, rewrite=False, dynamic=size is None)
+                onnx.save(network(size), plain)
             convert(
                 plain,
                 path,

@@ -80,7 +80,12 @@ def test_recorded_files_carry_modules_in_the_names_of_nodes(name, module):
     assert found.module == module
 
 
-@pytest.mark.parametrize("scopes", ["[", "['x']", "3", "__import__('os')"])
+def test_a_change_of_layout_takes_no_fused_activation(source):
+    executed = [("c_nchwc", ["r0"]), ("ReorderOutput", ["a"]), ("t", ["t"]), ("y", ["y"])]
+    assert source.absorbed(executed)["c_nchwc"] == ("conv", "act")
+
+
+@pytest.mark.parametrize("scopes", ["[", "['x']", "3", "__import__('os')", "[" * 100_000])
 def test_broken_metadata_names_no_module(network, scopes):
     network.graph.node[0].metadata_props[0].value = scopes
     assert Source(network).nodes[0].module == ""

@@ -24,13 +24,20 @@ def test_tiles_fill_the_free_axes_and_leave_the_others():
     assert profile == {"x": Range((1, 32, 48, 8), (2, 32, 48, 16), (4, 32, 48, 64))}
 
 
+def test_numbers_of_two_bytes_are_images_too():
+    profile = tile_profile({"x": (None, 32, None, 48, 2)}, (8, 16, 64), (1, 2, 4))
+    assert profile == {
+        "x": Range((1, 32, 8, 48, 2), (2, 32, 16, 48, 2), (4, 32, 64, 48, 2)),
+    }
+
+
 @pytest.mark.parametrize("tile", [(16, 8, 64), (0, 8, 64), (8, 64), (8, 16, 8)])
 def test_bounds_out_of_order_are_refused(tile):
     with pytest.raises(ExportError, match="tile sizes are least, tuned and largest"):
         tile_profile(IMAGE, tile)
 
 
-@pytest.mark.parametrize("axes", [(None, 10), (None, None, 8, 8)])
+@pytest.mark.parametrize("axes", [(None, 10), (None, None, 8, 8), (None, 4, 8, 8, None)])
 def test_a_free_input_that_is_no_image_needs_a_profile(axes):
     with pytest.raises(ExportError, match=r"input x \[\?.*\] is no image"):
         checked_profile({"x": axes}, None)

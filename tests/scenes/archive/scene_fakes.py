@@ -62,7 +62,7 @@ def upscale(source, target, options):
         content = expected(text)
         temporary.write_bytes(content[: len(content) // 2])
         if word == "deadly" or (word == "once" and tries == 1):
-            time.sleep(0.1)  # Dask takes seconds to replace a worker that dies while it starts
+            time.sleep(0.2)  # Dask takes seconds to replace a worker that dies while it starts
             os.kill(os.getpid(), signal.SIGKILL)
         if word == "stalled" or (word == "slow" and tries == 1):
             threading.Event().wait(60)

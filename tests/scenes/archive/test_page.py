@@ -50,6 +50,17 @@ def test_a_page_shows_the_outputs(scenes, monkeypatch):
     assert pixels(base64.b64decode(found[0][0])).shape == (3, 4, 4)
 
 
+def test_a_page_shows_nothing_from_outside_the_archive(scenes, monkeypatch):
+    scenes.add(a="good").run()
+    write_cube(Cube(np.ones((2, 2, 3)), "secret"), scenes.out.parent / "secret.tif")
+    content = json.loads((scenes.out / "archive.json").read_text())
+    content["done"][0]["id"] = "../secret"
+    (scenes.out / "archive.json").write_text(json.dumps(content))
+    monkeypatch.chdir(scenes.out.parent)
+    assert main(["report", "out"]) == 0
+    assert 'id="looks"' not in (scenes.out / "report.html").read_text("utf-8")
+
+
 def test_an_archive_that_cannot_be_shown_is_refused(scenes, monkeypatch, capsys):
     scenes.add(a="good").run()
     monkeypatch.chdir(scenes.out.parent)

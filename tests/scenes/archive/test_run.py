@@ -73,6 +73,21 @@ def test_a_full_disk_ends_the_archive_and_it_goes_on_when_there_is_space(scenes)
     assert scenes.executions("a") == 1
 
 
+def test_an_engine_has_ended_before_the_folder_is_let_go(scenes):
+    class Watched(ThisProcess):
+        def run(self, *arguments):
+            try:
+                yield from super().run(*arguments)
+            finally:
+                held.append((scenes.out / ".state" / "lock").exists())
+
+    held = []
+    with pytest.raises(UnfinishedError) as caught:
+        scenes.add(a="full", b="good").run(Watched())
+    assert held == [True]
+    assert caught.tb is not None
+
+
 @pytest.mark.parametrize(
     "damage",
     [

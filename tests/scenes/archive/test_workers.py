@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -159,6 +160,23 @@ def test_a_death_is_blamed_on_the_scene_that_was_being_done(scenes, scratch):
     made = scenes.run(Cluster(2, 1, scratch), retries=0)
     assert {one.id for one in made.failed} == deadly
     scenes.assert_whole(*deadly)
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_client_and_workers_without_a_word_of_theirs(scenes):
+    scenes.add(a="good", x="waits")
+    words = [sys.executable, "-c", ARCHIVE, scenes.folder, scenes.out, scenes.log]
+    with subprocess.Popen(
+        words, env=ENVIRONMENT, start_new_session=True, stderr=subprocess.PIPE, text=True
+    ) as client:
+        until((scenes.out / ".receipts" / "x.begun").exists, "the last scene has begun")
+        workers = psutil.Process(client.pid).children(recursive=True)
+        os.killpg(client.pid, signal.SIGINT)
+        told = client.communicate(timeout=WAIT)[1]
+    assert "Dask Worker process" not in told
+    assert told.splitlines()[-1] == "KeyboardInterrupt"
+    assert not psutil.wait_procs(workers, WAIT)[1]
+    assert {path.name for path in scenes.out.iterdir()} == {".receipts", "archive.json", "a.tif"}
 
 
 @pytest.mark.slow

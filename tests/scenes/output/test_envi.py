@@ -10,8 +10,9 @@ import rasterio
 from rasterio.crs import CRS
 
 from edgesr.cube import read_cube
+from edgesr.cube.control import GroundControl
 from edgesr.errors import DataError
-from edgesr.scenes.output import GroundControl, check_target
+from edgesr.scenes.output import check_target
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 

@@ -90,12 +90,12 @@ class Toy(UpsamplerPass, BackbonePass):
 
 
 @pytest.fixture
-def toy(tmp_path, monkeypatch):
+def toy(kept, tmp_path, monkeypatch):
     """The pass ``toy``, offered by the entry point of an installed package."""
     (tmp_path / "toy_package.py").write_text(TOY)
     monkeypatch.syspath_prepend(tmp_path)
+    kept(PASSES)
     offer(monkeypatch, "toy", "toy_package:Toy")
-    monkeypatch.setattr(PASSES, "_things", dict(PASSES._things))
     yield PASSES["toy"]
     del sys.modules["toy_package"]
 
@@ -106,14 +106,13 @@ def offer(monkeypatch, name, value):
 
 
 @pytest.fixture
-def hidden(monkeypatch):
+def hidden(kept, monkeypatch):
     """Take a pass of the project's own out of the registry."""
 
     def hide(name):
         modules = {key: one for key, one in PASSES._modules().items() if key != name}
-        things = {key: one for key, one in PASSES.load().items() if key != name}
+        del kept(PASSES)[name]
         monkeypatch.setattr(PASSES, "_modules", lambda: modules)
-        monkeypatch.setattr(PASSES, "_things", things)
 
     return hide
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 import warnings
@@ -38,7 +39,7 @@ class Envi(Format):
         pixels, header = (folder / file.name for file in self.files(store.target))
         shape = (meta.height, meta.bands, meta.width)
         with pixels.open("wb") as file:
-            file.truncate(meta.nbytes)
+            os.posix_fallocate(file.fileno(), 0, meta.nbytes)  # mapped, a full disk would kill us
         rows, cols = store.grid
         for row in range(rows):
             for col in range(cols):

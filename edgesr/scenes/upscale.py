@@ -1,0 +1,600 @@
+"""A whole scene through a model, at constant memory: windows in, blocks out.
+
+``upscale`` reads windows of the scene, runs a model file over a grid of tiles that follows from
+scene and model alone, and writes finished blocks; so the result does not depend on memory, threads,
+window or interruptions, and an interrupted run goes on where it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import resource
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from edgesr_export.native.io import DTYPES as IN_GRAPH
+
+from edgesr import __version__
+from edgesr.cube import Window
+from edgesr.cube.control import magnified, moved
+from edgesr.cube.matching import check_numbers
+from edgesr.cube.nodata import held_nodata
+from edgesr.cube.opened import OpenCube
+from edgesr.cube.readers import gdal_address, open_cube, split_spec
+from edgesr.cube.scaling import per_band
+from edgesr.errors import EdgesrWarning, OptionError
+from edgesr.outputs import check_folder, check_outputs
+from edgesr.progress import log
+from edgesr.scenes.bicubic import Bicubic
+from edgesr.scenes.grid import BLOCK, Grid
+from edgesr.scenes.network import (
+    ENGINE,
+    ModelFile,
+    Numbers,
+    TileNetwork,
+    numbers_of,
+    open_model,
+    open_network,
+    require_finite,
+)
+from edgesr.scenes.options import SceneOptions
+from edgesr.scenes.output import (
+    BlockStore,
+    SceneMeta,
+    check_target,
+    finish,
+    interrupted,
+    written_files,
+)
+from edgesr.scenes.output.meta import DTYPES
+from edgesr.scenes.progress import Progress
+from edgesr.scenes.receipt import Receipt
+from edgesr.scenes.tiles import Blank, Run, Source
+
+_LOOKED_AT = 16  # windows of a scene that tell whether its numbers are of the right kind
+_LOOK = 32  # LR side of each
+_BARE = 150 * 10**6  # bytes of a process that has imported little
+_TIMED = 3  # tiles that a dry run times
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do, of ``--dry-run``.
+
+    Attributes:
+        tiles: that the network is run on at most.
+        tile: height and width of a tile, LR pixels.
+        overhead: pixels that the network sees, divided by those of the scene.
+        workers: tiles at once.
+        memory: bytes at the peak, about.
+        disk: bytes that are needed meanwhile, about.
+        output: bytes of the pixels that are written, before compression.
+        seconds: of the network, about.
+    """
+
+    tiles: int
+    tile: tuple[int, int]
+    overhead: float
+    workers: int
+    memory: int
+    disk: int
+    output: int
+    seconds: float
+
+
+def upscale(
+    source: str | Path,
+    target: str | Path,
+    model: str | Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    **options: Any,
+) -> Receipt:
+    """Super-resolve the scene ``source`` and write it to ``target``.
+
+    Args:
+        source: as :func:`edgesr.read_cube` takes it, in the numbers of the sensor.
+        target: file to write; ``.tif`` (COG), ``.zarr``, ``.img`` or ``.hdr`` (ENVI).
+        model: ``.onnx`` or ``.engine`` of a run, or its ``.safetensors``.
+        resume: go on where an interrupted call was.
+        overwrite: replace what exists.
+        options: see :class:`edgesr.scenes.options.SceneOptions`.
+
+    Returns:
+        What was done: pixels, seconds, hashes.
+
+    Raises:
+        OptionError: an option that cannot be, or an output that exists.
+        DataError: a scene that the model does not fit, or that cannot be read or written.
+        ModelError, ExportError: a model that cannot be used.
+    """
+    chosen = SceneOptions.of({"model": str(model), **options})
+    with _Scene(str(source), chosen) as scene:
+        return scene.write(Path(target), resume=resume, overwrite=overwrite)
+
+
+def upscale_scene(source: str, target: str, options: Mapping[str, Any]) -> Receipt:
+    """As :func:`upscale`, for an archive: goes on with what was interrupted, replaces the rest."""
+    place = Path(target)
+    left = interrupted(place)
+    try:
+        return upscale(source, place, resume=left, overwrite=not left, **options)
+    except OptionError:
+        if not left:
+            raise
+        return upscale(source, place, overwrite=True, **options)  # begun with other options
+
+
+def plan(source: str | Path, target: str | Path, model: str | Path, **options: Any) -> Plan:
+    """What :func:`upscale` would do, from a few tiles that are timed; nothing is written."""
+    chosen = SceneOptions.of({"model": str(model), **options})
+    with _Scene(str(source), chosen) as scene:
+        check_target(Path(target), scene.meta)
+        return scene.plan()
+
+
+class _Scene:
+    """A scene and a model that fits it."""
+
+    def __init__(self, spec: str, options: SceneOptions) -> None:
+        self._held = _resident()
+        os.environ.setdefault("GDAL_CACHEMAX", "64")  # MB; its own share is 5 % of the machine
+        self.spec, self.options = spec, options
+        self.model: ModelFile = open_model(Path(options.model), options.factory)
+        self.cube: OpenCube = open_cube(spec, options.reading)
+        try:
+            self.numbers: Numbers = numbers_of(self.model.card, self.cube, options.factors)
+            require_finite(self.numbers, self.cube.name)
+            self._check_kind()
+        except BaseException:
+            self.cube.close()
+            raise
+
+    def __enter__(self) -> _Scene:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cube.close()
+        if "network" in vars(self):
+            self.network.close()
+
+    def _check_kind(self) -> None:
+        """Refuse numbers of another kind, from windows that are spread over the scene."""
+        if self.options.rescale is not None:
+            return
+        numbers, cube = self.numbers, self.cube
+        height, width = cube.shape[:2]
+        found = []
+        count = int(np.sqrt(_LOOKED_AT))
+        for row in np.linspace(0, max(0, height - _LOOK), count).astype(int):
+            for col in np.linspace(0, max(0, width - _LOOK), count).astype(int):
+                window = Window(int(row), int(col), min(_LOOK, height), min(_LOOK, width))
+                values = cube.read(window, numbers.index)
+                valid = ~cube.invalid(window, numbers.index, values)
+                found.append(values[valid])
+        pixels = np.concatenate(found)
+        told = check_numbers(pixels, numbers.low, numbers.high, numbers.fill, cube.name)
+        if told is not None:
+            warnings.warn(told, EdgesrWarning, stacklevel=2)
+
+    @cached_property
+    def scale(self) -> int:
+        return self.model.card.scale
+
+    @cached_property
+    def grid(self) -> Grid:
+        height, width = self.cube.shape[:2]
+        return Grid.of(height, width, self.scale, self.model.card.context, self.model.size)
+
+    @cached_property
+    def part(self) -> Window:
+        """The HR window that is written."""
+        height, width = self.cube.shape[:2]
+        part = self.options.part or self.cube.extent
+        if not part.inside(self.cube.extent):
+            raise OptionError(
+                f"--window {self.options.window} is not inside the scene of {height} x {width}"
+                " pixels"
+            )
+        return Window(*(number * self.scale for number in (
+            part.row, part.col, part.height, part.width)))  # fmt: skip
+
+    @cached_property
+    def dtype(self) -> np.dtype:
+        """Of the output."""
+        name = self.cube.dtype.name if self.options.dtype == "source" else self.options.dtype
+        return np.dtype(name if name in DTYPES else "float32")
+
+    @cached_property
+    def computed(self) -> np.dtype:
+        """Of what the network gives: the output's type, or float32 where a graph has it not."""
+        return self.dtype if self.dtype.name in IN_GRAPH else np.dtype("float32")
+
+    @cached_property
+    def taken(self) -> np.dtype:
+        """Of the tiles that it takes."""
+        known = self.cube.dtype.name in IN_GRAPH
+        return np.dtype(self.cube.dtype.name if known else "float32")
+
+    @cached_property
+    def nodata(self) -> float | None:
+        """Of the output; None where no pixel can be without a measurement."""
+        cube, dtype = self.cube, self.dtype
+        held = held_nodata(cube.nodata, dtype)
+        if held is not None:
+            return held
+        if dtype.kind == "f":
+            return float("nan")
+        if cube.nodata is None and cube.quality is None and cube.dtype.kind != "f":
+            return None
+        return float(np.iinfo(dtype).min)
+
+    @cached_property
+    def network(self) -> TileNetwork:
+        return open_network(
+            self.model, self.options.runtime, self.numbers, (self.taken.name, self.computed.name)
+        )
+
+    @cached_property
+    def others(self) -> list[int]:
+        """Bands that are interpolated."""
+        if self.options.bands != "all":
+            return []
+        own = set(self.numbers.index)
+        return [band for band in range(self.cube.bands) if band not in own]
+
+    @cached_property
+    def order(self) -> list[int]:
+        """The output's bands, as indices into the scene."""
+        return sorted([*self.numbers.index, *self.others]) if self.others else self.numbers.index
+
+    @cached_property
+    def meta(self) -> SceneMeta:
+        cube, part, scale = self.cube, self.part, self.scale
+        order = self.order
+        row, col = part.row // scale, part.col // scale
+        transform = cube.transform
+        if transform is not None:
+            a, b, c, d, e, f = transform
+            c, f = c + a * col + b * row, f + d * col + e * row
+            transform = (a / scale, b / scale, c, d / scale, e / scale, f)
+        gcps, rpcs = magnified(*moved(cube.gcps, cube.rpcs, row, col), scale)
+
+        def picked(values: np.ndarray | None) -> np.ndarray | None:
+            return None if values is None else values[order]
+
+        gain, offset = cube.gain, cube.offset
+        names = cube.band_names
+        known = gain is not None or offset is not None
+        return SceneMeta(
+            height=part.height,
+            width=part.width,
+            bands=len(order),
+            dtype=self.dtype.name,
+            nodata=self.nodata,
+            wavelengths=picked(cube.wavelengths),
+            fwhm=picked(cube.fwhm),
+            bad_bands=picked(cube.bad_bands),
+            band_names=None if names is None else tuple(names[band] for band in order),
+            gain=per_band(gain, cube.bands, 1.0)[order] if known else None,
+            offset=per_band(offset, cube.bands, 0.0)[order] if known else None,
+            crs=cube.crs,
+            transform=transform,
+            gcps=gcps,
+            rpcs=rpcs,
+            scale=scale,
+            interpolated=np.isin(order, self.others) if self.others else None,
+            tags={"edgesr": __version__, "model_sha256": self.model_sha256},
+            source=cube.source or cube.name,
+        )
+
+    @cached_property
+    def model_sha256(self) -> str:
+        with self.model.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    @cached_property
+    def key(self) -> dict[str, str]:
+        """All that the pixels depend on, by what messages call it."""
+        deciding = asdict(self.options)
+        for indifferent in ("model", "memory", "threads"):
+            del deciding[indifferent]
+        return {
+            "source": _identity(self.spec, self.cube),
+            "model": self.model_sha256,
+            "options": repr(deciding),
+            "version of edgesr": __version__,
+        }
+
+    def write(self, target: Path, *, resume: bool, overwrite: bool) -> Receipt:
+        """Super-resolve all of it."""
+        started = time.perf_counter()
+        stac = self.options.stac
+        check_target(target, self.meta, stac=stac)
+        replaces = overwrite or (resume and interrupted(target))
+        inputs = [*self.cube.files, self.model.path]
+        written = written_files(target, stac=stac)
+        for folder in (path for path in written if path.is_dir()):
+            _check_store(folder, inputs, replaces)
+        check_outputs([path for path in written if not path.is_dir()], inputs, overwrite=replaces)
+        pieces = _Pieces(self.grid, self.part, self.block)
+        run = self.prepare(pieces)  # what cannot be is refused before anything is written
+        with BlockStore.open(
+            target,
+            self.meta,
+            key=self.key,
+            resume=resume,
+            overwrite=overwrite,
+            stac=stac,
+            block=self.block,
+        ) as store:
+            if not store.finished:
+                self._fill(store, run, pieces)
+            finish(store)
+        return Receipt(
+            source=self.spec,
+            target=str(target),
+            pixels=self.part.pixels,
+            seconds=time.perf_counter() - started,
+            sha256=content_sha256(target),
+            version=__version__,
+            model_sha256=self.model_sha256,
+        )
+
+    @cached_property
+    def block(self) -> int:
+        """HR side of the blocks that are written."""
+        side = math.gcd(*(axis.block * self.scale for axis in (self.grid.rows, self.grid.cols)))
+        return side if side < 2 * BLOCK and side % 16 == 0 else BLOCK
+
+    def _fill(self, store: BlockStore, run: Run, pieces: _Pieces) -> None:
+        """Write the blocks that are not there yet."""
+        wanted = pieces.wanted(store.done)
+        with Progress(f"super-resolve {self.cube.name}", len(wanted)) as progress:
+            for row, col, found in run.blocks(wanted):
+                for place, block in pieces.add(row, col, found):
+                    store.write(*place, _as(block, self.dtype).transpose(1, 2, 0))
+                progress.add(found.shape[1] * found.shape[2])
+
+    def prepare(self, pieces: _Pieces) -> Run:
+        """The run, with as many tiles at once as the memory allows; one shows what it takes.
+
+        Raises:
+            OptionError: not even one.
+        """
+        source = Source(self.cube, self.numbers, self.taken, self.model.size)
+        blank = Blank(self.nodata, self.computed, self.scale, self._reach())
+        more = Bicubic(self.cube, self.others, self.scale, self.computed) if self.others else None
+        order = [self._position(band) for band in self.order] if self.others else None
+        run = Run(source, self.network, self.grid, blank, len(self.order), 1, more, order)
+        before, peak = _resident(), _peak()
+        shown = self._valid_tile(run)
+        grown = (_peak() if _peak() > peak else _resident()) - before
+        height, width = (side * self.scale for side in self.grid.tile)
+        depth = len(self.order) * self.computed.itemsize
+        result = height * width * depth
+        self._cost = max(2 * result, grown if shown else 6 * result)
+        carried = self.grid.cols.length * self.scale * self.grid.rows.fade * self.scale * depth
+        own = before - self._held + min(self._held, _BARE)  # what a program held is not ours
+        self._needed = own + carried + pieces.bytes(self.meta)
+        run.workers = self._workers()
+        height, width = self.grid.tile
+        log(
+            f"tiles of {height} x {width} pixels, {run.workers} at once, about"
+            f" {self._memory(run.workers) / 1e6:.0f} MB of memory"
+        )
+        return run
+
+    def _memory(self, workers: int) -> int:
+        """Bytes at the peak; one more result may wait to be written."""
+        return self._needed + self._cost * (workers + 1)
+
+    def _valid_tile(self, run: Run) -> bool:
+        """Run the first tile that holds a measurement."""
+        return any(run.tile(row, col) is not None for row, col in self.grid.blocks(self.part))
+
+    def _workers(self) -> int:
+        """Tiles at once that the memory allows."""
+        limit = self.options.memory_bytes
+        most = self.options.threads or len(os.sched_getaffinity(0))
+        if self.model.path.suffix == ENGINE:
+            most = 1
+        while most > 1 and self._memory(most) > limit:
+            most -= 1
+        if self._memory(most) > limit:
+            least = math.ceil(self._memory(most) / 1e8) / 10
+            raise OptionError(
+                f"--memory {self.options.memory} is too little for {self.cube.name}: one tile at a"
+                f" time needs about {least:g} GB; pass --memory {least:g}GB"
+            )
+        return most
+
+    def _position(self, band: int) -> int:
+        """Where a band of the scene is in what a tile gives."""
+        index = self.numbers.index
+        if band in index:
+            return index.index(band)
+        return len(index) + self.others.index(band)
+
+    def _reach(self) -> tuple[float, float]:
+        """What the network may answer, generously."""
+        limits = self.numbers.normalisation
+        span = limits.upper - limits.lower
+        low, high = (limits.lower - span).min(), (limits.upper + span).max()
+        if self.others:
+            return -np.inf, np.inf
+        if self.dtype.kind != "f":  # saturated
+            low, high = (float(np.clip(one, *_range(self.dtype))) for one in (low, high))
+        return float(low), float(high)
+
+    def plan(self) -> Plan:
+        """What would be done."""
+        pieces = _Pieces(self.grid, self.part, self.block)
+        run = self.prepare(pieces)
+        tiles = self.grid.needed(pieces.wanted(set()))
+        step = max(1, len(tiles) // _TIMED)
+        seconds = []
+        for row, col in tiles[::step][: _TIMED + 1]:
+            began = time.perf_counter()
+            run.tile(row, col)
+            seconds.append(time.perf_counter() - began)
+        return Plan(
+            tiles=len(tiles),
+            tile=self.grid.tile,
+            overhead=self.grid.overhead,
+            workers=run.workers,
+            memory=self._memory(run.workers),
+            disk=2 * self.meta.nbytes,
+            output=self.meta.nbytes,
+            seconds=float(np.median(seconds)) * len(tiles) / run.workers,
+        )
+
+
+class _Pieces:
+    """Blocks of a scene's grid to blocks of an output, which begins at the window's corner."""
+
+    def __init__(self, grid: Grid, part: Window, side: int) -> None:
+        self._grid, self._part, self._side = grid, part, side
+        self._open: dict[tuple[int, int], tuple[np.ndarray, int]] = {}
+        sides = (axis.block * grid.scale for axis in (grid.rows, grid.cols))
+        self._aligned = all(
+            one % side == 0 and start % side == 0
+            for one, start in zip(sides, (part.row, part.col), strict=True)
+        )
+
+    def wanted(self, done: set[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Blocks of the scene that output blocks which are not ``done`` are made of."""
+        found = []
+        for row, col in self._grid.blocks(self._part):
+            if any(place not in done for place, _ in self._shares(row, col)):
+                found.append((row, col))
+        self._done = done
+        return found
+
+    def add(
+        self, row: int, col: int, block: np.ndarray
+    ) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
+        """Output blocks that are complete with a block [B, h, w] of the scene."""
+        whole = self._grid.block(row, col)
+        for place, share in self._shares(row, col):
+            if place in self._done:
+                continue
+            cut = block[
+                :,
+                share.row - whole.row : share.row - whole.row + share.height,
+                share.col - whole.col : share.col - whole.col + share.width,
+            ]
+            target = self._output(place)
+            if share == target:
+                yield place, cut
+                continue
+            held, missing = self._open.pop(place, (None, target.pixels))
+            if held is None:
+                held = np.empty((block.shape[0], target.height, target.width), block.dtype)
+            held[
+                :,
+                share.row - target.row : share.row - target.row + share.height,
+                share.col - target.col : share.col - target.col + share.width,
+            ] = cut
+            missing -= share.pixels
+            if missing:
+                self._open[place] = held, missing
+            else:
+                yield place, held
+
+    def bytes(self, meta: SceneMeta) -> int:
+        """Bytes of blocks that are incomplete at a time, about."""
+        if self._aligned:
+            return 0
+        rows = self._side + max(self._side, self._grid.rows.block * self._grid.scale)
+        return min(rows, self._part.height) * self._part.width * meta.bands * meta.type.itemsize
+
+    def _output(self, place: tuple[int, int]) -> Window:
+        """An output block in the scene's HR pixels."""
+        part, side = self._part, self._side
+        row, col = (part.row + place[0] * side, part.col + place[1] * side)
+        bottom, right = part.row + part.height, part.col + part.width
+        return Window(row, col, min(side, bottom - row), min(side, right - col))
+
+    def _shares(self, row: int, col: int) -> list[tuple[tuple[int, int], Window]]:
+        """Output blocks that a block of the scene belongs to, and what of it does."""
+        part, side = self._part, self._side
+        block = self._grid.block(row, col)
+        top, left = max(block.row, part.row), max(block.col, part.col)
+        bottom = min(block.row + block.height, part.row + part.height)
+        right = min(block.col + block.width, part.col + part.width)
+        found = []
+        for i in range((top - part.row) // side, (bottom - 1 - part.row) // side + 1):
+            for j in range((left - part.col) // side, (right - 1 - part.col) // side + 1):
+                target = self._output((i, j))
+                r, c = max(top, target.row), max(left, target.col)
+                low = min(bottom, target.row + target.height)
+                end = min(right, target.col + target.width)
+                found.append(((i, j), Window(r, c, low - r, end - c)))
+        return found
+
+
+def _check_store(folder: Path, inputs: Sequence[Path], replaces: bool) -> None:
+    """Refuse to replace a folder that is no Zarr store, or that was not asked to be."""
+    check_folder(folder, inputs)
+    if not replaces:
+        raise OptionError(f"{folder} exists; pass --overwrite or another name")
+    if any(folder.iterdir()) and not (folder / "zarr.json").is_file():
+        raise OptionError(f"{folder} is a folder that edgesr did not write; move it away")
+
+
+def content_sha256(target: Path) -> str:
+    """SHA-256 of a file; of a folder, of the names and hashes of all files in it."""
+    if target.is_file():
+        with target.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for path in sorted(target.rglob("*")):
+        if path.is_file():
+            digest.update(f"{path.relative_to(target)}\0{content_sha256(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _identity(spec: str, cube: OpenCube) -> str:
+    """What a source is, so that another one is not gone on with."""
+    if gdal_address(spec) is not None:
+        return f"{cube.source} {cube.shape} {cube.dtype}"
+    path, variable = split_spec(spec)
+    if not path.exists():
+        return spec
+    state = path.stat()
+    return f"{path.resolve()} {variable} {state.st_size} {state.st_mtime_ns}"
+
+
+def _as(block: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """A block in the output's type, little-endian."""
+    if block.dtype != dtype and dtype.kind != "f":
+        block = np.clip(np.rint(block.astype(np.float64)), *_range(dtype))
+    return block.astype(dtype.newbyteorder("<"), copy=False)
+
+
+def _range(dtype: np.dtype) -> tuple[int, int]:
+    limits = np.iinfo(dtype)
+    return int(limits.min), int(limits.max)
+
+
+def _resident() -> int:
+    """Bytes that the process holds."""
+    return int(psutil.Process().memory_info().rss)
+
+
+def _peak() -> int:
+    """Most bytes that the process has held."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
