@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -115,6 +118,15 @@ def generated_cube(side: int = 72, bands: int = 12, seed: int = 0) -> np.ndarray
     return (data + random.normal(scale=3, size=data.shape)).astype(np.uint16)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_table_of_operators() -> None:
+    """The exporter of torch draws its table of operators up anew for every file: half a second."""
+    with suppress(ImportError, AttributeError):  # another torch has it elsewhere: it only is slower
+        registry = importlib.import_module("torch.onnx._internal.exporter._registration")
+        drawn_up = functools.cache(registry.ONNXRegistry.from_torchlib)
+        registry.ONNXRegistry.from_torchlib = staticmethod(drawn_up)
+
+
 @pytest.fixture(scope="session")
 def materials(tmp_path_factory: pytest.TempPathFactory) -> Materials:
     """Files of the small job; tests only read them."""
@@ -155,6 +167,12 @@ def workplace(
     monkeypatch.syspath_prepend(str(materials.folder))
     yield folder
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def brief_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The context of a network is measured on small tiles: attention over 96 x 96 takes seconds."""
+    monkeypatch.setattr("edgesr.evaluation.context.SIDES", (8, 16))
 
 
 @pytest.fixture

@@ -174,7 +174,9 @@ def test_extra_scenes_change_what_is_learned(train, workplace, materials):
         ({"model": "vdsr"}, "vdsr"),
     ],
 )
-def test_the_named_networks_are_trained_with_their_options(train, materials, chosen, name):
+def test_the_named_networks_are_trained_with_their_options(
+    train, materials, brief_context, chosen, name
+):
     """On 33 bands: DACN splits them into two groups of 32, which overlap."""
     np.save("wide.npy", np.concatenate([np.load(materials.cube)] * 3, axis=2)[:, :, :33])
     once = {"epochs": 1, "steps_per_epoch": 1, "batch": 1}

@@ -6,15 +6,23 @@ The project is not touched; every file and every command is taken from the page.
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from documents import REPOSITORY, blocks
+from edgesr_export.targets import TARGETS
+
+from edgesr.cli.main import main
+from edgesr.cube.formats import READERS
+from edgesr.loading.weights import load_network
+from edgesr.models import available
+from edgesr.models._registry import NETWORKS
+from edgesr.surgery import PASSES, changes_of
 
 PAGE = (REPOSITORY / "docs" / "extending.md").read_text("utf-8")
 SHORTER = {  # one step of training, small patches
@@ -22,18 +30,11 @@ SHORTER = {  # one step of training, small patches
     "compress": "--patch 8 --rank-target 0.3 --epochs 0 --baseline-groups 0 --precisions fp32"
     " --latency-tile 8 --threads 1 --max-psnr-drop 99",
 }
-PASS = """
-from pathlib import Path
-from edgesr import load_network
-from edgesr.surgery import changes_of
-network = load_network(Path("run/student.safetensors"))
-print([change["pass"] for change in changes_of(network.model)], type(network.model).__module__)
-"""
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory) -> dict[str, str]:
-    """Variables with which Python finds the installed package."""
+def installed(tmp_path_factory) -> Path:
+    """The folder that the package is installed in."""
     source, installed = (tmp_path_factory.mktemp(name) for name in ("source", "installed"))
     for block in blocks(PAGE):
         if block.file:
@@ -44,19 +45,23 @@ def environment(tmp_path_factory) -> dict[str, str]:
         check=True,
         capture_output=True,
     )
-    roots = (installed, REPOSITORY, REPOSITORY / "export", REPOSITORY / "jetson")
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, roots))}
+    return installed
 
 
-def run(environment: dict[str, str], *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, f"{arguments}\n{done.stdout}{done.stderr}"
-    return done.stdout
+@pytest.fixture
+def found(installed, kept, monkeypatch) -> Iterator[None]:
+    """Python finds the installed package, until the test is over."""
+    for registered in (PASSES, NETWORKS, READERS, TARGETS):
+        kept(registered)
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(installed)
+    yield
+    for name in set(sys.modules) - before:
+        if Path(getattr(sys.modules[name], "__file__", None) or "/").is_relative_to(installed):
+            del sys.modules[name]
 
 
-def test_every_command_has_what_it_brings(environment, tmp_path, monkeypatch):
+def test_every_command_has_what_it_brings(found, brief_context, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     smooth = np.cumsum(np.cumsum(rng.normal(size=(48, 6, 48)), 0), 2)
@@ -69,8 +74,8 @@ def test_every_command_has_what_it_brings(environment, tmp_path, monkeypatch):
     for command in shown.commands():
         program, name, *arguments = shlex.split(command)
         assert program == "edgesr"
-        arguments += shlex.split(SHORTER.get(name, ""))
-        printed[name] = run(environment, "-m", "edgesr", name, *arguments)
+        assert main([name, *arguments, *shlex.split(SHORTER.get(name, ""))]) == 0
+        printed[name] = capsys.readouterr().out
 
     assert "48 x 48" in printed["info"]
     assert "smaller window s=1" in printed["compress"]
@@ -80,13 +85,12 @@ def test_every_command_has_what_it_brings(environment, tmp_path, monkeypatch):
     targets = {model["target"]: model for model in report["deployment"]["models"]}
     assert {"cpu", "numpy_files"} == set(targets)
     assert targets["numpy_files"]["max_abs_difference"] < 1e-5
-    assert run(environment, "-c", PASS) == "['window'] tiny\n"
+    network = load_network(Path("run/student.safetensors")).model
+    assert [change["pass"] for change in changes_of(network)] == ["window"]
+    assert type(network).__module__ == "tiny"
 
 
-def test_without_the_package_its_student_is_refused_in_one_line(environment, tmp_path):
-    """The names are known to nobody then."""
-    plain = {**environment, "PYTHONPATH": environment["PYTHONPATH"].split(os.pathsep, 1)[1]}
-    listed = "from edgesr.surgery import PASSES; from edgesr.models import available\n"
-    listed += "print('window' in PASSES, 'tiny' in available())"
-    assert run(environment, "-c", listed) == "True True\n"
-    assert run(plain, "-c", listed) == "False False\n"
+def test_without_the_package_its_names_are_known_to_nobody(request):
+    assert ("window" in PASSES, "tiny" in available()) == (False, False)
+    request.getfixturevalue("found")
+    assert ("window" in PASSES, "tiny" in available()) == (True, True)

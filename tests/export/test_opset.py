@@ -240,7 +240,7 @@ def test_a_file_of_an_older_set_comes_back_as_it_is(rewriting):
     [
         ("lkca_net", {"bands": 8, "scale": 4, "blocks": 1}),
         ("dacn", {"scale": 2}),
-        ("vdsr", {"bands": 8, "scale": 4}),
+        pytest.param("vdsr", {"bands": 8, "scale": 4}, marks=pytest.mark.slow),  # convolutions
         ("3dfcnn", {"bands": 8, "scale": 4}),
     ],
 )

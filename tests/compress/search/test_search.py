@@ -32,7 +32,7 @@ from edgesr.surgery import Candidate, apply_changes, changes_of, require_sites, 
 
 pytest.importorskip("optuna", reason="needs the extra 'search'")
 
-NETWORK = {"bands": 12, "scale": 4, "blocks": 4, "channels": 16}
+NETWORK = {"bands": 12, "scale": 4, "blocks": 2, "channels": 16}
 
 
 @pytest.fixture(scope="module")
