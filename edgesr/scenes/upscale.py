@@ -300,7 +300,7 @@ class _Scene:
             scale=scale,
             interpolated=np.isin(order, self.others) if self.others else None,
             tags={"edgesr": __version__, "model_sha256": self.model_sha256},
-            source=cube.source or cube.name,
+            source=Path(cube.source).name or cube.name,  # without folders, which are this machine's
         )
 
     @cached_property
