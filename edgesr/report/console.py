@@ -289,7 +289,8 @@ def _native_note(files: Sequence[NativeModel]) -> str:
     unit = "1e-4 of a band's range" if first.output_dtype == "float32" else first.output_dtype
     text = (
         f"ms from {first.input_dtype} of {_count(first.sensor_bands, 'band')} to"
-        f" {first.output_dtype}, in turn with the others (MPSNR: dB, SAM: degrees, Diff: largest difference to the student);"
+        f" {first.output_dtype}, in turn with the others (MPSNR: dB, SAM: degrees, Diff: largest"
+        " difference to the student);"
         f" {equal_share(min(one.equal for one in files))} as the model answers to the same numbers,"
         f" the others within {max(one.difference for one in files):.2g} ({unit})"
     )
