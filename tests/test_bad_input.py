@@ -109,7 +109,7 @@ def test_a_cube_smaller_than_one_patch(refused_compress, refused_train, spoiled)
 
 def test_bands_that_do_not_fit_the_weights(refused_compress, spoiled):
     line = refused_compress("--data", spoiled(lambda cube: cube[:, :, :5]))
-    assert "use bands 0-11, the cube has 5 bands" in line
+    assert "takes bands 0-11, the cube has 5 bands" in line
     assert "does not run on a tile [1, 5, 16, 16]" in refused_compress("--bands", "0-4")
 
 

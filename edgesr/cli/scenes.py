@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from edgesr.cli.parser import add_command
+from edgesr.cli.parser import add_command, file_to_write
 from edgesr.errors import OptionError
 
 FORMATS = ("tif", "zarr", "img")
@@ -33,7 +33,7 @@ def _upscale(commands: Any) -> None:
     )
     upscale.add_argument(
         "output",
-        type=Path,
+        type=_scene_to_write,
         metavar="OUT",
         help=".tif (COG), .zarr, .img or .hdr (ENVI), .npz or .npy",
     )
@@ -114,6 +114,11 @@ def _archive(commands: Any) -> None:
         help="seconds for one attempt at a scene, with workers (default: any number)",
     )
     add_scene_options(archive)
+
+
+def _scene_to_write(text: str) -> Path:
+    """A file; a Zarr store is a folder, and may be spelled as one."""
+    return Path(text) if text.rstrip("/").endswith(".zarr") else file_to_write(text)
 
 
 def add_scene_options(parser: argparse.ArgumentParser) -> None:

@@ -27,7 +27,7 @@ from edgesr.recipe.recipes import CompressRecipe
 from edgesr.report import Report, environment, read
 from edgesr.report.board_results import BoardResult
 from edgesr.report.boards_table import DesktopRow, render_boards
-from edgesr.report.console import deployment_notes, deployment_tables, notes
+from edgesr.report.console import deployment_notes, deployment_table, notes
 from edgesr.report.model import DeployedModel, Deployment, Profile, SkippedEntry
 from edgesr.report.profile_table import render_profiles
 from edgesr.report.validation import typed
@@ -163,8 +163,7 @@ def render(found: Mapping[str, Any], boards: Sequence[BoardResult]) -> None:
     """Print what :func:`bench` found, and results of boards beside it."""
     console = Console(highlight=False)
     table, machine = typed(found["deployment"], Deployment), found["environment"]["cpu"]
-    for part in deployment_tables(table):
-        console.print(part)
+    console.print(deployment_table(table))
     console.print(notes(deployment_notes(table)))
     if "profiles" in found:
         profiles = typed(found["profiles"], list[Profile])

@@ -23,6 +23,7 @@ from edgesr.cube.normalise import Normalisation, listed
 from edgesr.cube.protocols import MIN_LR_SIDE, Protocol, Regions, get_protocol
 from edgesr.cube.sample import NAME as SAMPLE
 from edgesr.cube.sampling import covered, fit_normalisation, sampled_pixels
+from edgesr.cube.scaling import Factor, per_band
 from edgesr.cube.split import check_divisible, check_patch_fits, divide
 from edgesr.errors import DataError, OptionError
 
@@ -148,7 +149,8 @@ class Scene:
         found: dict[str, Any] = {
             "source_bands": self.source_bands,
             "fwhm_nm": None if cube.fwhm is None else cube.fwhm.tolist(),
-            "gain": None if cube.gain is None else [float(cube.gain)] * cube.bands,
+            "gain": _listed(cube.gain, cube.bands, 1.0),
+            "offset": _listed(cube.offset, cube.bands, 0.0),
         }
         if numbers is not None:
             found["native"] = {
@@ -359,3 +361,7 @@ def _check_memory(windows: tuple[Window, ...], bands: int) -> None:
         f"a patch of {largest.height} x {largest.width} pixels and {bands} bands",
         "choose a smaller --patch or fewer --bands",
     )
+
+
+def _listed(factor: Factor | None, bands: int, neutral: float) -> list[float] | None:
+    return None if factor is None else per_band(factor, bands, neutral).tolist()

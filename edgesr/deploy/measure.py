@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from edgesr_export.native import io_of_file, to_bytes, to_native
+from edgesr_export.model_file import read_graph
+from edgesr_export.native import NativeIO, recorded_io, to_bytes, to_native
 from edgesr_export.sizes import input_shape
 from edgesr_export.targets import ALWAYS, Row, find_target
 from edgesr_export.tracing import usable
@@ -107,12 +108,10 @@ def measure_models(
         if row.timed
     }
     calls |= {f"baseline {one.name}": partial(one.network, conditions.tile) for one in baselines}
-    found = {one.path: _native_calls(folder, one, engines, conditions) for one in models}
-    calls |= {
-        f"{kind} {index}": call
-        for index, (model, row) in enumerate(rows)
-        for kind, call in found[model.path].get((row.runtime, row.precision), {}).items()
-    }
+    natives = {one.path: _native_rows(folder, one, engines, conditions) for one in models}
+    for index, (model, row) in enumerate(rows):
+        found = _native_calls(folder, model, row, natives[model.path], conditions)
+        calls |= {f"{kind} {index}": call for kind, call in found.items()}
     with timed_stage("time models"):
         timings = measure(calls, conditions.repeats, WARMUP)
     entries = []
@@ -154,28 +153,42 @@ def _rows(
     )
 
 
-def _native_calls(
+def _native_rows(
     folder: Path, model: Model, engines: Sequence[Engine], conditions: Conditions
-) -> dict[tuple[str, str], dict[str, Call]]:
-    """What is timed from native numbers to native numbers, by runtime and precision there.
-
-    Beside the native file, on the CPU's own target, the float file with NumPy around it.
-    """
+) -> list[Row]:
+    """The rows of a model's native file."""
     if model.native is None:
-        return {}
-    path, usual = folder / model.path, model.target == ALWAYS
-    io = io_of_file(path)
-    tile = to_native(conditions.tile, io)
-    given = to_bytes(tile) if io.pairs(io.input_dtype) else tile
+        return []
     native = replace(model, path=model.native.path, native=None)
-    found: dict[tuple[str, str], dict[str, Call]] = {}
-    for row in _rows(folder, native, engines, replace(conditions, tile=given)):
-        calls: dict[str, Call] = {IN_GRAPH: partial(row.timed, given)} if row.timed else {}
-        if usual and row.timed:
-            around = in_numpy(find_target(ALWAYS).open(path, conditions.threads), io)
-            calls[IN_NUMPY] = partial(around, tile)
-        found[row.runtime, row.precision] = calls
-    return found
+    tile, _ = _native_tile(folder, model, conditions)
+    return _rows(folder, native, engines, replace(conditions, tile=tile))
+
+
+def _native_calls(
+    folder: Path, model: Model, row: Row, natives: Sequence[Row], conditions: Conditions
+) -> dict[str, Call]:
+    """What is timed from native numbers to native numbers beside ``row``.
+
+    The native file on the same runtime and, on the CPU's own target, the row itself with NumPy
+    around it.
+    """
+    own = [one for one in natives if (one.runtime, one.precision) == (row.runtime, row.precision)]
+    if not own or row.timed is None or own[0].timed is None:
+        return {}
+    tile, io = _native_tile(folder, model, conditions)
+    calls: dict[str, Call] = {IN_GRAPH: partial(own[0].timed, tile)}
+    if model.target == ALWAYS:
+        calls[IN_NUMPY] = partial(in_numpy(row.timed, io), tile)
+    return calls
+
+
+def _native_tile(folder: Path, model: Model, conditions: Conditions) -> tuple[np.ndarray, NativeIO]:
+    """The tile that is timed, as the native file takes it, and what its numbers mean."""
+    assert model.native is not None
+    io = recorded_io(read_graph(folder / model.native.path))
+    assert io is not None  # it was made so
+    tile = to_native(conditions.tile, io)
+    return to_bytes(tile) if io.pairs(io.input_dtype) else tile, io
 
 
 def _native(

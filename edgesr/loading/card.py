@@ -64,15 +64,15 @@ def make_card(data: Mapping[str, Any], network: str = "", student: str = "") -> 
         "bands": {
             "index": index,
             "count": data.get("source_bands") or max(index) + 1,
-            "wavelengths_nm": data.get("wavelengths_nm"),
-            "fwhm_nm": data.get("fwhm_nm"),
+            "wavelengths_nm": _usable(data.get("wavelengths_nm")),
+            "fwhm_nm": _usable(data.get("fwhm_nm")),
         },
         "normalisation": limits,
         "native": {
             "dtype": _known(data.get("dtype")),
             "nodata": data.get("nodata"),
-            "gain": data.get("gain"),
-            "offset": data.get("offset"),
+            "gain": _usable(data.get("gain")),
+            "offset": _usable(data.get("offset")),
             **numbers,
         },
         "context": data.get("context"),
@@ -100,6 +100,12 @@ def file_digest(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _usable(values: Any) -> Any:
+    """Numbers that a card can hold; those of a cube may be absurd, and are left out then."""
+    sane = values is not None and np.abs(np.asarray(values, np.float64)).max(initial=0) <= 1e30
+    return values if sane else None
 
 
 def _known(dtype: Any) -> str:

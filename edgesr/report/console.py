@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgesr.errors import shown
-from edgesr.report.model import DeployedModel, Deployment, Report, SearchEntry
+from edgesr.report.model import Deployment, NativeModel, Report, SearchEntry, Times
 from edgesr.report.validation import parse
 from edgesr.report.wording import equal_share, export_warning, network_rows, quantity, surgery_name
 
@@ -37,7 +37,7 @@ def render(report: Report | Mapping[str, Any], console: Console | None = None) -
     if report.search:
         parts.append(_designs(report.search))
     if report.deployment:
-        parts += deployment_tables(report.deployment)
+        parts.append(deployment_table(report.deployment))
     for part in (*parts, notes(_notes(report))):
         console.print()
         console.print(part)
@@ -146,51 +146,34 @@ def _designs(found: SearchEntry) -> Table:
 
 
 def deployment_table(deployment: Deployment) -> Table:
-    """Table of precision and runtime: latency, quality on test, size, largest difference."""
-    table = _table("Deployed", "MPSNR dB", "SAM deg", "int8", "MB", "Differs", "ms")
+    """Table of precision and runtime: latency, quality on test, size, largest difference.
+
+    A last column has the latency of native files, where there are any.
+    """
+    has_native = any(model.native for model in deployment.models)
+    names = ("MPSNR dB", "SAM deg", "int8", "MB", "Differs", "ms")
+    short = ("MPSNR", "SAM", "int8", "MB", "Diff", "ms", "native")  # within eighty columns
+    table = _table("Deployed", *(short if has_native else names))
     fastest = min((one.latency_ms.median for one in deployment.models if one.latency_ms), default=0)
     for model in deployment.models:
         median = model.latency_ms.median if model.latency_ms else None
         counts = model.counts or {}
         table.add_row(
-            _model_name(model),
+            f"{model.runtime.removesuffix(', CPU')} {model.precision}",
             f"{model.metrics.mpsnr:.3f}",
             f"{model.metrics.sam:.3f}",
             f"{counts['int8']}/{sum(counts.values())}" if "int8" in counts else "-",
             f"{model.bytes / 1e6:.1f}",
             f"{model.max_abs_difference:.0e}",
-            "-" if median is None else _milliseconds(median),
+            _median(model.latency_ms),
+            *([_median(model.native.latency_ms if model.native else None)] if has_native else []),
             style="bold green" if median == fastest else "",
         )
     return table
 
 
-def deployment_tables(deployment: Deployment) -> list[Table]:
-    """The table of models, and that of their native files where there are any."""
-    return [deployment_table(deployment), *filter(None, [native_table(deployment)])]
-
-
-def native_table(deployment: Deployment) -> Table | None:
-    """Table of native files: how far from the model, size, latency beside NumPy's way."""
-    rows = [(model, model.native) for model in deployment.models if model.native]
-    if not rows:
-        return None
-    table = _table("Native numbers", "Steps", "Equal", "MB", "NumPy ms", "ms")
-    for model, native in rows:
-        around, own = native.numpy_ms, native.latency_ms
-        table.add_row(
-            _model_name(model),
-            f"{native.difference:.2g}",
-            equal_share(native.equal),
-            f"{native.bytes / 1e6:.1f}",
-            "-" if around is None else _milliseconds(around.median),
-            "-" if own is None else _milliseconds(own.median),
-        )
-    return table
-
-
-def _model_name(model: DeployedModel) -> str:
-    return f"{model.runtime.removesuffix(', CPU')} {model.precision}"
+def _median(times: Times | None) -> str:
+    return "-" if times is None else _milliseconds(times.median)
 
 
 def _table(first: str, *others: str) -> Table:
@@ -285,15 +268,8 @@ def deployment_notes(deployment: Deployment) -> Iterator[Note]:
         f" of {deployment.repeats}, all in turn; int8: layers in int8 of all that compute"
         + "".join(f"; {runtime} needs its GPU: quality by ONNX Runtime" for runtime in untimed),
     )
-    if native := next((one.native for one in deployment.models if one.native), None):
-        yield (
-            "native",
-            f"{native.input_dtype} of {_count(native.sensor_bands, 'band')} in,"
-            f" {native.output_dtype} out, in the same rounds; Steps: largest difference to the"
-            " model above, its numbers converted exactly, in"
-            + (" 1e-4 of a band's range" if native.output_dtype == "float32" else " whole numbers")
-            + "; NumPy: that model with the numbers converted around it",
-        )
+    if native := [model.native for model in deployment.models if model.native]:
+        yield "native", _native_note(native)
     for number, ratio in enumerate(deployment.ratios):
         yield (
             "" if number else "faster",
@@ -305,6 +281,31 @@ def deployment_notes(deployment: Deployment) -> Iterator[Note]:
         yield "engines", f"{engines[0].library}: {built}"
     for absent in deployment.absent:
         yield "absent", f"{absent.what}: {absent.why}"
+
+
+def _native_note(files: Sequence[NativeModel]) -> str:
+    """What native files take and give, how far they are from their models, and NumPy's time."""
+    first = files[0]
+    unit = "1e-4 of a band's range" if first.output_dtype == "float32" else first.output_dtype
+    text = (
+        f"ms from {first.input_dtype} of {_count(first.sensor_bands, 'band')} to"
+        f" {first.output_dtype}, in turn with the others (MPSNR: dB, SAM: degrees, Diff: largest"
+        " difference to the student);"
+        f" {equal_share(min(one.equal for one in files))} as the model answers to the same numbers,"
+        f" the others within {max(one.difference for one in files):.2g} ({unit})"
+    )
+    timed = [
+        (one.latency_ms.median, one.numpy_ms.median, Path(one.path).name)
+        for one in files
+        if one.latency_ms and one.numpy_ms
+    ]
+    if not timed:
+        return text
+    own, around, name = min(timed)
+    return (
+        f"{text}; {name}: {_milliseconds(own)} ms, with the numbers converted by NumPy"
+        f" {_milliseconds(around)} ms"
+    )
 
 
 def _by(shape: Sequence[int]) -> str:

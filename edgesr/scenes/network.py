@@ -190,10 +190,16 @@ def open_network(
 def _torch(model: ModelFile) -> Runner:
     import torch
 
+    from edgesr.loading.fitting import check_fit
     from edgesr.loading.weights import load_network
+    from edgesr.loading.workload import LR_PATCH
 
     torch.set_num_threads(1)
-    return open_runner(load_network(model.path, model.factory).model, "torch")
+    network = load_network(model.path, model.factory).model
+    height, width = (side or LR_PATCH for side in model.size)
+    bands = len(model.card.bands.index)
+    check_fit(network, torch.zeros(1, bands, height, width), model.card.scale)
+    return open_runner(network, "torch")
 
 
 class _PerThread:

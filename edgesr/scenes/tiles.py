@@ -11,6 +11,7 @@ import numpy as np
 
 from edgesr.cube import Window
 from edgesr.cube.opened import OpenCube
+from edgesr.errors import ModelError
 from edgesr.scenes.grid import Grid
 from edgesr.scenes.network import Numbers, TileNetwork
 
@@ -137,6 +138,12 @@ class Run:
         if tile is None:
             return None
         result = self.network(tile)
+        expected = (tile.shape[0], tile.shape[1] * r, tile.shape[2] * r)
+        if result.shape != expected:
+            raise ModelError(
+                f"the model turns a tile {list(tile.shape)} into {list(result.shape)}, not"
+                f" {list(expected)} as its card says; make the file again"
+            )
         if self.more is not None:
             size = (slice(None), slice(window.height * r), slice(window.width * r))
             result = np.concatenate([result[size], self.more(window)])[self.order]

@@ -30,6 +30,7 @@ from edgesr.cube.control import magnified, moved
 from edgesr.cube.matching import check_numbers
 from edgesr.cube.nodata import held_nodata
 from edgesr.cube.opened import OpenCube
+from edgesr.cube.parts import cube_files
 from edgesr.cube.readers import gdal_address, open_cube, split_spec
 from edgesr.cube.scaling import per_band
 from edgesr.errors import EdgesrWarning, OptionError
@@ -120,8 +121,11 @@ def upscale(
         ModelError, ExportError: a model that cannot be used.
     """
     chosen = SceneOptions.of({"model": str(model), **options})
+    target = Path(target)
+    inputs = [*cube_files(source), Path(model)]
+    _check_outputs(target, inputs, chosen.stac, overwrite or (resume and interrupted(target)))
     with _Scene(str(source), chosen) as scene:
-        return scene.write(Path(target), resume=resume, overwrite=overwrite)
+        return scene.write(target, resume=resume, overwrite=overwrite)
 
 
 def upscale_scene(source: str, target: str, options: Mapping[str, Any]) -> Receipt:
@@ -296,7 +300,7 @@ class _Scene:
             scale=scale,
             interpolated=np.isin(order, self.others) if self.others else None,
             tags={"edgesr": __version__, "model_sha256": self.model_sha256},
-            source=cube.source or cube.name,
+            source=Path(cube.source).name or cube.name,  # without folders, which are this machine's
         )
 
     @cached_property
@@ -322,12 +326,6 @@ class _Scene:
         started = time.perf_counter()
         stac = self.options.stac
         check_target(target, self.meta, stac=stac)
-        replaces = overwrite or (resume and interrupted(target))
-        inputs = [*self.cube.files, self.model.path]
-        written = written_files(target, stac=stac)
-        for folder in (path for path in written if path.is_dir()):
-            _check_store(folder, inputs, replaces)
-        check_outputs([path for path in written if not path.is_dir()], inputs, overwrite=replaces)
         pieces = _Pieces(self.grid, self.part, self.block)
         run = self.prepare(pieces)  # what cannot be is refused before anything is written
         with BlockStore.open(
@@ -545,13 +543,17 @@ class _Pieces:
         return found
 
 
-def _check_store(folder: Path, inputs: Sequence[Path], replaces: bool) -> None:
-    """Refuse to replace a folder that is no Zarr store, or that was not asked to be."""
-    check_folder(folder, inputs)
-    if not replaces:
-        raise OptionError(f"{folder} exists; pass --overwrite or another name")
-    if any(folder.iterdir()) and not (folder / "zarr.json").is_file():
-        raise OptionError(f"{folder} is a folder that edgesr did not write; move it away")
+def _check_outputs(target: Path, inputs: Sequence[Path], stac: bool, replaces: bool) -> None:
+    """Refuse outputs that are inputs, that exist unasked, or that cannot be written."""
+    written = written_files(target, stac=stac)
+    folders = [path for path in written if path.suffix == ".zarr" and path.is_dir()]
+    check_outputs([path for path in written if path not in folders], inputs, overwrite=replaces)
+    for folder in folders:
+        check_folder(folder, inputs)
+        if not replaces:
+            raise OptionError(f"{folder} exists; pass --overwrite or another name")
+        if any(folder.iterdir()) and not (folder / "zarr.json").is_file():
+            raise OptionError(f"{folder} is a folder that edgesr did not write; move it away")
 
 
 def content_sha256(target: Path) -> str:

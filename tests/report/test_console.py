@@ -124,3 +124,25 @@ def test_quantities_are_printed_as_papers_do(number, text):
 def test_quantities_keep_three_places(number):
     value, unit = quantity(number).split()
     assert float(value) * {"k": 1e3, "M": 1e6, "G": 1e9}[unit] == pytest.approx(number, rel=1e-3)
+
+
+def test_native_latencies_are_a_column_within_eighty(report):
+    model = next(one for one in report["deployment"]["models"] if one["latency_ms"])
+    link = {"name": "native numbers", "difference": 1.0, "tolerance": 1.0, "equal": 0.99999,
+            "worst": "scene", "images": 9, "skipped": {}}  # fmt: skip
+    model["native"] = {
+        "path": "models/cpu-fp32.native.onnx", "bytes": 5_800_000, "sha256": "0" * 64,
+        "input_dtype": "int16", "output_dtype": "int16", "sensor_bands": 242, "links": [link],
+        "latency_ms": {"median": 123.45, "p95": 130.0}, "numpy_ms": {"median": 167.8, "p95": 170.0},
+    }  # fmt: skip
+    model |= {"runtime": "OpenVINO, CPU", "precision": "int8, bf16", "latency_ms":
+              {"median": 913.7, "p95": 950.0}, "counts": {"int8": 50, "fp32": 66}}  # fmt: skip
+    report["deployment"]["models"] = [model]
+    text = printed(report)
+    assert row(text, "OpenVINO int8, bf16")[-2:] == ["913.7", "123.5"]
+    assert max(map(len, text.splitlines())) <= 80
+    assert "\u2026" not in text
+    told = " ".join(text.split())
+    assert "ms from int16 of 242 bands to int16" in told
+    assert "99.999% as the model answers to the same numbers, the others within 1 (int16)" in told
+    assert "cpu-fp32.native.onnx: 123.5 ms, with the numbers converted by NumPy 167.8 ms" in told

@@ -57,6 +57,9 @@ def export_student(
         found, agreement = write_network(student, workload, side, path)
     except ExportError as error:
         return str(error)
-    card = make_card(data, workload.network, file_digest(folder / STUDENT))
-    write_card(path, replace(card, size=input_shape(path)[2:]))
+    try:
+        card = make_card(data, workload.network, file_digest(folder / STUDENT))
+        write_card(path, replace(card, size=input_shape(path)[2:]))
+    except (ModelError, ExportError) as error:  # numbers that no card has
+        log(f"no model card: {error}")
     return onnx_entry(path, found, agreement)

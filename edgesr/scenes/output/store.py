@@ -9,7 +9,7 @@ import re
 import shutil
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -52,7 +52,9 @@ def store_folder(target: Path) -> Path:
 
 def interrupted(target: Path) -> bool:
     """Whether there is something to resume: what then exists of ``target`` is its own."""
-    return (store_folder(target) / JOURNAL).is_file()
+    with suppress(OSError):  # a name that is too long
+        return (store_folder(target) / JOURNAL).is_file()
+    return False
 
 
 class BlockStore:

@@ -236,7 +236,7 @@ def test_a_block_of_another_shape_or_type_is_refused(scene, target):
         assert store.done == set()
 
 
-@pytest.mark.parametrize("name", ["out", "out.png", "out.npy", "out.tif.gz"])
+@pytest.mark.parametrize("name", ["out", "out.png", "out.xyz", "out.tif.gz"])
 def test_a_suffix_of_no_format_is_refused(scene, tmp_path, name):
     for ask in (check_target, lambda path, meta: BlockStore.open(path, meta, key={})):
         with pytest.raises(OptionError, match=r"choose one of \.tif"):
