@@ -440,7 +440,8 @@ def test_an_output_that_cannot_be_written(tmp_path):
 
 
 STALLED = """
-import sys, threading
+import signal, sys, threading
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 sys.path[:0] = [{tests!r}, {jetson!r}]
 from pathlib import Path
 from live_helpers import run
@@ -470,8 +471,8 @@ def test_ctrl_c_while_a_pipe_stalls_ends_with_what_came(tmp_path):
                 break
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        out, errors = process.stdout.read(), process.stderr.read()
         process.wait(timeout=30)
+        out, errors = process.stdout.read(), process.stderr.read()
     finally:
         process.kill()
         process.wait()
