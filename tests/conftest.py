@@ -118,6 +118,13 @@ def generated_cube(side: int = 72, bands: int = 12, seed: int = 0) -> np.ndarray
     return (data + random.normal(scale=3, size=data.shape)).astype(np.uint16)
 
 
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Undo it where a command has asked for more threads."""
+    yield
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_table_of_operators() -> None:
     """The exporter of torch draws its table of operators up anew for every file: half a second."""
@@ -157,16 +164,13 @@ def materials(tmp_path_factory: pytest.TempPathFactory) -> Materials:
 
 
 @pytest.fixture
-def workplace(
-    materials: Materials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Path]:
+def workplace(materials: Materials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty current folder, from which ``small_networks`` can be imported."""
     folder = tmp_path / "workplace"
     folder.mkdir()
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(str(materials.folder))
-    yield folder
-    torch.set_num_threads(1)
+    return folder
 
 
 @pytest.fixture
