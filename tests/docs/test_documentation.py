@@ -141,6 +141,8 @@ def readme_files(materials: Any, tmp_path: Path) -> None:
     cube = read_cube(materials.cube)
     write_cube(cube, tmp_path / "scene.hdr")
     write_cube(cube, tmp_path / "low.tif")
+    (tmp_path / "scenes").mkdir()
+    write_cube(cube, tmp_path / "scenes" / "one.tif")
     package = tmp_path / "my_package"
     package.mkdir()
     shutil.copy(materials.folder / "small_networks.py", package / "nets.py")
