@@ -86,7 +86,6 @@ WAYS = {
                 f"{QUICK} {FEW} --bands 0-7 --precisions fp32 --targets cpu --max-psnr-drop 99"
                 " --output runs/own"
             ),
-            "edgesr archive": "--workers 0",
             "edgesr bench": "--threads 1",
         },
         replaced={
@@ -140,9 +139,10 @@ def read(document: Path) -> str:
 def readme_files(materials: Any, tmp_path: Path) -> None:
     """The files that the README's commands name."""
     cube = read_cube(materials.cube)
+    write_cube(cube, tmp_path / "scene.hdr")
+    write_cube(cube, tmp_path / "low.tif")
     (tmp_path / "scenes").mkdir()
-    for name in ("scene.hdr", "scene.tif", "low.tif", "scenes/first.tif"):
-        write_cube(cube, tmp_path / name)
+    write_cube(cube, tmp_path / "scenes" / "one.tif")
     package = tmp_path / "my_package"
     package.mkdir()
     shutil.copy(materials.folder / "small_networks.py", package / "nets.py")

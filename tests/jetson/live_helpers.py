@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,12 @@ from edgesr_jetson.board.runner import Runner
 from jetson_fakes import BANDS, SCALE, expected
 
 MODEL = Model("fp32", "fp32", None, None, Tolerance(1e-3, None))
+
+
+def live_threads() -> list[threading.Thread]:
+    """Threads that the board's program has left; other tests' may still be there."""
+    targets = ((one, getattr(one, "_target", None)) for one in threading.enumerate())
+    return [one for one, of in targets if getattr(of, "__module__", "").startswith("edgesr_jetson")]
 
 
 def bundle(

@@ -19,6 +19,7 @@ from live_helpers import (
     bundle,
     card,
     headers,
+    live_threads,
     replaced,
     run,
     whole,
@@ -257,7 +258,7 @@ def test_an_error_in_the_reading_thread_reaches_the_caller(tmp_path):
     with pytest.raises(BoardError, match="values from 7 to 7"):
         run(data, write=tmp_path / "out.img")
     assert list(tmp_path.iterdir()) == []
-    assert threading.active_count() == 1
+    assert not live_threads()
 
 
 def test_an_error_of_the_network_reaches_the_caller(tmp_path):
@@ -270,7 +271,7 @@ def test_an_error_of_the_network_reaches_the_caller(tmp_path):
     with pytest.raises(BoardError, match="the GPU is gone"):
         run(cube(40), network=Failing(), write=tmp_path / "out.img")
     assert list(tmp_path.iterdir()) == []
-    assert threading.active_count() == 1
+    assert not live_threads()
 
 
 def test_a_full_disk_ends_the_run_and_leaves_nothing(tmp_path):
@@ -289,7 +290,7 @@ def test_a_full_disk_ends_the_run_and_leaves_nothing(tmp_path):
     finally:
         live_helpers.LineWriter = original
     assert list(tmp_path.iterdir()) == []
-    assert threading.active_count() == 1
+    assert not live_threads()
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")  # noqa: PTH110

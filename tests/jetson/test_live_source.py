@@ -8,7 +8,7 @@ import pytest
 from edgesr_jetson.board.errors import BoardError
 from edgesr_jetson.board.live_source import Shape, Source, open_source
 from jetson_fakes import BANDS
-from live_helpers import bundle, card, run, whole, written
+from live_helpers import bundle, card, live_threads, run, whole, written
 
 WIDTH = 4
 
@@ -115,7 +115,7 @@ def test_a_pipe_that_stalls(tmp_path, begun):
     if feeder is not None:
         os.close(feeder)
     assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
-    assert threading.active_count() == 1
+    assert not live_threads()
 
 
 def test_a_pipe_waits_for_its_feeder(tmp_path):
