@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
@@ -50,10 +51,20 @@ class ArrayPixels(Pixels):
 
     def read(self, window: Window, bands: Sequence[int] | None = None) -> np.ndarray:
         found = self.array[window.slices]
-        return np.array(found if bands is None else found[:, :, list(bands)])
+        values = np.array(found if bands is None else found[:, :, list(bands)])
+        self._let_go()
+        return values
 
     def whole(self) -> np.ndarray:
         return self.array
+
+    def _let_go(self) -> None:
+        """Let the system count pages of a file that were read as its own, not as this process's."""
+        base: object = self.array
+        while base is not None and not isinstance(base, mmap.mmap):
+            base = getattr(base, "base", None)
+        if base is not None and hasattr(mmap, "MADV_DONTNEED"):
+            base.madvise(mmap.MADV_DONTNEED)
 
 
 class SelectedPixels(Pixels):

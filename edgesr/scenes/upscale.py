@@ -597,6 +597,10 @@ def _resident() -> int:
 
 
 def _peak() -> int:
-    """Most bytes that the process has held."""
+    """Most bytes that the process has held; what it was forked from does not count on Linux."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        lines = (line.split() for line in status.read_text().splitlines())
+        return next(int(words[1]) * 1024 for words in lines if words[0] == "VmHWM:")
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -411,10 +411,10 @@ def test_a_scene_twenty_times_the_memory(models, workplace):
     sparse.flush()
     assert (side * 4) ** 2 * 8 * 2 >= 20 * limit
     program = (
-        "import resource\nfrom edgesr.scenes.upscale import upscale\n"
+        "from edgesr.scenes.upscale import _peak, upscale\n"
         f"upscale('sparse.npy', 'out.tif', {str(models['near.onnx'])!r}, memory='400MB',"
         " nodata=-999)\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
+        "print(_peak())"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
