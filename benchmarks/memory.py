@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 from pathlib import Path
+
+from edgesr.cube.memory import held_memory, most_held_memory
 
 
 def peak_memory(kind: str, network: Path | str, bands: int, side: int, threads: int) -> int:
@@ -50,26 +51,15 @@ def _main(kind: str, network: str, bands: int, side: int, threads: int) -> None:
         before = _start_anew()
         with torch.inference_mode():
             model(lr)
-    print(_peak() - before)
+    print(most_held_memory() - before)
 
 
 def _start_anew() -> int:
     """Forget the peak so far, where the system can, and return the memory held now."""
-    import psutil
-
     own = Path("/proc/self/clear_refs")
     if own.exists():
         own.write_text("5")
-    return int(psutil.Process().memory_info().rss)
-
-
-def _peak() -> int:
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024
+    return held_memory()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,3 +30,9 @@ def atomic_path(target: Path) -> Iterator[Path]:
 def temporary_path(target: Path) -> Path:
     """The name beside ``target`` that its content has until it is complete."""
     return target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -27,11 +27,12 @@ def describe_model(path: Path) -> ModelCard:
     """
     suffix = path.suffix.lower()
     if suffix == WEIGHTS:
-        from edgesr.loading.card import file_digest, make_card
+        from edgesr.files import file_sha256
+        from edgesr.loading.card import make_card
         from edgesr.loading.weights import read_header
 
         header = read_header(path)
-        return make_card(header["data"], str(header["model"]), file_digest(path))
+        return make_card(header["data"], str(header["model"]), file_sha256(path))
     if suffix == ENGINE:
         from edgesr_export.tensorrt.sidecar import read_side
 

@@ -29,6 +29,26 @@ Rpcs = Mapping[str, str]
 """Rational polynomial coefficients as GDAL names them in its RPC domain."""
 
 
+Transform = tuple[float, ...]
+"""Affine (a, b, c, d, e, f): x = a col + b row + c, y = d col + e row + f."""
+
+
+def moved_transform(transform: Transform | None, row: int, col: int) -> Transform | None:
+    """Of the image whose first pixel is the one at ``row`` and ``col``."""
+    if transform is None:
+        return None
+    a, b, c, d, e, f = transform
+    return (a, b, c + a * col + b * row, d, e, f + d * col + e * row)
+
+
+def magnified_transform(transform: Transform | None, scale: int) -> Transform | None:
+    """Of the image of ``scale`` times as many rows and columns; the upper left corner stays."""
+    if transform is None:
+        return None
+    a, b, c, d, e, f = transform
+    return (a / scale, b / scale, c, d / scale, e / scale, f)
+
+
 def moved(
     gcps: GroundControls, rpcs: Rpcs | None, row: int, col: int
 ) -> tuple[GroundControls, Rpcs | None]:

@@ -8,7 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from edgesr.cube.control import GroundControls, Rpcs, exchanged, magnified, moved
+from edgesr.cube.control import (
+    GroundControls,
+    Rpcs,
+    exchanged,
+    magnified,
+    magnified_transform,
+    moved,
+    moved_transform,
+)
 from edgesr.cube.nodata import held_nodata
 from edgesr.cube.scaling import Factor, picked_factor
 from edgesr.errors import DataError
@@ -232,19 +240,12 @@ class Cube:
                 f"column {window.col} is not inside the image of {self.shape[0]} x {self.shape[1]}"
             )
         rows, cols = window.slices
-        transform = self.transform
-        if transform is not None:
-            a, b, c, d, e, f = transform
-            transform = (
-                a, b, c + a * window.col + b * window.row,
-                d, e, f + d * window.col + e * window.row,
-            )  # fmt: skip
         gcps, rpcs = moved(self.gcps, self.rpcs, window.row, window.col)
         return replace(
             self,
             data=self.data[rows, cols],
             mask=None if self.mask is None else self.mask[rows, cols],
-            transform=transform,
+            transform=moved_transform(self.transform, window.row, window.col),
             gcps=gcps,
             rpcs=rpcs,
         )
@@ -279,10 +280,6 @@ class Cube:
                 f"{self.name}: super-resolved data of shape {data.shape} do not fit x{scale} of "
                 f"{self.shape}; expected {expected}"
             )
-        transform = self.transform
-        if transform is not None:
-            a, b, c, d, e, f = transform
-            transform = (a / scale, b / scale, c, d / scale, e / scale, f)
         mask = self.mask
         if mask is not None:
             mask = mask.repeat(scale, axis=0).repeat(scale, axis=1)
@@ -292,7 +289,7 @@ class Cube:
             self,
             data=data,
             mask=mask,
-            transform=transform,
+            transform=magnified_transform(self.transform, scale),
             nodata=held_nodata(self.nodata, data.dtype),
             gcps=gcps,
             rpcs=rpcs,

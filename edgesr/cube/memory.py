@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import resource
+import sys
+from pathlib import Path
+
 import numpy as np
 
 from edgesr.cube.cube import Cube
@@ -20,6 +24,23 @@ def total_memory() -> int:
     import psutil
 
     return int(psutil.virtual_memory().total)
+
+
+def held_memory() -> int:
+    """Bytes that this process holds."""
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
+def most_held_memory() -> int:
+    """Most bytes that it has held; what it was forked from does not count on Linux."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        lines = (line.split() for line in status.read_text().splitlines())
+        return next(int(words[1]) * 1024 for words in lines if words[0] == "VmHWM:")
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
 
 
 def require_memory(needed: int, what: str, advice: str) -> None:

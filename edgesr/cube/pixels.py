@@ -48,23 +48,25 @@ class ArrayPixels(Pixels):
         self.array = array
         height, width, bands = array.shape
         self.shape, self.dtype, self.chunks = (height, width, bands), array.dtype, (1, width)
+        self._file = _mapped(array)
 
     def read(self, window: Window, bands: Sequence[int] | None = None) -> np.ndarray:
         found = self.array[window.slices]
         values = np.array(found if bands is None else found[:, :, list(bands)])
-        self._let_go()
+        if self._file is not None:  # the system's own pages again, and none of this process's
+            self._file.madvise(mmap.MADV_DONTNEED)
         return values
 
     def whole(self) -> np.ndarray:
         return self.array
 
-    def _let_go(self) -> None:
-        """Let the system count pages of a file that were read as its own, not as this process's."""
-        base: object = self.array
-        while base is not None and not isinstance(base, mmap.mmap):
-            base = getattr(base, "base", None)
-        if base is not None and hasattr(mmap, "MADV_DONTNEED"):
-            base.madvise(mmap.MADV_DONTNEED)
+
+def _mapped(array: np.ndarray) -> mmap.mmap | None:
+    """The mapped file that an array lies in, where its pages can be let go."""
+    base: object = array
+    while base is not None and not isinstance(base, mmap.mmap):
+        base = getattr(base, "base", None)
+    return base if hasattr(mmap, "MADV_DONTNEED") else None
 
 
 class SelectedPixels(Pixels):

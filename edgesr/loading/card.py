@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from edgesr.cube import Scene
 from edgesr.cube.bands import parse_bands
 from edgesr.errors import ModelError
 from edgesr.evaluation.context import measure_context
+from edgesr.files import file_sha256
 from edgesr.loading.weights import Loaded
 from edgesr.loading.workload import scene_example
 
@@ -90,16 +90,7 @@ def make_card(data: Mapping[str, Any], network: str = "", student: str = "") -> 
 def card_of_weights(path: Path, loaded: Loaded) -> ModelCard:
     """The card of weights that were loaded from ``path``."""
     metadata = loaded.metadata
-    return make_card(metadata.get("data") or {}, str(metadata.get("model", "")), file_digest(path))
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    digest = sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return make_card(metadata.get("data") or {}, str(metadata.get("model", "")), file_sha256(path))
 
 
 def _usable(values: Any) -> Any:

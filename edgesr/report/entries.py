@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from edgesr_export.verify import Agreement
 
 from edgesr.distill.trainer import TrainResult
 from edgesr.evaluation.latency import Timing
+from edgesr.files import file_sha256
 from edgesr.report.model import (
     CandidateEntry,
     ChosenEntry,
@@ -181,6 +181,4 @@ def distillation_entry(training: TrainResult) -> Distillation:
 
 def file_entry(path: Path) -> File:
     """Return a file's name, size and SHA-256."""
-    with path.open("rb") as content:
-        digest = hashlib.file_digest(content, "sha256").hexdigest()
-    return File(path=path.name, bytes=path.stat().st_size, sha256=digest)
+    return File(path=path.name, bytes=path.stat().st_size, sha256=file_sha256(path))

@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+from edgesr_export.sizes import mirrored
 
 from edgesr.cube import Window
 from edgesr.cube.opened import OpenCube
@@ -59,9 +60,7 @@ def _grown(tile: np.ndarray, size: tuple[int | None, int | None]) -> np.ndarray:
     for axis, wanted in zip((1, 2), size, strict=True):
         length = tile.shape[axis]
         if wanted is not None and wanted > length:
-            there_and_back = np.arange(wanted) % (2 * length)
-            index = np.minimum(there_and_back, 2 * length - 1 - there_and_back)
-            tile = np.ascontiguousarray(tile.take(index, axis))
+            tile = np.ascontiguousarray(tile.take(mirrored(length, wanted), axis))
     return tile
 
 

@@ -10,30 +10,29 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import resource
-import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 from edgesr_export.native.io import DTYPES as IN_GRAPH
 
 from edgesr import __version__
 from edgesr.cube import Window
-from edgesr.cube.control import magnified, moved
+from edgesr.cube.control import magnified, magnified_transform, moved, moved_transform
 from edgesr.cube.matching import check_numbers
+from edgesr.cube.memory import held_memory, most_held_memory
 from edgesr.cube.nodata import held_nodata
 from edgesr.cube.opened import OpenCube
 from edgesr.cube.parts import cube_files
 from edgesr.cube.readers import gdal_address, open_cube, split_spec
 from edgesr.cube.scaling import per_band
 from edgesr.errors import EdgesrWarning, OptionError
+from edgesr.files import file_sha256
 from edgesr.outputs import check_folder, check_outputs
 from edgesr.progress import log
 from edgesr.scenes.bicubic import Bicubic
@@ -58,6 +57,7 @@ from edgesr.scenes.output import (
     written_files,
 )
 from edgesr.scenes.output.meta import DTYPES
+from edgesr.scenes.pieces import Pieces
 from edgesr.scenes.progress import Progress
 from edgesr.scenes.receipt import Receipt
 from edgesr.scenes.tiles import Blank, Run, Source
@@ -152,7 +152,7 @@ class _Scene:
     """A scene and a model that fits it."""
 
     def __init__(self, spec: str, options: SceneOptions) -> None:
-        self._held = _resident()
+        self._held = held_memory()
         os.environ.setdefault("GDAL_CACHEMAX", "64")  # MB; its own share is 5 % of the machine
         self.spec, self.options = spec, options
         self.model: ModelFile = open_model(Path(options.model), options.factory)
@@ -268,11 +268,7 @@ class _Scene:
         cube, part, scale = self.cube, self.part, self.scale
         order = self.order
         row, col = part.row // scale, part.col // scale
-        transform = cube.transform
-        if transform is not None:
-            a, b, c, d, e, f = transform
-            c, f = c + a * col + b * row, f + d * col + e * row
-            transform = (a / scale, b / scale, c, d / scale, e / scale, f)
+        transform = magnified_transform(moved_transform(cube.transform, row, col), scale)
         gcps, rpcs = magnified(*moved(cube.gcps, cube.rpcs, row, col), scale)
 
         def picked(values: np.ndarray | None) -> np.ndarray | None:
@@ -305,8 +301,7 @@ class _Scene:
 
     @cached_property
     def model_sha256(self) -> str:
-        with self.model.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(self.model.path)
 
     @cached_property
     def key(self) -> dict[str, str]:
@@ -326,7 +321,7 @@ class _Scene:
         started = time.perf_counter()
         stac = self.options.stac
         check_target(target, self.meta, stac=stac)
-        pieces = _Pieces(self.grid, self.part, self.block)
+        pieces = Pieces(self.grid, self.part, self.block)
         run = self.prepare(pieces)  # what cannot be is refused before anything is written
         with BlockStore.open(
             target,
@@ -356,7 +351,7 @@ class _Scene:
         side = math.gcd(*(axis.block * self.scale for axis in (self.grid.rows, self.grid.cols)))
         return side if side < 2 * BLOCK and side % 16 == 0 else BLOCK
 
-    def _fill(self, store: BlockStore, run: Run, pieces: _Pieces) -> None:
+    def _fill(self, store: BlockStore, run: Run, pieces: Pieces) -> None:
         """Write the blocks that are not there yet."""
         wanted = pieces.wanted(store.done)
         with Progress(f"super-resolve {self.cube.name}", len(wanted)) as progress:
@@ -365,7 +360,7 @@ class _Scene:
                     store.write(*place, _as(block, self.dtype).transpose(1, 2, 0))
                 progress.add(found.shape[1] * found.shape[2])
 
-    def prepare(self, pieces: _Pieces) -> Run:
+    def prepare(self, pieces: Pieces) -> Run:
         """The run, with as many tiles at once as the memory allows; one shows what it takes.
 
         Raises:
@@ -376,9 +371,10 @@ class _Scene:
         more = Bicubic(self.cube, self.others, self.scale, self.computed) if self.others else None
         order = [self._position(band) for band in self.order] if self.others else None
         run = Run(source, self.network, self.grid, blank, len(self.order), 1, more, order)
-        before, peak = _resident(), _peak()
+        before, earlier = held_memory(), most_held_memory()
         shown = self._valid_tile(run)
-        grown = (_peak() if _peak() > peak else _resident()) - before
+        peak = most_held_memory()
+        grown = (peak if peak > earlier else held_memory()) - before
         height, width = (side * self.scale for side in self.grid.tile)
         depth = len(self.order) * self.computed.itemsize
         result = height * width * depth
@@ -438,7 +434,7 @@ class _Scene:
 
     def plan(self) -> Plan:
         """What would be done."""
-        pieces = _Pieces(self.grid, self.part, self.block)
+        pieces = Pieces(self.grid, self.part, self.block)
         run = self.prepare(pieces)
         tiles = self.grid.needed(pieces.wanted(set()))
         step = max(1, len(tiles) // _TIMED)
@@ -459,90 +455,6 @@ class _Scene:
         )
 
 
-class _Pieces:
-    """Blocks of a scene's grid to blocks of an output, which begins at the window's corner."""
-
-    def __init__(self, grid: Grid, part: Window, side: int) -> None:
-        self._grid, self._part, self._side = grid, part, side
-        self._open: dict[tuple[int, int], tuple[np.ndarray, int]] = {}
-        sides = (axis.block * grid.scale for axis in (grid.rows, grid.cols))
-        self._aligned = all(
-            one % side == 0 and start % side == 0
-            for one, start in zip(sides, (part.row, part.col), strict=True)
-        )
-
-    def wanted(self, done: set[tuple[int, int]]) -> list[tuple[int, int]]:
-        """Blocks of the scene that output blocks which are not ``done`` are made of."""
-        found = []
-        for row, col in self._grid.blocks(self._part):
-            if any(place not in done for place, _ in self._shares(row, col)):
-                found.append((row, col))
-        self._done = done
-        return found
-
-    def add(
-        self, row: int, col: int, block: np.ndarray
-    ) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
-        """Output blocks that are complete with a block [B, h, w] of the scene."""
-        whole = self._grid.block(row, col)
-        for place, share in self._shares(row, col):
-            if place in self._done:
-                continue
-            cut = block[
-                :,
-                share.row - whole.row : share.row - whole.row + share.height,
-                share.col - whole.col : share.col - whole.col + share.width,
-            ]
-            target = self._output(place)
-            if share == target:
-                yield place, cut
-                continue
-            held, missing = self._open.pop(place, (None, target.pixels))
-            if held is None:
-                held = np.empty((block.shape[0], target.height, target.width), block.dtype)
-            held[
-                :,
-                share.row - target.row : share.row - target.row + share.height,
-                share.col - target.col : share.col - target.col + share.width,
-            ] = cut
-            missing -= share.pixels
-            if missing:
-                self._open[place] = held, missing
-            else:
-                yield place, held
-
-    def bytes(self, meta: SceneMeta) -> int:
-        """Bytes of blocks that are incomplete at a time, about."""
-        if self._aligned:
-            return 0
-        rows = self._side + max(self._side, self._grid.rows.block * self._grid.scale)
-        return min(rows, self._part.height) * self._part.width * meta.bands * meta.type.itemsize
-
-    def _output(self, place: tuple[int, int]) -> Window:
-        """An output block in the scene's HR pixels."""
-        part, side = self._part, self._side
-        row, col = (part.row + place[0] * side, part.col + place[1] * side)
-        bottom, right = part.row + part.height, part.col + part.width
-        return Window(row, col, min(side, bottom - row), min(side, right - col))
-
-    def _shares(self, row: int, col: int) -> list[tuple[tuple[int, int], Window]]:
-        """Output blocks that a block of the scene belongs to, and what of it does."""
-        part, side = self._part, self._side
-        block = self._grid.block(row, col)
-        top, left = max(block.row, part.row), max(block.col, part.col)
-        bottom = min(block.row + block.height, part.row + part.height)
-        right = min(block.col + block.width, part.col + part.width)
-        found = []
-        for i in range((top - part.row) // side, (bottom - 1 - part.row) // side + 1):
-            for j in range((left - part.col) // side, (right - 1 - part.col) // side + 1):
-                target = self._output((i, j))
-                r, c = max(top, target.row), max(left, target.col)
-                low = min(bottom, target.row + target.height)
-                end = min(right, target.col + target.width)
-                found.append(((i, j), Window(r, c, low - r, end - c)))
-        return found
-
-
 def _check_outputs(target: Path, inputs: Sequence[Path], stac: bool, replaces: bool) -> None:
     """Refuse outputs that are inputs, that exist unasked, or that cannot be written."""
     written = written_files(target, stac=stac)
@@ -559,8 +471,7 @@ def _check_outputs(target: Path, inputs: Sequence[Path], stac: bool, replaces: b
 def content_sha256(target: Path) -> str:
     """SHA-256 of a file; of a folder, of the names and hashes of all files in it."""
     if target.is_file():
-        with target.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(target)
     digest = hashlib.sha256()
     for path in sorted(target.rglob("*")):
         if path.is_file():
@@ -589,18 +500,3 @@ def _as(block: np.ndarray, dtype: np.dtype) -> np.ndarray:
 def _range(dtype: np.dtype) -> tuple[int, int]:
     limits = np.iinfo(dtype)
     return int(limits.min), int(limits.max)
-
-
-def _resident() -> int:
-    """Bytes that the process holds."""
-    return int(psutil.Process().memory_info().rss)
-
-
-def _peak() -> int:
-    """Most bytes that the process has held; what it was forked from does not count on Linux."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        lines = (line.split() for line in status.read_text().splitlines())
-        return next(int(words[1]) * 1024 for words in lines if words[0] == "VmHWM:")
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

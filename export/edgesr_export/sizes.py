@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from edgesr_export.errors import ExportError
 
 if TYPE_CHECKING:
@@ -36,6 +38,12 @@ def input_shape(path: Path | str) -> Shape:
     return tuple(axis.dim_value or None for axis in inputs[0].type.tensor_type.shape.dim)
 
 
+def mirrored(length: int, wanted: int) -> np.ndarray:
+    """Which of ``length`` pixels stand at ``wanted`` places, there and back again."""
+    there_and_back = np.arange(wanted) % (2 * length)
+    return np.minimum(there_and_back, 2 * length - 1 - there_and_back)
+
+
 def fit(image: torch.Tensor, shape: Sequence[int | None]) -> torch.Tensor:
     """``image`` [N, C, H, W] with the batch, height and width that ``shape`` fixes.
 
@@ -47,7 +55,6 @@ def fit(image: torch.Tensor, shape: Sequence[int | None]) -> torch.Tensor:
     for axis in (0, 2, 3):
         length, wanted = image.shape[axis], shape[axis]
         if wanted is not None and wanted != length:
-            there_and_back = torch.arange(wanted, device=image.device) % (2 * length)
-            index = torch.minimum(there_and_back, 2 * length - 1 - there_and_back)
+            index = torch.from_numpy(mirrored(length, wanted)).to(image.device)
             image = image.index_select(axis, index)
     return image

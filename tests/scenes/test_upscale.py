@@ -411,10 +411,11 @@ def test_a_scene_twenty_times_the_memory(models, workplace):
     sparse.flush()
     assert (side * 4) ** 2 * 8 * 2 >= 20 * limit
     program = (
-        "from edgesr.scenes.upscale import _peak, upscale\n"
+        "from edgesr.cube.memory import most_held_memory\n"
+        "from edgesr.scenes.upscale import upscale\n"
         f"upscale('sparse.npy', 'out.tif', {str(models['near.onnx'])!r}, memory='400MB',"
         " nodata=-999)\n"
-        "print(_peak())"
+        "print(most_held_memory())"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

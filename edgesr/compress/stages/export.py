@@ -13,7 +13,8 @@ from edgesr.compress.timing_files import TEACHER
 from edgesr.deploy.inputs import write_network
 from edgesr.distill.trainer import TrainResult
 from edgesr.errors import ModelError
-from edgesr.loading.card import file_digest, make_card, trained_on
+from edgesr.files import file_sha256
+from edgesr.loading.card import make_card, trained_on
 from edgesr.loading.standalone import write_loader
 from edgesr.loading.weights import save_network
 from edgesr.loading.workload import Workload
@@ -58,7 +59,7 @@ def export_student(
     except ExportError as error:
         return str(error)
     try:
-        card = make_card(data, workload.network, file_digest(folder / STUDENT))
+        card = make_card(data, workload.network, file_sha256(folder / STUDENT))
         write_card(path, replace(card, size=input_shape(path)[2:]))
     except (ModelError, ExportError) as error:  # numbers that no card has
         log(f"no model card: {error}")

@@ -22,7 +22,7 @@ import msgspec
 
 from edgesr.cube.readers import split_spec
 from edgesr.errors import DataError
-from edgesr.files import atomic_path
+from edgesr.files import atomic_path, file_sha256
 from edgesr.scenes.archive.jobs import SceneJob
 from edgesr.scenes.archive.model import Done, Stamp
 from edgesr.scenes.receipt import Receipt
@@ -128,12 +128,6 @@ def settings_digest(options: Mapping[str, Any], model: Path | None, call: str) -
         deciding["model"] = file_sha256(model)
     text = json.dumps({"call": call, "options": deciding}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def stamp(path: Path) -> Stamp | None:

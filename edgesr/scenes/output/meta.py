@@ -57,7 +57,7 @@ class SceneMeta:
     gain: np.ndarray | None = None
     offset: np.ndarray | None = None
     crs: str | None = None
-    transform: tuple[float, float, float, float, float, float] | None = None
+    transform: tuple[float, ...] | None = None
     gcps: tuple[GroundControl, ...] = ()
     rpcs: Mapping[str, str] | None = None
     scale: int = 1
