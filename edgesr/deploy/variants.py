@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edgesr_export.int8 import QuantisationResult
 
 FOLDER = "models"
-SPEED_REPEATS = 5  # rounds in which int8 layers of a kind are timed against float ones
+SPEED_SECONDS = 4.0  # that int8 layers of a kind are timed against float ones
 LAYERS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 NONE_WITHIN = "not one layer can be int8 within the limits and gain by it"
 
@@ -198,7 +198,7 @@ class VariantBuilder:
             self.tiles,
             target=target,
             quality=Quality(self.evaluate, self.limits.psnr, self.limits.sam),
-            speed=Speed(self.threads, self.speed_image, SPEED_REPEATS),
+            speed=Speed(self.threads, self.speed_image, SPEED_SECONDS),
         )
         results.append(result)
         return result

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +18,12 @@ from edgesr_export.int8.observe import observe
 from edgesr_export.int8.place import outlet
 from edgesr_export.int8.result import LayerPrecision, QuantisationResult, remember
 from edgesr_export.int8.scheme import QuantScheme
-from edgesr_export.int8.speed import GroupSpeed, faster_groups, rounds
+from edgesr_export.int8.speed import GroupSpeed, caller, faster_groups
 from edgesr_export.int8.telemetry import load_nncf
 from edgesr_export.int8.trial import Bench
 from edgesr_export.int8.validate_qdq import validate_qdq
 from edgesr_export.model_file import load_model, write_model
+from edgesr_export.paired import Paired, compare
 from edgesr_export.runtime import Session
 from edgesr_export.targets import find_target
 
@@ -54,12 +55,13 @@ class Speed:
         threads: of the runtime, for the metrics too.
         image: [N, B, h, w] to measure on; None takes the first tile, repeated to 64 x 64 where the
             file leaves the size free.
-        repeats: timed rounds of each measurement, at least 1.
+        seconds: that a measurement may take which shows no difference; the least number of rounds
+            is taken all the same.
     """
 
     threads: int = 1
     image: np.ndarray | None = None
-    repeats: int = 9
+    seconds: float = 4.0
 
 
 def quantize(
@@ -71,6 +73,7 @@ def quantize(
     quality: Quality,
     speed: Speed | None = None,
     keep: Collection[str] = (),
+    decided: Mapping[str, tuple[str, str]] | None = None,
 ) -> QuantisationResult:
     """Write the network of ``source`` to ``path`` with as many int8 layers as the limits allow.
 
@@ -88,6 +91,8 @@ def quantize(
         quality: what may be lost.
         speed: how speed is measured; by default in one thread on the first tile.
         keep: names of further layers to leave in float32.
+        decided: precision and reason of every layer, by name, as an earlier call found them: its
+            file is made again, and nothing is timed or chosen.
 
     Returns:
         What was decided for each layer and why. Where even one layer breaks a limit, or none gets
@@ -95,12 +100,13 @@ def quantize(
 
     Raises:
         ExportError: NNCF is not installed, no or unusable tiles, an unknown target or layer, a
-            negative limit, metrics that are not finite, or a file that cannot be read or written.
+            negative limit, metrics that are not finite, decisions of another network, or a file
+            that cannot be read or written.
     """
     on, path, speed = find_target(target), Path(path), speed or Speed()
     scheme, limits = on.scheme, Limits(quality.max_psnr_drop, quality.max_sam_drop)
-    if speed.repeats < 1:
-        raise ExportError(f"speed needs at least 1 timed round, got {speed.repeats}")
+    if not speed.seconds >= 0:
+        raise ExportError(f"speed is measured from 0 seconds, got {speed.seconds}")
     if not path.parent.is_dir():
         raise ExportError(f"{path} cannot be written: {path.parent} is no folder; create it first")
     load_nncf()
@@ -116,38 +122,92 @@ def quantize(
             reasons[layer.name] = "NNCF leaves it in float: a gate, or an input without a range"
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(model, calibration, on, Path(folder), speed.threads)
-        image = _speed_image(model, images[0], speed.image)
-        groups: list[GroupSpeed] = []
-        if scheme.timed:
-            groups = faster_groups(bench, _open(layers, reasons), image, speed.repeats)
-            reasons |= _slow(groups)
-        candidates = _open(layers, reasons)
-        judge = _Judge(bench, quality.evaluate, before, candidates)
-        decision = control(candidates, judge.drop, limits)
-        chosen = {candidates[index].name for index in decision.chosen}
-        times = _compare(bench, chosen, image, 2 * speed.repeats) if scheme.timed and chosen else {}
-        if times and times["int8"] >= times["float"]:
-            reasons |= dict.fromkeys(chosen, "what the limits allow makes the network no faster")
-            chosen = set()
-        verdicts = _verdicts(layers, candidates, chosen, reasons, decision)
+        judge = _Judge(bench, quality.evaluate, before)
+        if decided is None:
+            image = _speed_image(model, images[0], speed.image)
+            choice = _choose(bench, judge, layers, reasons, limits, replace(speed, image=image))
+        else:
+            choice = _Choice(_as_decided(layers, decided))
+        chosen = choice.chosen
         if chosen:
             quantised = bench.quantised(chosen)
             validate_qdq(quantised, chosen, scheme)
-            remember(quantised, target, verdicts)
+            remember(quantised, target, choice.verdicts)
+            after = judge.after(chosen)
             write_model(quantised, path)
-    after = judge.metrics[decision.chosen] if chosen else before
+        else:
+            after = before
     return QuantisationResult(
         path=path if chosen else None,
         target=target,
-        layers=verdicts,
+        layers=choice.verdicts,
         before=before,
         after=after,
         drop=_difference(before, after),
         tiles=len(images),
-        trials=decision.trials,
-        groups=tuple(groups),
-        float_ms=times.get("float"),
-        int8_ms=times.get("int8"),
+        trials=choice.trials,
+        groups=choice.groups,
+        times=choice.times,
+    )
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Which layers are int8, and what that was decided by; see :class:`QuantisationResult`."""
+
+    verdicts: tuple[LayerPrecision, ...]
+    trials: int = 0
+    groups: tuple[GroupSpeed, ...] = ()
+    times: Paired | None = None
+
+    @property
+    def chosen(self) -> set[str]:
+        return {layer.name for layer in self.verdicts if layer.precision == "int8"}
+
+
+def _choose(
+    bench: Bench,
+    judge: _Judge,
+    layers: list[Layer],
+    reasons: dict[str, str],
+    limits: Limits,
+    speed: Speed,
+) -> _Choice:
+    """Choose among the layers that ``reasons`` leave open: what gets faster, within the limits."""
+    groups: list[GroupSpeed] = []
+    timed, image = bench.target.scheme.timed, speed.image
+    assert image is not None  # the caller's
+    if timed:
+        groups = faster_groups(bench, _open(layers, reasons), image, speed.seconds)
+        reasons |= _slow(groups)
+    candidates = _open(layers, reasons)
+
+    def drop(indices: Sequence[int]) -> Drop:
+        names = frozenset(candidates[index].name for index in indices)
+        return _difference(judge.before, judge.after(names))
+
+    decision = control(candidates, drop, limits)
+    chosen = {candidates[index].name for index in decision.chosen}
+    times = None
+    if timed and chosen:
+        float_call, int8_call = (caller(bench, one, image) for one in ((), chosen))
+        times = compare(float_call, int8_call, seconds=2 * speed.seconds)
+    if times is not None and times.verdict <= 0:
+        reasons |= dict.fromkeys(chosen, "what the limits allow makes the network no faster")
+        chosen = set()
+    verdicts = _verdicts(layers, candidates, chosen, reasons, decision)
+    return _Choice(verdicts, decision.trials, tuple(groups), times)
+
+
+def _as_decided(
+    layers: Sequence[Layer], decided: Mapping[str, tuple[str, str]]
+) -> tuple[LayerPrecision, ...]:
+    """The verdicts of an earlier call."""
+    if set(decided) != {layer.name for layer in layers}:
+        raise ExportError("the decisions are of another network: their layers have other names")
+    return tuple(
+        LayerPrecision(layer.name, layer.kind, layer.shape, *decided[layer.name])
+        for layer in layers
     )
 
 
@@ -170,19 +230,18 @@ def _calibrated(
 
 @dataclass
 class _Judge:
-    """Measures what sets of layers lose, and remembers."""
+    """Measures networks with sets of layers in int8, and remembers."""
 
     bench: Bench
     evaluate: Evaluate
     before: dict[str, float]
-    candidates: Sequence[Layer]
-    metrics: dict[tuple[int, ...], dict[str, float]] = field(default_factory=dict)
+    metrics: dict[frozenset[str], dict[str, float]] = field(default_factory=dict)
 
-    def drop(self, indices: Sequence[int]) -> Drop:
-        key = tuple(indices)
-        network = self.bench.session({self.candidates[index].name for index in key})
-        self.metrics[key] = checked_metrics(self.evaluate, network)
-        return _difference(self.before, self.metrics[key])
+    def after(self, chosen: Collection[str]) -> dict[str, float]:
+        key = frozenset(chosen)
+        if key not in self.metrics:
+            self.metrics[key] = checked_metrics(self.evaluate, self.bench.session(key))
+        return self.metrics[key]
 
 
 def _difference(before: dict[str, float], after: dict[str, float]) -> Drop:
@@ -208,25 +267,7 @@ def _speed_image(model: onnx.ModelProto, tile: np.ndarray, given: np.ndarray | N
 
 
 def _slow(groups: list[GroupSpeed]) -> dict[str, str]:
-    return {
-        name: f"{group.kind}: int8 is no faster on this CPU "
-        f"({group.with_ms:.1f} ms with it, {group.without_ms:.1f} without, faster in "
-        f"{group.wins:.0%} of the rounds)"
-        for group in groups
-        if not group.pays
-        for name in group.layers
-    }
-
-
-def _compare(
-    bench: Bench, chosen: Collection[str], image: np.ndarray, repeats: int
-) -> dict[str, float]:
-    def caller(names: Collection[str]) -> Callable[[], object]:
-        run = bench.timed(names)
-        return lambda: run(image)
-
-    spent = rounds({"float": caller(()), "int8": caller(chosen)}, repeats)
-    return {name: float(np.median(milliseconds)) for name, milliseconds in spent.items()}
+    return {name: group.why_not for group in groups if not group.pays for name in group.layers}
 
 
 def _verdicts(

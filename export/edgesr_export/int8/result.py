@@ -10,6 +10,7 @@ import onnx
 
 from edgesr_export.int8.control import Drop
 from edgesr_export.int8.speed import GroupSpeed
+from edgesr_export.paired import Paired
 
 _KEY = "int8_layers"
 
@@ -55,8 +56,7 @@ class QuantisationResult:
         tiles: number of calibration tiles.
         trials: sets of layers that were evaluated.
         groups: what each group of layers saves; empty where the target is not this machine.
-        float_ms: median time of the float32 network in the last measurement; None likewise.
-        int8_ms: of the quantised one, measured in turn with it.
+        times: the float32 network against the quantised one; None likewise.
     """
 
     path: Path | None
@@ -68,8 +68,7 @@ class QuantisationResult:
     tiles: int
     trials: int
     groups: tuple[GroupSpeed, ...] = ()
-    float_ms: float | None = None
-    int8_ms: float | None = None
+    times: Paired | None = None
 
     @property
     def quantised(self) -> tuple[str, ...]:
@@ -80,9 +79,7 @@ class QuantisationResult:
         """One line for people."""
         if not self.quantised:
             return f"none quantised of {len(self.layers)} layers for {self.target}"
-        faster = ""
-        if self.float_ms is not None and self.int8_ms is not None:
-            faster = f", {self.float_ms / self.int8_ms:.2f} times as fast"
+        faster = "" if self.times is None else f", {self.times.ratio:.2f} times as fast"
         return (
             f"{len(self.quantised)} of {len(self.layers)} layers in int8 for {self.target}: "
             f"{-self.drop.psnr:+.3f} dB, {self.drop.sam:+.3f} degrees on validation{faster}"

@@ -12,6 +12,7 @@ from edgesr_export.int8 import Quality, Speed, quantize, recorded_layers
 from edgesr_export.int8 import quantise as quantise_module
 from edgesr_export.int8.speed import GroupSpeed
 from edgesr_export.model_file import write_model
+from edgesr_export.paired import Paired
 from edgesr_export.rewrite import rewrite
 from edgesr_export.targets import find_target
 from onnx import TensorProto, numpy_helper
@@ -28,13 +29,13 @@ def loose(evaluate):
 def every_group_pays(monkeypatch):
     """The verdict of a CPU on which everything is faster; timing is tested elsewhere."""
 
-    def pays(bench, layers, image, repeats):
-        return [
-            GroupSpeed(layer.kind, layer.shape, (layer.name,), 2.0, 1.0, 1.0) for layer in layers
-        ]
+    twice = Paired((2.0,) * 8, (1.0,) * 8, 0.01, 1)
+
+    def pays(bench, layers, image, seconds):
+        return [GroupSpeed(layer.kind, layer.shape, (layer.name,), twice) for layer in layers]
 
     monkeypatch.setattr(quantise_module, "faster_groups", pays)
-    monkeypatch.setattr(quantise_module, "_compare", lambda *_: {"float": 2.0, "int8": 1.0})
+    monkeypatch.setattr(quantise_module, "compare", lambda *_, **__: twice)
 
 
 @pytest.fixture(scope="module")
@@ -108,9 +109,32 @@ def test_the_cpu_gets_uint8_activations_and_pairs_on_both_sides(
     quantisers = [node for node in graph.node if node.op_type == "QuantizeLinear"]
     assert {stored[node.input[2]].data_type for node in quantisers} == {TensorProto.UINT8}
     assert len(result.quantised) == 4
-    assert (result.float_ms, result.int8_ms) == (2.0, 1.0)
+    assert result.times.ratio == 2.0
     image = np.random.default_rng(3).random((1, 6, 9, 9), dtype=np.float32)
     assert np.abs(run_file(path, image) - run_file(network, image)).max() < 0.05
+
+
+@pytest.mark.usefixtures("every_group_pays")
+def test_decided_before_it_is_the_same_file(network, tiles, evaluate, tmp_path, monkeypatch):
+    """Nothing is timed, and no set of layers tried but the one that was chosen."""
+    first = quantize(network, tmp_path / "a.onnx", tiles, target="cpu", quality=loose(evaluate))
+    monkeypatch.setattr(quantise_module, "faster_groups", None)
+    monkeypatch.setattr(quantise_module, "compare", None)
+    again = quantize(
+        network, tmp_path / "b.onnx", tiles, target="cpu", quality=loose(evaluate),
+        decided={layer.name: (layer.precision, layer.reason) for layer in first.layers},
+    )  # fmt: skip
+    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
+    assert (again.trials, again.after, again.layers) == (0, first.after, first.layers)
+
+
+def test_decisions_of_another_network_are_refused(network, tiles, evaluate, tmp_path):
+    with pytest.raises(ExportError, match="decisions are of another network"):
+        quantize(
+            network, tmp_path / "a.onnx", tiles, target="cpu", quality=loose(evaluate),
+            decided={"nowhere": ("int8", "")},
+        )  # fmt: skip
+    assert not any(tmp_path.glob("*.onnx"))
 
 
 @pytest.mark.usefixtures("every_group_pays")
@@ -136,7 +160,7 @@ def test_measured_for_real_every_layer_has_a_verdict(network, tiles, evaluate, t
         tiles,
         target="cpu",
         quality=loose(evaluate),
-        speed=Speed(repeats=1),
+        speed=Speed(seconds=0),
     )
     assert sorted(n for g in result.groups for n in g.layers) == sorted(
         layer.name for layer in result.layers if "interpolates" not in layer.reason
@@ -199,7 +223,7 @@ def test_layers_are_kept_on_request(network, tiles, evaluate, tmp_path, for_tens
         ({"target": "tpu"}, "one of cpu, openvino, tensorrt"),
         ({"keep": ["nowhere"]}, "has no layer nowhere"),
         ({"quality": {"max_sam_drop": -1.0}}, "max_sam_drop is a number from 0, got -1"),
-        ({"speed": Speed(repeats=0)}, "at least 1 timed round"),
+        ({"speed": Speed(seconds=-1)}, "from 0 seconds"),
         ({"tiles": []}, "no calibration tile"),
         ({"path": "nowhere/int8.onnx"}, "is no folder"),
         (

@@ -4,28 +4,46 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from edgesr_export import paired
 from edgesr_export.int8 import speed
 from edgesr_export.int8.layers import Layer
-from edgesr_export.int8.speed import GroupSpeed, faster_groups, group_layers, rounds
+from edgesr_export.int8.speed import faster_groups, group_layers
 
 LARGE, MIDDLE, SMALL = (Layer(name, "Conv", (size, 8, 1, 1)) for name, size in
                         (("large", 64), ("middle", 32), ("small", 16)))  # fmt: skip
 TWIN = Layer("twin", "Conv", (64, 8, 1, 1))
 
 
+def compare_by(rule, asked):
+    """The comparison itself, of calls that take the time of a rule."""
+
+    def compare(first, second, *, seconds):
+        asked.append((first, second))
+        now = 0
+
+        def call(chosen):
+            nonlocal now
+            now += int(rule(chosen) * 1e6)
+
+        return paired.compare(
+            lambda: call(first), lambda: call(second), seconds=seconds, clock=lambda: now
+        )
+
+    return compare
+
+
 @pytest.fixture
 def timed(monkeypatch):
     """Times come from a rule instead of a run."""
 
-    def set_rule(rule):
-        monkeypatch.setattr(speed, "_caller", lambda bench, chosen, image: frozenset(chosen))
-        monkeypatch.setattr(
-            speed, "rounds", lambda sets, repeats: {k: np.full(3, rule(v)) for k, v in sets.items()}
-        )
+    def set_rule(rule, asked=None):
+        asked = [] if asked is None else asked
+        monkeypatch.setattr(speed, "caller", lambda bench, chosen, image: frozenset(chosen))
+        monkeypatch.setattr(speed, "compare", compare_by(rule, asked))
 
-        def decide(*layers):
+        def decide(*layers, whole=False):
             found = faster_groups(None, layers, np.zeros(1), 1)
-            return {group.layers: group.pays for group in found}
+            return found if whole else {group.layers: group.pays for group in found}
 
         return decide
 
@@ -45,6 +63,13 @@ def test_less_than_noise_is_no_gain(timed):
     assert timed(lambda chosen: 10 - 0.05 * len(chosen))(LARGE) == {("large",): False}
 
 
+@pytest.mark.parametrize(("with_it", "words"), [(9.95, "equally fast"), (12, "no faster")])
+def test_a_group_that_stays_in_float_says_why(timed, with_it, words):
+    (group,) = timed(lambda chosen: with_it if chosen else 10)(LARGE, whole=True)
+    assert words in group.why_not
+    assert f"{with_it / 10:.2f}" in group.why_not
+
+
 def test_a_group_that_pays_beside_a_later_one_is_asked_again(timed):
     def rule(chosen):
         return 10 - 3 * ("small" in chosen) - 2 * ({"large", "small"} <= chosen)
@@ -54,36 +79,6 @@ def test_a_group_that_pays_beside_a_later_one_is_asked_again(timed):
 
 def test_nothing_is_asked_twice_when_nothing_joined(timed):
     asked = []
-
-    def rule(chosen):
-        asked.append(chosen)
-        return 10
-
-    assert timed(rule)(LARGE, SMALL) == {("large",): False, ("small",): False}
-    assert len(asked) == 4
-
-
-def test_rounds_are_taken_in_turn_after_a_warm_up():
-    now = 0
-    calls = []
-
-    def take(name, *milliseconds):
-        waits = iter(milliseconds)
-
-        def call():
-            nonlocal now
-            calls.append(name)
-            now += int(next(waits) * 1e6)
-
-        return call
-
-    found = rounds(
-        {"a": take("a", 99, 1, 5, 2), "b": take("b", 99, 7, 7, 90)}, 3, clock=lambda: now
-    )
-    assert calls == ["a", "b"] * 4
-    assert {name: list(spent) for name, spent in found.items()} == {"a": [1, 5, 2], "b": [7, 7, 90]}
-
-
-@pytest.mark.parametrize(("wins", "pays"), [(1.0, True), (0.7, True), (0.6, False)])
-def test_a_median_alone_is_not_believed(wins, pays):
-    assert GroupSpeed("conv", (1,), ("a",), 2.0, 1.0, wins).pays == pays
+    decide = timed(lambda chosen: 10, asked)
+    assert decide(LARGE, SMALL) == {("large",): False, ("small",): False}
+    assert len(asked) == 2
