@@ -213,7 +213,8 @@ def steady(
 ) -> dict[str, Timing]:
     """Latencies that say the same in every run: the later, the slower."""
     return {
-        name: Timing(index, index, index, repeats) for index, name in enumerate(callables, start=1)
+        name: Timing(index, index, index, repeats, (index,) * repeats)
+        for index, name in enumerate(callables, start=1)
     }
 
 

@@ -94,7 +94,8 @@ def measure_models(
         baselines: networks to time in the same rounds.
 
     Returns:
-        Entries of ``deployment.models`` of the report, and the times of the baselines by name.
+        Entries of ``deployment.models`` of the report, and times: of the baselines by name, and of
+        the models by :func:`timed_name`.
     """
     shape = input_shape(folder / models[0].path)
     student = truth.student
@@ -115,28 +116,39 @@ def measure_models(
     with timed_stage("time models"):
         timings = measure(calls, conditions.repeats, WARMUP)
     entries = []
+    named = {one.name: timings[f"baseline {one.name}"] for one in baselines}
     for index, (model, row) in enumerate(track(rows, "measure models")):
         metrics = on_test(row.judge, truth.scene, shape)
         difference, timing = _difference(row.judge, answers), timings.get(f"row {index}")
         entry = _entry(folder, model, row, metrics, difference, timing)
+        if timing is not None:
+            named[timed_name(row.precision, row.runtime)] = timing
         own, around = (timings.get(f"{kind} {index}") for kind in (IN_GRAPH, IN_NUMPY))
         native = {} if model.native is None else {"native": _native(folder, model, own, around)}
         entries.append({**entry, **native})
-    return entries, {baseline.name: timings[f"baseline {baseline.name}"] for baseline in baselines}
+    return entries, named
 
 
-def ratios(pairs: Mapping[str, tuple[str, float, str, float]]) -> list[dict[str, Any]]:
-    """Entries of ``deployment.ratios``: what is compared, from what, to what, in milliseconds."""
+def timed_name(precision: str, runtime: str) -> str:
+    """Name of a model among the times."""
+    return f"student {precision}, {runtime}"
+
+
+def ratios(
+    pairs: Mapping[str, tuple[str, str]], timings: Mapping[str, Timing]
+) -> list[dict[str, Any]]:
+    """Entries of ``deployment.ratios``: by the name of a comparison, from what, to what."""
     return [
         {
             "name": name,
             "from": before,
-            "from_ms": from_ms,
+            "from_ms": timings[before].median_ms,
             "to": after,
-            "to_ms": to_ms,
-            "ratio": from_ms / to_ms,
+            "to_ms": timings[after].median_ms,
+            "ratio": timings[before].median_ms / timings[after].median_ms,
+            "interval": list(timings[before].ratio_to(timings[after])),
         }
-        for name, (before, from_ms, after, to_ms) in pairs.items()
+        for name, (before, after) in pairs.items()
     ]
 
 

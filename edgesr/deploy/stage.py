@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ from edgesr.deploy import (
     on_validation,
     open_baselines,
     ratios,
+    timed_name,
 )
 from edgesr.deploy.baselines import baseline_file
 from edgesr.deploy.inputs import adversarial_images, window_corner
@@ -44,7 +44,7 @@ from edgesr.progress import timed_stage
 
 REPEATS = 15
 PROFILED = 5
-TEACHER, PAPER, ALONE = "teacher", "paper's", "upsampler alone"
+TEACHER, PAPER, ALONE, STUDENT = "teacher", "paper's", "upsampler alone", "student"
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,8 @@ def measure(
         scratch: folder for files that are needed meanwhile.
 
     Returns:
-        ``deployment`` of the report, and the times of the baselines and of the student by name.
+        ``deployment`` of the report, and the times of the baselines, of the student (as
+        :data:`STUDENT`) and of the models by name.
     """
     networks = {TEACHER: workload.model, **others}
     tile = workload.example(config.tile)
@@ -204,10 +205,11 @@ def measure(
         "repeats": REPEATS,
         "models": entries,
         "engines": [asdict(engine) for engine in made.engines],
-        "ratios": _ratios(entries, timings),
+        "ratios": _ratios(timings),
         "absent": [asdict(one) for one in made.absent],
     }
-    return deployment, timings
+    student_time = timings[timed_name("fp32", find_target(ALWAYS).label)]
+    return deployment, {**timings, STUDENT: student_time}
 
 
 def measure_in_torch(
@@ -221,7 +223,7 @@ def measure_in_torch(
     networks = {
         f"{name} {REWRITTEN}": one for name, one in {TEACHER: workload.model, **others}.items()
     }
-    networks["student"] = student
+    networks[STUDENT] = student
     with timed_stage("time networks in PyTorch"):
         return time_calls(
             {name: in_torch(network, tile) for name, network in networks.items()}, REPEATS
@@ -237,32 +239,24 @@ def _check_tile(side: int, shape: Shape) -> None:
         )
 
 
-def _ratios(
-    entries: Sequence[Mapping[str, Any]], timings: Mapping[str, Timing]
-) -> list[dict[str, Any]]:
+def _ratios(timings: Mapping[str, Timing]) -> list[dict[str, Any]]:
     """How much faster: by exact rewrites alone, and by everything together."""
-    baselines = {name: timing.median_ms for name, timing in timings.items()}
+    usual = find_target(ALWAYS).label
     pairs = {}
     for network in (TEACHER, PAPER):
         plain, rewritten = f"{network} {PLAIN}", f"{network} {REWRITTEN}"
-        if plain in baselines:
-            name = f"exact rewrites, {network} network"
-            pairs[name] = (plain, baselines[plain], rewritten, baselines[rewritten])
-    timed = {
-        f"student {entry['precision']}, {entry['runtime']}": entry["latency_ms"]["median"]
-        for entry in entries
-        if entry["latency_ms"]
-    }
-    best = min(timed, key=lambda name: timed[name])
-    plain, usual = f"{TEACHER} {PLAIN}", find_target(ALWAYS).label
-    for name in timed:
+        if plain in timings:
+            pairs[f"exact rewrites, {network} network"] = (plain, rewritten)
+    models = [name for name in timings if name.startswith("student ")]
+    best = min(models, key=lambda name: timings[name].median_ms)
+    plain = f"{TEACHER} {PLAIN}"
+    for name in models:
         if usual in name and any(kind in name for kind in ("fp32", "int8")):
-            pairs[name] = (plain, baselines[plain], name, timed[name])
-    pairs.setdefault(best, (plain, baselines[plain], best, timed[best]))
-    for naive in (name for name in baselines if name.startswith(f"{plain}, ")):
-        label = naive.removeprefix(f"{plain}, ")
-        pairs[f"against {label}"] = (naive, baselines[naive], best, timed[best])
-    return ratios(pairs)
+            pairs[name] = (plain, name)
+    pairs.setdefault(best, (plain, best))
+    for naive in (name for name in timings if name.startswith(f"{plain}, ")):
+        pairs[f"against {naive.removeprefix(f'{plain}, ')}"] = (naive, best)
+    return ratios(pairs, timings)
 
 
 def profile(
@@ -300,16 +294,6 @@ def profile(
         "runs": PROFILED,
         "networks": networks,
     }
-
-
-def student_time(deployment: Mapping[str, Any]) -> Timing:
-    """The time of the student in float32 on the CPU, which is always made."""
-    usual = find_target(ALWAYS).label
-    entry = next(
-        one for one in deployment["models"] if (one["runtime"], one["precision"]) == (usual, "fp32")
-    )
-    found = entry["latency_ms"]
-    return Timing(found["median"], found["p95"], math.nan, deployment["repeats"])
 
 
 def verification_inputs(workload: Workload) -> list[Tensor]:

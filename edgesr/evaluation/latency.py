@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from edgesr_export.paired import median_interval
 
 from edgesr.errors import OptionError
 
@@ -17,12 +18,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Timing:
-    """Wall time of one call, in milliseconds, over ``repeats`` measured calls."""
+    """Wall time of one call, in milliseconds, over ``repeats`` measured calls.
+
+    ``rounds_ms`` are the calls one by one; those of one :func:`measure` belong together.
+    """
 
     median_ms: float
     p95_ms: float
     min_ms: float
     repeats: int
+    rounds_ms: tuple[float, ...] = ()
+
+    def ratio_to(self, other: Timing) -> tuple[float, float]:
+        """The 95 % interval of how many times as long this takes, round by round."""
+        rounds = zip(self.rounds_ms, other.rounds_ms, strict=True)
+        return median_interval([mine / theirs for mine, theirs in rounds])
 
 
 def measure(
@@ -78,4 +88,5 @@ def _timing(milliseconds: np.ndarray) -> Timing:
         p95_ms=float(np.percentile(milliseconds, 95)),
         min_ms=float(milliseconds.min()),
         repeats=len(milliseconds),
+        rounds_ms=tuple(milliseconds.tolist()),
     )

@@ -144,7 +144,9 @@ def build_report(run: RunResult) -> Report:
         environment=typed(run.environment, Environment),
         bicubic=Measured(metrics=typed(run.bicubic, Metrics)),
         teacher=Network(**teacher),
-        student=Network(**student),
+        student=Network(
+            **student, speedup=list(run.teacher.timing.ratio_to(run.student.network.timing))
+        ),
         sites=[site_entry(site) for site in run.sites],
         spectrum=[
             spectrum_entry(name, found, run.rank_target) for name, found in run.spectra.items()

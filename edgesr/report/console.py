@@ -14,7 +14,14 @@ from rich.text import Text
 from edgesr.errors import shown
 from edgesr.report.model import Deployment, NativeModel, Report, SearchEntry, Times
 from edgesr.report.validation import parse
-from edgesr.report.wording import equal_share, export_warning, network_rows, quantity, surgery_name
+from edgesr.report.wording import (
+    equal_share,
+    export_warning,
+    is_equal,
+    network_rows,
+    quantity,
+    surgery_name,
+)
 
 Note = tuple[str, str]
 
@@ -66,7 +73,6 @@ def _milliseconds(duration: float) -> str:
 def _headline(report: Report) -> str:
     teacher, student, data = report.teacher, report.student, report.data
     scale = f" x{data.scale}" if data.scale else ""
-    speed = teacher.latency_ms.median / student.latency_ms.median
     shrink = teacher.upsampler_params / max(student.upsampler_params, 1)
     gain = student.metrics.mpsnr - teacher.metrics.mpsnr
     smaller = (
@@ -76,14 +82,17 @@ def _headline(report: Report) -> str:
         else f"upsampler {shrink:.1f}x smaller"
     )
     name = teacher.model or "network"
-    return f"{name}{scale}, {data.name}: {smaller}, {_speed(speed)}, {_signed(gain)} dB"
+    return f"{name}{scale}, {data.name}: {smaller}, {_speed(report)}, {_signed(gain)} dB"
 
 
 def _signed(number: float) -> str:
     return f"{round(number, 3) + 0.0:+.3f}"
 
 
-def _speed(ratio: float) -> str:
+def _speed(report: Report) -> str:
+    if is_equal(report.student.speedup):
+        return "no faster"
+    ratio = report.teacher.latency_ms.median / report.student.latency_ms.median
     return f"{ratio:.2f}x faster" if ratio >= 1 else f"{1 / ratio:.2f}x slower"
 
 
@@ -273,7 +282,8 @@ def deployment_notes(deployment: Deployment) -> Iterator[Note]:
     for number, ratio in enumerate(deployment.ratios):
         yield (
             "" if number else "faster",
-            f"{ratio.ratio:.1f}x {ratio.name}: {ratio.from_}"
+            f"{'equally fast,' if is_equal(ratio.interval) else f'{ratio.ratio:.1f}x'}"
+            f" {ratio.name}: {ratio.from_}"
             f" {_milliseconds(ratio.from_ms)} ms, now {_milliseconds(ratio.to_ms)} ms",
         )
     if engines := deployment.engines:

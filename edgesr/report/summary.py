@@ -10,12 +10,13 @@ from edgesr.report.wording import (
     by,
     export_warning,
     fixed,
+    is_equal,
     milliseconds,
     plural,
     quantity,
     reduction,
     signed,
-    speed,
+    student_speed,
     times,
 )
 
@@ -44,12 +45,11 @@ def headline(report: Report) -> str:
     """The result in one sentence, whatever it is."""
     teacher, student = report.teacher, report.student
     shrink = teacher.upsampler_params / max(student.upsampler_params, 1)
-    before, after = teacher.latency_ms.median, student.latency_ms.median
     gain = round(student.metrics.mpsnr - teacher.metrics.mpsnr, 3)
     quality = (
         f"loses {-gain:.3f} dB" if gain < 0 else f"gains {gain:.3f} dB" if gain else "loses nothing"
     )
-    runs = f"runs {speed(before, after)} and {quality}."
+    runs = f"runs {student_speed(report)} and {quality}."
     if report.search:
         return f"The network computes {times(teacher.macs / student.macs)} times less, {runs}"
     return f"The upsampler is {times(shrink)} times smaller; the network {runs}"
@@ -93,9 +93,9 @@ def key_figures(report: Report) -> list[KeyFigure]:
             "Latency, ms",
             milliseconds(after),
             milliseconds(before),
-            speed(before, after),
+            student_speed(report),
             min(1.0, after / before) if before else None,
-            after < before,
+            None if is_equal(student.speedup) else after < before,
         ),
         KeyFigure(
             "MPSNR, dB (higher is better)",
@@ -141,8 +141,13 @@ def warnings(report: Report) -> Iterator[str]:
             f"On the test region the student loses {lost:.3f} dB, more than the {limit:g} dB that"
             " the recipe allows on validation."
         )
-    if report.student.latency_ms.median > report.teacher.latency_ms.median:
-        yield "On this machine the student is slower than the teacher."
+    if is_equal(report.student.speedup):
+        yield (
+            "On this machine the student is not shown to be faster than the teacher: what it gains"
+            " is size."
+        )
+    elif report.student.latency_ms.median > report.teacher.latency_ms.median:
+        yield ("On this machine the student is slower than the teacher: what it gains is size.")
     if warning := export_warning(report):
         yield warning
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -106,6 +107,19 @@ def speed(before: float, after: float) -> str:
         return NONE
     ratio = before / after
     return f"{times(ratio)} times faster" if ratio >= 1 else f"{times(1 / ratio)} times slower"
+
+
+def is_equal(interval: Sequence[float] | None) -> bool:
+    """Whether the interval of a ratio spans 1: no difference was shown."""
+    return interval is not None and interval[0] <= 1 <= interval[1]
+
+
+def student_speed(report: Report) -> str:
+    """The student's speed beside the teacher's: ``2.10 times faster``, or that none is shown."""
+    if is_equal(interval := report.student.speedup):
+        low, high = interval or (1.0, 1.0)
+        return f"as fast as before ({low:.2f} to {high:.2f} times)"
+    return speed(report.teacher.latency_ms.median, report.student.latency_ms.median)
 
 
 def reduction(before: float, after: float) -> str:

@@ -10,6 +10,7 @@ from edgesr.deploy import Conditions, Truth, measure_models, ratios
 from edgesr.deploy.baselines import PLAIN, REWRITTEN, export_baselines, open_baselines
 from edgesr.deploy.engines import Engine
 from edgesr.evaluation.evaluate import evaluate
+from edgesr.evaluation.latency import Timing
 
 ONNX_RUNTIME, TENSORRT = "ONNX Runtime, CPU", "TensorRT"
 
@@ -60,10 +61,18 @@ def test_only_what_ran_has_a_time(table):
 
 
 def test_ratios_are_quotients():
-    found = ratios({"both": ("slow", 30.0, "fast", 4.0)})
-    assert found == [
-        {"name": "both", "from": "slow", "from_ms": 30.0, "to": "fast", "to_ms": 4.0, "ratio": 7.5}
-    ]
+    timings = {
+        name: _timing(milliseconds) for name, milliseconds in (("slow", 30.0), ("fast", 4.0))
+    }
+    (found,) = ratios({"both": ("slow", "fast")}, timings)
+    assert found == {
+        "name": "both", "from": "slow", "from_ms": 30.0, "to": "fast", "to_ms": 4.0, "ratio": 7.5,
+        "interval": [7.5, 7.5],
+    }  # fmt: skip
+
+
+def _timing(milliseconds: float) -> Timing:
+    return Timing(milliseconds, milliseconds, milliseconds, 8, (milliseconds,) * 8)
 
 
 def test_rivals_are_the_network_itself(subject, plain_export, tmp_path):

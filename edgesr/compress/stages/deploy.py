@@ -94,7 +94,7 @@ def measure_files(
     """
     table, timings = deployment.measure(config, folder, made, workload, student, others, scratch)
     profile = deployment.profile(config, folder, made, workload, scratch)
-    return Measurement({**timings, "student": deployment.student_time(table)}, table, profile)
+    return Measurement(timings, table, profile)
 
 
 def measure_in_torch(

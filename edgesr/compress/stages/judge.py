@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edgesr.compress.stages.baselines import Baselines
 from edgesr.compress.stages.students import Student, Students
 from edgesr.deploy import PLAIN, REWRITTEN
-from edgesr.deploy.stage import TEACHER
+from edgesr.deploy.stage import STUDENT, TEACHER
 from edgesr.evaluation.cost import count
 from edgesr.evaluation.evaluate import evaluate
 from edgesr.evaluation.latency import Timing
@@ -51,4 +51,4 @@ def judge(
         timings[f"{TEACHER} {REWRITTEN}"],
         timings.get(f"{TEACHER} {PLAIN}"),
     )
-    return Judgement(reference, compressed(students.student, "student"), others)
+    return Judgement(reference, compressed(students.student, STUDENT), others)

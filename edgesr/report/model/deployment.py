@@ -12,6 +12,7 @@ from edgesr.report.model._base import (
     Count,
     Entry,
     InFolder,
+    Interval,
     Positive,
     Shape,
     Share,
@@ -211,6 +212,10 @@ class Ratio(Entry, frozen=True, kw_only=True):
     to: Annotated[str, doc("The faster.")]
     to_ms: Annotated[Amount, doc("Its median, in milliseconds.")]
     ratio: Annotated[Amount, doc("from_ms / to_ms.")]
+    interval: Annotated[
+        Interval | None,
+        doc("95 % interval of the ratio, round by round; one that spans 1 is no ratio."),
+    ] = None
 
 
 class SkippedEntry(Entry, frozen=True, kw_only=True):

@@ -6,7 +6,15 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, field
 
-from edgesr.report.model._base import Amount, Count, Entry, Positive, Shape, doc
+from edgesr.report.model._base import (
+    Amount,
+    Count,
+    Entry,
+    Interval,
+    Positive,
+    Shape,
+    doc,
+)
 from edgesr.report.model.surgery import Groups, HasSetting, Method, Rank, Setting, Settings
 
 AtMostOne = Annotated[float, Meta(le=1.000001)]
@@ -85,6 +93,13 @@ class Network(Entry, frozen=True, kw_only=True):
     naive_latency_ms: Annotated[
         Latency | None,
         doc("Latency of the same network as torch exports it, without the exact rewrites."),
+    ] = None
+    speedup: Annotated[
+        Interval | None,
+        doc(
+            "95 % interval of how many times as long the teacher takes, both with the exact"
+            " rewrites, round by round; one that spans 1 is no difference."
+        ),
     ] = None
     distillation: Annotated[Distillation | None, doc("Training of this network.")] = None
 
