@@ -84,7 +84,7 @@ def _evaluate(commands: Any) -> None:
         WeightsRecipe,
     )
     evaluate.add_argument(
-        "--split", choices=("test", "validation"), default="test", help="(default: test)"
+        "--split", choices=("test", "tuning", "budget"), default="test", help="(default: test)"
     )
     add_json(evaluate)
 

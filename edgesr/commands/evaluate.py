@@ -19,11 +19,11 @@ METRICS = {
 
 
 def evaluate(recipe: WeightsRecipe | None = None, split: str = "test") -> dict[str, Any]:
-    """Measure the recipe's network and bicubic on ``split`` (test or validation) of its scene.
+    """Measure the recipe's network and bicubic on ``split`` (test, tuning or budget) of its scene.
 
     Args:
         recipe: the scene and the network; None is the shipped teacher on the embedded cube.
-        split: "test" or "validation".
+        split: "test", "tuning" or "budget".
 
     Returns:
         ``data`` (the scene), ``weights``, ``split``, ``network`` and ``bicubic`` (six metrics).

@@ -203,7 +203,7 @@ def quality_drop(
 
     ``before`` are the original's metrics there.
     """
-    after = evaluate(student, workload.scene, "validation")
+    after = evaluate(student, workload.scene, "budget")
     return {
         "psnr_drop": before["mpsnr"] - after["mpsnr"],
         "sam_drop": after["sam"] - before["sam"],
@@ -227,7 +227,7 @@ def measure_candidates(
         scratch: folder for the ONNX files.
     """
     workload = calibrated.workload
-    before = evaluate(workload.model, workload.scene, "validation")
+    before = evaluate(workload.model, workload.scene, "budget")
     original = teacher_onnx(scratch, tile, workload.model)
     files = _TimingFiles(calibrated, tile, scratch, original) if original else None
     calls: dict[str, Callable[[], object]] = {}

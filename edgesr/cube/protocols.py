@@ -1,6 +1,8 @@
-"""How a cube is divided into training, validation and test, by the name of the publication.
+"""How a cube is divided into training, tuning, budget and test, by the name of the publication.
 
-Every protocol is a pure function of the image size and the scale; no pixel is read here.
+Each role has pixels of its own: *tuning* chooses epochs, *budget* measures what a compressed
+network loses, *test* is reported. Every protocol is a pure function of the image size and the
+scale; no pixel is read here.
 """
 
 from __future__ import annotations
@@ -9,12 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edgesr.cube.cube import Window
+from edgesr.cube.held_out import MIN_SIDE, along_edges, along_right, evenly, hold_out
 from edgesr.errors import DataError, OptionError
 
-MIN_SIDE = 16  # pixels: the structural similarity looks at 11 x 11
 MIN_LR_SIDE = 4
 _LARGEST_TEST = 512
-_LARGEST_VALIDATION = 256
+_PUBLISHED_BLOCK = 64
 
 
 @dataclass(frozen=True)
@@ -24,14 +26,18 @@ class Regions:
     Attributes:
         crop: the part that is used; everything below is counted from its upper left corner.
         train: regions that training patches are cut from; they may overlap each other.
-        validation: windows that validate; empty = a share of the training patches does.
+        tuning: windows that choose epochs; empty = a share of the training patches does.
+        budget: windows that drops are measured on.
         test: windows that are tested.
+        guard: HR pixels around ``tuning`` and ``budget`` that belong to no other role.
     """
 
     crop: Window
     train: tuple[Window, ...]
-    validation: tuple[Window, ...]
+    tuning: tuple[Window, ...]
+    budget: tuple[Window, ...]
     test: tuple[Window, ...]
+    guard: int = 0
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,7 @@ class Protocol:
         bands: band selection, where the user does not choose one.
         cover: whether patches also end exactly at the far edges of a training region.
         leaks: True = training patches that intersect the test window are kept, as published.
-        trains_alone: True = nothing validates or tests, as for the extra scenes of a training.
+        trains_alone: True = nothing is held out, as for the extra scenes of a training.
     """
 
     name: str
@@ -66,71 +72,66 @@ class Protocol:
 
 
 def minimum_side(scale: int) -> int:
-    """Smallest side, in HR pixels, of a patch, a validation window or a test window."""
+    """Smallest side, in HR pixels, of a patch or a test window."""
     side = max(MIN_SIDE, MIN_LR_SIDE * scale)
     return -(-side // scale) * scale
 
 
-def _thirds(height: int, width: int, scale: int) -> Regions:
-    """Top third: test. At the right, below it, a block of a third: validation. The rest: train.
+def _thirds(height: int, width: int, scale: int, patch: int) -> Regions:
+    """Top third: test, in windows of at most 512 x 512. The rest: see :func:`hold_out`.
 
-    On Indian Pines (144 x 144 of it) that is rows 0-48 for test, rows 48-96 x columns 96-144 for
-    validation. The training rectangles overlap each other and nothing else. Blocks are whole
-    multiples of the scale; validation is at most 256 x 256, test windows at most 512 x 512.
+    On Indian Pines (144 x 144 of it) at x4, rows 0-48 are tested; six budget blocks of 16 x 16 and
+    two tuning windows of 24 x 16 lie in the outer 16 columns of the rest; with guards of 12 pixels,
+    84 x 88 pixels train. Sides are whole multiples of the scale.
     """
     smallest = 3 * minimum_side(scale)
     if height < smallest or width < smallest:
         raise DataError(
             f"the image of {height} x {width} pixels is too small to be divided into train, "
-            f"validation and test at x{scale}; the smallest is {smallest} x {smallest}: bring a "
-            "larger cube or a smaller scale"
+            f"tuning, budget and test at x{scale}; the smallest is {smallest} x {smallest}: bring "
+            "a larger cube or a smaller scale"
         )
     height, width = height // scale * scale, width // scale * scale
     top = height // 3 // scale * scale
-    block_height = min(top, _LARGEST_VALIDATION // scale * scale)
-    block_width = min(width // 3, _LARGEST_VALIDATION) // scale * scale
-    train = (
-        Window(top, 0, block_height, width - block_width),
-        Window(top + block_height, 0, height - top - block_height, width),
-        Window(top, 0, height - top, width - block_width),
-    )
-    validation = (Window(top, width - block_width, block_height, block_width),)
+    rest = hold_out(Window(top, 0, height - top, width), scale, patch)
     return Regions(
         crop=Window(0, 0, height, width),
-        train=train,
-        validation=validation,
-        test=_evenly(Window(0, 0, top, width), _LARGEST_TEST, scale),
+        train=rest.train,
+        tuning=rest.tuning,
+        budget=rest.budget,
+        test=evenly(Window(0, 0, top, width), _LARGEST_TEST, scale),
+        guard=rest.guard,
     )
 
 
-def _evenly(region: Window, largest: int, scale: int) -> tuple[Window, ...]:
-    """Cut a region into equal windows with sides that ``scale`` divides, none above ``largest``."""
-    rows, cols = -(-region.height // largest), -(-region.width // largest)
-    height = region.height // rows // scale * scale
-    width = region.width // cols // scale * scale
-    return tuple(
-        Window(region.row + i * height, region.col + j * width, height, width)
-        for i in range(rows)
-        for j in range(cols)
-    )
+def _auto(height: int, width: int, scale: int) -> Regions:
+    """:func:`_thirds` for the patches of LKCA-Net."""
+    return _thirds(height, width, scale, _lkca_patches(scale)[0])
 
 
 def _everything(height: int, width: int, scale: int) -> Regions:
     """The whole image trains."""
     whole = Window(0, 0, height // scale * scale, width // scale * scale)
-    return Regions(whole, (whole,), (), ())
+    return Regions(whole, (whole,), (), (), ())
 
 
 def _indian_pines(height: int, width: int, scale: int) -> Regions:
     """:func:`_thirds` of the first 144 x 144 pixels, so that thirds are 48 at x2, x4 and x8."""
-    return _thirds(144, 144, scale)
+    return _thirds(144, 144, scale, _sample_patches(scale)[0])
+
+
+def _lkca(crop: Window, train: tuple[Window, ...], test: tuple[Window, ...], scale: int) -> Regions:
+    """As published, with budget blocks at the edges of the first training region."""
+    guard = _lkca_patches(scale)[0] // scale
+    budget = along_edges(train[0], _PUBLISHED_BLOCK // scale * scale, guard)
+    return Regions(crop, train, (), budget, test, guard)
 
 
 def _chikusei(height: int, width: int, scale: int) -> Regions:
     """Central 2304 x 2048; the top 512 rows are four test windows of 512 x 512."""
     crop = Window((height - 2304) // 2, (width - 2048) // 2, 2304, 2048)
     test = tuple(Window(0, col, 512, 512) for col in range(0, 2048, 512))
-    return Regions(crop, (Window(512, 0, 2304 - 512, 2048),), (), test)
+    return _lkca(crop, (Window(512, 0, 2304 - 512, 2048),), test, scale)
 
 
 def _houston2018(height: int, width: int, scale: int) -> Regions:
@@ -138,22 +139,30 @@ def _houston2018(height: int, width: int, scale: int) -> Regions:
     test = tuple(
         Window(row, col, 256, 256) for row in range(0, 512, 256) for col in range(0, 1024, 256)
     )
-    return Regions(Window(0, 0, height, width), (Window(512, 0, height - 512, width),), (), test)
+    train = (Window(512, 0, height - 512, width),)
+    return _lkca(Window(0, 0, height, width), train, test, scale)
 
 
 def _pavia_centre(height: int, width: int, scale: int) -> Regions:
     """Three test windows of 224 x 224 at the left of the top 224 rows; all the rest trains."""
     test = tuple(Window(0, col, 224, 224) for col in range(0, 672, 224))
     train = (Window(224, 0, height - 224, width), Window(0, 672, 224, width - 672))
-    return Regions(Window(0, 0, height, width), train, (), test)
+    return _lkca(Window(0, 0, height, width), train, test, scale)
 
 
 def _dacn(row: int, col: int) -> Callable[[int, int, int], Regions]:
-    """One test patch of 144 x 144 at (row, col); training patches lie on a grid from (0, 0)."""
+    """One test patch of 144 x 144 at (row, col); training patches lie on a grid from (0, 0).
+
+    Budget blocks lie at the right edge, which the grid does not reach.
+    """
 
     def regions(height: int, width: int, scale: int) -> Regions:
         whole = Window(0, 0, height, width)
-        return Regions(whole, (whole,), (), (Window(row, col, 144, 144),))
+        unused = width % 144
+        side = min(_PUBLISHED_BLOCK, unused // MIN_SIDE * MIN_SIDE) // scale * scale
+        budget = along_right(height, width, side)
+        guard = min(144 // scale, unused - side)
+        return Regions(whole, (whole,), (), budget, (Window(row, col, 144, 144),), guard)
 
     return regions
 
@@ -181,12 +190,12 @@ PROTOCOLS: dict[str, Protocol] = {
     for protocol in (
         Protocol(
             "auto",
-            "top third tested, a block below it validates, the rest trains, no shared pixel",
-            None, _thirds, _lkca_patches, "bicubic", "band", "clean", cover=True,
+            "top third tested; below it, edges for tuning and budget, the rest trains; with guards",
+            None, _auto, _lkca_patches, "bicubic", "band", "clean", cover=True,
         ),
         Protocol(
             "indian_pines",
-            "embedded AVIRIS sample: rows 0-47 tested, 48 x 48 pixels validate, the rest trains",
+            "embedded AVIRIS sample: rows 0-47 tested, the rest divided as auto does",
             (145, 145, 200), _indian_pines, _sample_patches, "bicubic", "band", "clean", cover=True,
         ),
         Protocol(

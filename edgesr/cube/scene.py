@@ -1,9 +1,9 @@
-"""A cube with its training, validation and test windows: the only way from pixels to a network."""
+"""A cube with the windows of each role: the only way from pixels to a network."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,13 +24,13 @@ from edgesr.cube.protocols import MIN_LR_SIDE, Protocol, Regions, get_protocol
 from edgesr.cube.sample import NAME as SAMPLE
 from edgesr.cube.sampling import covered, fit_normalisation, sampled_pixels
 from edgesr.cube.scaling import Factor, per_band
-from edgesr.cube.split import check_divisible, check_patch_fits, divide
+from edgesr.cube.split import check_divisible, check_patch_fits, divide, surroundings
 from edgesr.errors import DataError, OptionError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-SPLITS = ("train", "validation", "test")
+SPLITS = ("train", "tuning", "budget", "test")
 _COPIES_PER_PATCH = 6  # native, float64, HR, LR, SR and one gradient
 
 
@@ -54,6 +54,25 @@ class TrainingNumbers:
 
 
 @dataclass(frozen=True, eq=False)
+class Sample:
+    """What a network is measured on: a window of a role, seen with its surroundings.
+
+    Attributes:
+        lr: [B, h, w] of the surroundings.
+        hr: [B, H, W] of the window alone.
+        place: rows and columns of the window in what the network makes of ``lr``.
+    """
+
+    lr: Tensor
+    hr: Tensor
+    place: tuple[slice, slice]
+
+    def cut(self, sr: Tensor) -> Tensor:
+        """The window's pixels of the super-resolved surroundings [..., h r, w r]."""
+        return sr[..., self.place[0], self.place[1]]
+
+
+@dataclass(frozen=True, eq=False)
 class Scene:
     """A cube divided for training and testing, with its normalisation and degradation.
 
@@ -62,15 +81,19 @@ class Scene:
         scale: HR pixels per LR pixel.
         normalisation: fitted on the training pixels alone.
         degradation: ``bicubic`` or ``area``.
-        train, validation, test: HR windows, counted from the corner of ``cube``.
+        train: HR windows that are trained on, counted from the corner of ``cube``.
+        tuning: windows that choose epochs.
+        budget: windows that drops are measured on.
+        test: windows that are reported.
         protocol: name of the protocol that divided it.
         bands: indices of the bands of ``cube`` in the source cube.
         crop: the part of the source cube that ``cube`` is.
-        seed: drew the validation patches, where the protocol draws them.
+        seed: drew the tuning patches, where the protocol draws them.
         train_regions: windows in which a training patch may lie anywhere; empty where the
             protocol fixes the patches, or nodata lies between them.
         source_bands: number of bands of the source cube.
         numbers: of the training pixels; None where the scene was made by hand.
+        surroundings: the window that a tuning or budget window is super-resolved in.
     """
 
     cube: Cube
@@ -78,7 +101,8 @@ class Scene:
     normalisation: Normalisation
     degradation: str
     train: tuple[Window, ...]
-    validation: tuple[Window, ...]
+    tuning: tuple[Window, ...]
+    budget: tuple[Window, ...]
     test: tuple[Window, ...]
     protocol: str
     bands: tuple[int, ...]
@@ -87,6 +111,7 @@ class Scene:
     train_regions: tuple[Window, ...] = ()
     source_bands: int = 0
     numbers: TrainingNumbers | None = None
+    surroundings: Mapping[Window, Window] = field(default_factory=dict)
 
     def pair(self, window: Window) -> tuple[Tensor, Tensor]:
         """LR [B, h, w] and HR [B, H, W] of a window, float32 in [0, 1]; reads only the window.
@@ -102,16 +127,25 @@ class Scene:
         return lr, hr
 
     def windows(self, split: str) -> tuple[Window, ...]:
-        """The windows of ``train``, ``validation`` or ``test``."""
+        """The windows of ``train``, ``tuning``, ``budget`` or ``test``."""
         if split not in SPLITS:
             raise OptionError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
         windows: tuple[Window, ...] = getattr(self, split)
         return windows
 
-    def pairs(self, split: str) -> Iterator[tuple[Tensor, Tensor]]:
-        """:meth:`pair` of every window of a split, one after the other."""
+    def sample(self, window: Window) -> Sample:
+        """A window and what a network needs to super-resolve it."""
+        around = self.surroundings.get(window, window)
+        lr, hr = self.pair(around)
+        inner = Window(
+            window.row - around.row, window.col - around.col, window.height, window.width
+        )
+        return Sample(lr, hr[:, *inner.slices], inner.slices)
+
+    def samples(self, split: str) -> Iterator[Sample]:
+        """:meth:`sample` of every window of a split, one after the other."""
         for window in self.windows(split):
-            yield self.pair(window)
+            yield self.sample(window)
 
     def describe(self) -> dict[str, Any]:
         """What a report says about the data; JSON-able."""
@@ -181,10 +215,10 @@ def make_scene(
     what was published, all bands, scaled by the maximum of the training pixels. ``auto`` means
     ``indian_pines`` for the embedded sample.
 
-    A named validation region shares no pixel with training. Where a publication lets a share of
-    the training patches validate, that share is drawn by ``seed``; overlapping patches then share
-    pixels between training and validation, as published, never with the test windows. Pixels
-    above the training maximum (or outside the percentiles) are clipped.
+    Tuning, budget and test share no pixel with each other and with training. Where a publication
+    lets a share of the training patches validate, that share is tuning and drawn by ``seed``;
+    overlapping patches then share pixels between training and tuning, as published, never with
+    the others. Pixels above the training maximum (or outside the percentiles) are clipped.
 
     Bands are selected, and normalisation by band is fitted, on at most 33 million values: every
     k-th pixel of the training patches, the same ones in every run. The scene maximum is exact.
@@ -199,8 +233,8 @@ def make_scene(
         normalisation: ``scene`` or ``band``.
         bands: ``all``, ``clean`` (without bad, constant and noisy bands: see
             :func:`edgesr.cube.bands.clean_bands`) or ranges such as ``4-32,40-55``.
-        validation_share: share of the patches, between 0 and 1, that validates where the protocol
-            has no validation region.
+        validation_share: share of the patches, between 0 and 1, that tunes where the protocol has
+            no tuning region.
         seed: draws that share.
 
     Raises:
@@ -221,7 +255,7 @@ def make_scene(
     selection = bands or plan.bands
     chosen = _candidate_bands(cube, selection, plan)
     regions = plan.regions(*cube.shape[:2], scale)
-    check_divisible((*regions.test, *regions.validation), scale)
+    check_divisible((*regions.test, *regions.tuning, *regions.budget), scale)
     size, shared = _patch_options(plan, regions, scale, patch, overlap)
     check_patch_fits(regions.train, size, scale)
     _check_memory((*regions.test, Window(0, 0, size, size)), len(chosen))
@@ -257,7 +291,8 @@ def make_scene(
         normalisation=fit_normalisation(selected, trained, normalisation or plan.normalisation),
         degradation=method,
         train=parts.train,
-        validation=parts.validation,
+        tuning=parts.tuning,
+        budget=parts.budget,
         test=parts.test,
         protocol=plan.name,
         bands=tuple(int(index) for index in chosen),
@@ -266,10 +301,17 @@ def make_scene(
         train_regions=tuple(
             region
             for region in regions.train
-            if (regions.validation or plan.trains_alone) and not invalid[region.slices].any()
+            if (regions.tuning or plan.trains_alone) and not invalid[region.slices].any()
         ),
         source_bands=cube.bands,
         numbers=TrainingNumbers.of(spectra),
+        surroundings=surroundings(
+            (*(parts.tuning if regions.tuning else ()), *parts.budget),
+            scale=scale,
+            extent=cropped.extent,
+            test=regions.test,
+            invalid=invalid,
+        ),
     )
 
 

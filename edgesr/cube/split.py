@@ -1,15 +1,19 @@
-"""From the regions of a protocol to the windows that are trained, validated and tested on."""
+"""From the regions of a protocol to the windows of each role."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from edgesr.cube.cube import Window
-from edgesr.cube.protocols import MIN_LR_SIDE, Regions, minimum_side
+from edgesr.cube.held_out import block_side, grown
+from edgesr.cube.protocols import MIN_LR_SIDE, Regions
 from edgesr.errors import DataError
+
+CONTEXT = 4
+"""LR pixels around a held-out block that the network sees with it."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +21,8 @@ class Parts:
     """Windows without nodata, for each use."""
 
     train: tuple[Window, ...]
-    validation: tuple[Window, ...]
+    tuning: tuple[Window, ...]
+    budget: tuple[Window, ...]
     test: tuple[Window, ...]
 
 
@@ -34,11 +39,12 @@ def divide(
     leaks: bool,
     name: str,
 ) -> Parts:
-    """Cut patches, leave out what is held out or invalid, and draw validation patches.
+    """Cut patches, leave out what is held out or invalid, and draw tuning patches.
 
-    A patch that intersects a validation window, or (unless ``leaks``) a test window, or that
-    holds one invalid pixel is not trained on. A test or validation window with invalid pixels is
-    cut into tiles as large as ``patch``, or the largest halves of it that help; valid tiles stay.
+    A patch that touches a tuning or budget window or its guard, or (unless ``leaks``) a test
+    window, or that holds one invalid pixel is not trained on. A held-out window with invalid
+    pixels is cut into tiles as large as ``patch``, or the largest halves of it that help; valid
+    tiles stay.
 
     Args:
         regions: of the protocol.
@@ -46,7 +52,7 @@ def divide(
         patch: side of a training patch.
         stride: distance of neighbouring patches.
         scale: divides every window.
-        share: of the patches, validates when the regions have no validation window; 0: none does.
+        share: of the patches, tunes when the regions have no tuning window; 0: none does.
         seed: draws that share.
         cover: let patches also end at the far edges of a region.
         leaks: keep training patches that intersect a test window.
@@ -60,7 +66,11 @@ def divide(
             f"{name}: every pixel is nodata, NaN or infinite; bring another cube, or correct its "
             "nodata value"
         )
-    held_out = (*(() if leaks else regions.test), *regions.validation)
+    blocks = (*regions.tuning, *regions.budget)
+    held_out = (
+        *(() if leaks else regions.test),
+        *(grown(window, regions.guard) for window in blocks),
+    )
     candidates = dict.fromkeys(
         window for region in regions.train for window in region.tiles(patch, stride, cover=cover)
     )
@@ -70,13 +80,16 @@ def divide(
         if not any(window.intersects(other) for other in held_out) and _is_valid(window, invalid)
     ]
     test = _valid_parts(regions.test, invalid, patch, scale)
-    if regions.validation:
-        validation = _valid_parts(regions.validation, invalid, patch, scale)
+    budget = _valid_parts(regions.budget, invalid, patch, scale)
+    if regions.tuning:
+        tuning = _valid_parts(regions.tuning, invalid, patch, scale)
     else:
-        train, validation = _draw(train, share, seed)
+        train, tuning = _draw(train, share, seed)
     needed = {"training": train}
-    if share or regions.validation:
-        needed["validation"] = validation
+    if share or regions.tuning:
+        needed["tuning"] = tuning
+    if regions.budget:
+        needed["budget"] = budget
     if regions.test:
         needed["test"] = test
     for use, windows in needed.items():
@@ -85,7 +98,42 @@ def divide(
                 f"{name}: no {use} window is free of nodata and NaN with patches of {patch} "
                 f"pixels; choose a smaller --patch, at least {MIN_LR_SIDE * scale}, or another cube"
             )
-    return Parts(tuple(train), tuple(validation), tuple(test))
+    return Parts(tuple(train), tuple(tuning), tuple(budget), tuple(test))
+
+
+def surroundings(
+    windows: Iterable[Window],
+    *,
+    scale: int,
+    extent: Window,
+    test: Sequence[Window],
+    invalid: np.ndarray,
+) -> dict[Window, Window]:
+    """The window that each is super-resolved in: :data:`CONTEXT` LR pixels more on each side.
+
+    Nearest to the middle that lies in ``extent``, without test and ``invalid`` [H, W] pixels; a
+    window that has no such surroundings stands for itself.
+    """
+    margin = CONTEXT * scale
+    shifts = sorted(
+        ((row, col) for row in range(-margin, margin + 1, scale)
+         for col in range(-margin, margin + 1, scale)),
+        key=lambda shift: (shift[0] ** 2 + shift[1] ** 2, shift),
+    )  # fmt: skip
+
+    def around(window: Window) -> Window:
+        wide = grown(window, margin)
+        for row, col in shifts:
+            moved = Window(wide.row + row, wide.col + col, wide.height, wide.width)
+            if (
+                moved.inside(extent)
+                and not any(moved.intersects(other) for other in test)
+                and _is_valid(moved, invalid)
+            ):
+                return moved
+        return window
+
+    return {window: around(window) for window in windows}
 
 
 def check_divisible(windows: Sequence[Window], scale: int) -> None:
@@ -122,7 +170,7 @@ def _valid_parts(
             found.append(window)
             continue
         side = min(patch, window.height, window.width) // scale * scale
-        while side >= minimum_side(scale):
+        while side >= block_side(scale):
             tiles = [tile for tile in window.tiles(side, side) if _is_valid(tile, invalid)]
             if tiles:
                 found += tiles
@@ -132,7 +180,7 @@ def _valid_parts(
 
 
 def _draw(patches: list[Window], share: float, seed: int) -> tuple[list[Window], list[Window]]:
-    """Patches that train, and the share of them that validates: at least one of each, if any."""
+    """Patches that train, and the share of them that tunes: at least one of each, if any."""
     count = min(max(1, round(share * len(patches))), len(patches) - 1) if share else 0
     order = np.random.default_rng(seed).permutation(len(patches))
     drawn = set(order[: max(count, 0)].tolist())

@@ -15,7 +15,7 @@ What cannot be made here is listed with its reason; nothing is guessed.
 from edgesr.deploy.baselines import PLAIN, REWRITTEN, export_baselines, open_baselines
 from edgesr.deploy.engines import Engine, build_engines
 from edgesr.deploy.measure import Conditions, Truth, measure_models, ratios, timed_name
-from edgesr.deploy.quality import calibration_tiles, on_validation, reference_tiles
+from edgesr.deploy.quality import calibration_tiles, on_budget, reference_tiles
 from edgesr.deploy.variants import Limits, Model, Skipped, VariantBuilder
 
 __all__ = [
@@ -32,7 +32,7 @@ __all__ = [
     "calibration_tiles",
     "export_baselines",
     "measure_models",
-    "on_validation",
+    "on_budget",
     "open_baselines",
     "ratios",
     "reference_tiles",

@@ -59,17 +59,18 @@ def reference_tiles(scene: Scene, shape: Shape = FREE) -> list[Tensor]:
     return [fit(scene.pair(window)[0][None], shape) for window in windows]
 
 
-def on_validation(scene: Scene, shape: Shape = FREE) -> Callable[[Network], dict[str, float]]:
-    """Return what measures "mpsnr" (dB) and "sam" (degrees) of a network on validation windows.
+def on_budget(scene: Scene, shape: Shape = FREE) -> Callable[[Network], dict[str, float]]:
+    """Return what measures "mpsnr" (dB) and "sam" (degrees) of a network on budget windows.
 
     ``shape`` is the input that the network takes.
     """
 
     def quality(network: Network) -> dict[str, float]:
         foreign, scores = SessionModule(network, shape), []
-        for lr, hr in scene.pairs("validation"):
-            sr = super_resolve(foreign, lr, scale=scene.scale, tile=ALWAYS_WHOLE)[None]
-            scores.append((float(mpsnr(sr, hr[None])), float(sam(sr, hr[None]))))
+        for sample in scene.samples("budget"):
+            whole = super_resolve(foreign, sample.lr, scale=scene.scale, tile=ALWAYS_WHOLE)
+            sr, hr = sample.cut(whole)[None], sample.hr[None]
+            scores.append((float(mpsnr(sr, hr)), float(sam(sr, hr))))
         psnr, angle = zip(*scores, strict=True)
         return {"mpsnr": fmean(psnr), "sam": fmean(angle)}
 

@@ -27,7 +27,7 @@ from edgesr.deploy import (
     calibration_tiles,
     export_baselines,
     measure_models,
-    on_validation,
+    on_budget,
     open_baselines,
     ratios,
     timed_name,
@@ -115,7 +115,7 @@ def make(
     builder = VariantBuilder(
         folder,
         calibration_tiles(workload.scene, shape),
-        on_validation(workload.scene, shape),
+        on_budget(workload.scene, shape),
         config.limits,
         config.threads,
         workload.example(config.tile).numpy(),

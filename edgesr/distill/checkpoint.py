@@ -84,6 +84,6 @@ def digest(parts: Iterable[bytes]) -> str:
 
 def fingerprint(scene: Scene) -> str:
     """What a training reads of a scene, in short: windows, normalisation, degradation."""
-    windows = repr((scene.train, scene.validation)).encode()
+    windows = repr((scene.train, scene.tuning)).encode()
     limits = scene.normalisation.lower.tobytes() + scene.normalisation.upper.tobytes()
     return f"{scene.cube.name} {digest([windows, limits, scene.degradation.encode()])}"

@@ -162,8 +162,13 @@ def _evaluate(
 ) -> dict[str, float]:
     return _mean(
         (
-            evaluate_pair(upscale(lr)[None], hr[None], scene.scale, convention=convention)
-            for lr, hr in scene.pairs(split)
+            evaluate_pair(
+                sample.cut(upscale(sample.lr))[None],
+                sample.hr[None],
+                scene.scale,
+                convention=convention,
+            )
+            for sample in scene.samples(split)
         ),
         split,
     )
@@ -180,7 +185,7 @@ def evaluate(
 ) -> dict[str, float]:
     """The six measures of :mod:`edgesr.evaluation.metrics`, averaged over a split's windows.
 
-    ``split`` is "train", "validation" or "test"; ``tile`` and ``overlap`` as in
+    ``split`` is "train", "tuning", "budget" or "test"; ``tile`` and ``overlap`` as in
     :func:`super_resolve`.
     """
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from edgesr.cube import Scene
-from edgesr.deploy import Limits, VariantBuilder, calibration_tiles, on_validation
+from edgesr.deploy import Limits, VariantBuilder, calibration_tiles, on_budget
 from edgesr.loading.workload import open_workload
 
 
@@ -48,7 +48,7 @@ def builder(subject) -> Callable[..., VariantBuilder]:
         return VariantBuilder(
             Path(),
             calibration_tiles(subject.scene),
-            on_validation(subject.scene),
+            on_budget(subject.scene),
             Limits(psnr, sam),
             1,
             subject.tile.numpy(),

@@ -8,13 +8,13 @@ import torch
 from edgesr_export.runtime import session
 
 from edgesr.cube.degrade import bicubic_upsample
-from edgesr.deploy.quality import calibration_tiles, on_test, on_validation, reference_tiles
+from edgesr.deploy.quality import calibration_tiles, on_test, on_budget, reference_tiles
 from edgesr.evaluation.evaluate import evaluate, evaluate_bicubic
 
 
 def test_a_session_has_the_quality_of_its_module(subject):
     run = session(subject.source)
-    measured = on_validation(subject.scene)(run)
+    measured = on_budget(subject.scene)(run)
     expected = evaluate(subject.network, subject.scene, "validation")
     assert measured == pytest.approx({name: expected[name] for name in measured}, rel=1e-4)
     assert on_test(run, subject.scene) == pytest.approx(

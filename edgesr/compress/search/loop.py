@@ -77,7 +77,7 @@ class _Bench:
         self.runtime = options.runtime if (scratch / f"{TEACHER}.onnx").is_file() else "torch"
         self.backbone = survey(calibrated, options.seed, remember)
         self.tile = calibrated.workload.example(options.latency_tile)
-        self.before = evaluate(calibrated.workload.model, calibrated.workload.scene, "validation")
+        self.before = evaluate(calibrated.workload.model, calibrated.workload.scene, "budget")
 
     def build(self, design: Design) -> nn.Module:
         return build(self.calibrated, self.pool, self.backbone, design)
@@ -201,7 +201,7 @@ def require_quality(found: Search, budget: Budget, student: nn.Module, workload:
     Raises:
         OptionError: its loss on validation exceeds a limit.
     """
-    drop = quality_drop(evaluate(workload.model, workload.scene, "validation"), student, workload)
+    drop = quality_drop(evaluate(workload.model, workload.scene, "budget"), student, workload)
     if budget.quality(drop) > 0:
         raise OptionError(
             f"no design of {len(found.trials)} keeps to every limit: {found.chosen.label} comes"
