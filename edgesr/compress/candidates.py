@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from edgesr_export.runtime import session
+from scipy.optimize import isotonic_regression
 from torch import Tensor, nn
 
 from edgesr.compress.timing_files import file_name, for_target, static_onnx, teacher_onnx
@@ -21,11 +22,20 @@ from edgesr.evaluation.latency import in_torch, measure
 from edgesr.loading.workload import Workload
 from edgesr.progress import timed_stage, track
 from edgesr.surgery import Candidate, Moments, Site, Spectrum, all_moments, choose, walk
-from edgesr.surgery.candidates import Prepared, prepare, upsampler_pass, upsampler_passes
+from edgesr.surgery.candidates import (
+    Faster,
+    Prepared,
+    prepare,
+    upsampler_pass,
+    upsampler_passes,
+)
 from edgesr.surgery.passes import UpsamplerPass
 
 CALIBRATION_WINDOWS = 50_000  # windows of the upsampler's input that the closed form sees
 REPEATS = 7
+ROUNDS = 4  # in which all candidates are timed; the choice is by paired comparisons
+
+Call = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -158,11 +168,15 @@ def select(
     options: SurgeryOptions,
     max_psnr_drop: float,
     max_sam_drop: float | None = None,
+    faster: Faster | None = None,
 ) -> Candidate:
-    """Take the fastest within the limits; a setting that was asked for has none to keep."""
+    """Take the fastest within the limits; a setting that was asked for has none to keep.
+
+    ``faster`` compares two candidates; by default by their latencies alone.
+    """
     if options.is_forced:
-        return choose(candidates, math.inf)
-    return choose(candidates, max_psnr_drop, max_sam_drop, options.method)
+        return choose(candidates, math.inf, faster=faster)
+    return choose(candidates, max_psnr_drop, max_sam_drop, options.method, faster)
 
 
 def calibrate(
@@ -228,9 +242,8 @@ def measure_candidates(
     """
     workload = calibrated.workload
     before = evaluate(workload.model, workload.scene, "budget")
-    original = teacher_onnx(scratch, tile, workload.model)
-    files = _TimingFiles(calibrated, tile, scratch, original) if original else None
-    calls: dict[str, Callable[[], object]] = {}
+    bench = Bench(calibrated, tile, threads, scratch)
+    calls: dict[str, Call] = {}
     measured = []
     for candidate in track(candidates, "measure candidates"):
         student = calibrated.operate(candidate)
@@ -246,35 +259,70 @@ def measure_candidates(
                 sam_drop=loss["sam_drop"],
             )
         )
-        if files is None:
-            calls[candidate.label] = in_torch(student, tile)
-        else:
-            run = session(files.write(candidate, student), threads)
-            calls[candidate.label] = partial(run, tile.numpy())
+        calls[candidate.label] = bench.call(candidate, student)
     with timed_stage("time candidates"):
-        timings = measure(calls, REPEATS)
-    return [replace(one, latency_ms=timings[one.label].median_ms) for one in measured]
+        timings = measure(calls, ROUNDS)
+    return _monotone(measured, {name: timing.median_ms for name, timing in timings.items()})
 
 
-class _TimingFiles:
-    """ONNX files of candidates: exported, or those of a relative with other weights."""
+def _monotone(candidates: Sequence[Candidate], times: Mapping[str, float]) -> list[Candidate]:
+    """Give candidates their latencies: within a pass, those that rise with the work (isotonic).
+
+    Of one graph less work is not slower; what was measured against that is noise, and averaged.
+    """
+    fitted: dict[str, float] = {}
+    for method in dict.fromkeys(candidate.method for candidate in candidates):
+        family = sorted(
+            (one for one in candidates if one.method == method), key=lambda one: one.upsampler_macs
+        )
+        rising = isotonic_regression([times[one.label] for one in family]).x
+        fitted |= {one.label: float(ms) for one, ms in zip(family, rising, strict=True)}
+    return [replace(one, latency_ms=fitted[one.label]) for one in candidates]
+
+
+class Bench:
+    """Where candidates and the reference are run to be timed, in the form that is deployed.
+
+    Args:
+        calibrated: the original network.
+        tile: LR input [1, B, h, w] that latency is measured on.
+        threads: CPU threads of the runtime.
+        scratch: folder for the ONNX files.
+    """
 
     def __init__(
-        self, calibrated: CalibratedModel, tile: Tensor, scratch: Path, original: Path
+        self, calibrated: CalibratedModel, tile: Tensor, threads: int, scratch: Path
     ) -> None:
-        self.calibrated, self.tile = calibrated, tile
-        self.scratch, self.original = scratch, original
+        self.calibrated, self.tile, self.threads = calibrated, tile, threads
+        self.scratch, self.model = scratch, calibrated.workload.model
+        self.original = teacher_onnx(scratch, tile, self.model)
         self.families: dict[tuple[str, ...], tuple[Path, nn.Module]] = {}
 
-    def write(self, candidate: Candidate, student: nn.Module) -> Path:
-        """The file of a candidate, as the runtime gets it."""
+    def reference(self) -> Call:
+        """A call of the uncompressed network."""
+        if self.original is None:
+            return in_torch(self.model, self.tile)
+        return self._session(self.original, self.model)
+
+    def call(self, candidate: Candidate, student: nn.Module) -> Call:
+        """A call of a candidate's network ``student``."""
+        if self.original is None:
+            return in_torch(student, self.tile)
+        return self._session(self._written(candidate, student, self.original), student)
+
+    def _session(self, path: Path, network: nn.Module) -> Call:
+        run = session(for_target(path, network, self.tile), self.threads)
+        return partial(run, self.tile.numpy())
+
+    def _written(self, candidate: Candidate, student: nn.Module, original: Path) -> Path:
+        """The ONNX file of a candidate: exported, or that of a relative with other weights."""
         groups = self.calibrated.groups(candidate)
         family = (candidate.method, *sorted(candidate.settings))
         relative = self.families.get(family)
         if groups:
-            relative = self.original, self.calibrated.workload.model
+            relative = original, self.model
         name = file_name(candidate)
         path = static_onnx(self.scratch, self.tile, name, student, relative, groups)
         if upsampler_pass(candidate.method).one_graph:
             self.families.setdefault(family, (path, student))
-        return for_target(path, student, self.tile)
+        return path

@@ -7,7 +7,7 @@ Here alone a recipe, a run folder and what ``--resume`` needs are known; the wor
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from edgesr.compress.stages.export import export_student
 from edgesr.compress.stages.judge import judge
 from edgesr.compress.stages.pictures import draw_pictures
 from edgesr.compress.stages.report import write_report
+from edgesr.compress.stages.select import Comparison, Selected, select_surgery
 from edgesr.compress.stages.students import Students, make_students
 from edgesr.compress.stages.teacher import open_teacher
 from edgesr.compress.surgery_config import (
@@ -125,9 +126,10 @@ class _Run:
             baselines = measure_baselines(workload)
         with folder.timed("candidates"):
             candidates = self.measured(calibrated, candidates)
+            selected = self.selected(calibrated, candidates)
         students = make_students(
             student_options(recipe, scratch), calibrated, candidates, self.teacher, scratch,
-            folder.remember, folder.timed,
+            folder.remember, folder.timed, selected.candidate,
         )  # fmt: skip
         with folder.timed("export"), timed_stage("export and verify"):
             training = students.student.training
@@ -136,7 +138,7 @@ class _Run:
         with folder.timed("pictures"), timed_stage("pictures of the test region"):
             pictures = draw_pictures(folder.draft, made.models, workload, students.student.model)
             pictures.save(folder.draft / PICTURES)
-        report = self.report(candidates, baselines, students, onnx, measurement)
+        report = self.report(candidates, baselines, students, onnx, measurement, selected.compared)
         content = write_report(report, pictures, folder.draft)
         if recipe.bundle:
             self.bundle(report, made)
@@ -160,6 +162,24 @@ class _Run:
         remember = self.folder.remember
         found: list[Candidate] = remember("candidates", compute, list[Candidate], planned)
         return found
+
+    def selected(self, calibrated: CalibratedModel, candidates: list[Candidate]) -> Selected:
+        """Choose among them; once a run."""
+        recipe = self.recipe
+
+        def compute() -> dict[str, Any]:
+            tile = calibrated.workload.example(recipe.latency_tile)
+            scratch = self.folder.state("")
+            found = select_surgery(
+                surgery_options(recipe), budget_of(recipe), calibrated, candidates, tile,
+                self.threads, scratch,
+            )  # fmt: skip
+            return asdict(found)
+
+        found: Selected = self.folder.remember(
+            "selected", compute, Selected, lambda one: one.candidate in candidates
+        )
+        return replace(found, candidate=candidates[candidates.index(found.candidate)])
 
     def deployed(
         self, calibrated: CalibratedModel, students: Students, onnx: OnnxFile | str
@@ -200,6 +220,7 @@ class _Run:
         students: Students,
         onnx: OnnxFile | str,
         measurement: Measurement,
+        compared: Sequence[Comparison],
     ) -> Report:
         """Everything that was found."""
         recipe, folder, workload = self.recipe, self.folder, self.workload
@@ -231,8 +252,12 @@ class _Run:
                 rank_target=recipe.rank_target,
                 candidates=candidates,
                 selection=Selection(
-                    recipe.max_psnr_drop, recipe.max_sam_drop, recipe.is_forced, recipe.searches
-                ),
+                    recipe.max_psnr_drop,
+                    recipe.max_sam_drop,
+                    recipe.is_forced,
+                    recipe.searches,
+                    [asdict(one) for one in compared],
+                ),  # fmt: skip
                 onnx=onnx,
                 deployment=measurement.table,
                 profile=measurement.profile,

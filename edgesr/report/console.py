@@ -228,6 +228,14 @@ def _choice_notes(report: Report) -> Iterator[Note]:
     """What was chosen and why, from which spectrum, and how it was trained."""
     distillation = report.distillation
     yield "chosen", f"{surgery_name(report.chosen)}: {report.chosen.why}"
+    for pair in report.chosen.compared:
+        low, high = pair.interval
+        verdict = f"{pair.faster} is faster" if pair.faster else "equally fast"
+        yield (
+            "",
+            f"{pair.first} takes {low:.2f} to {high:.2f} times as long as {pair.second}"
+            f" ({pair.rounds} rounds): {verdict}",
+        )
     if found := report.search:
         yield (
             "search",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,12 +44,14 @@ class Selection:
         sam_drop: largest growth of SAM there, degrees; None for any.
         forced: whether one setting was asked for, so that no limit decided.
         searched: whether a search over the whole network has chosen.
+        compared: fields of the comparisons in pairs that decided.
     """
 
     psnr_drop: float
     sam_drop: float | None = None
     forced: bool = False
     searched: bool = False
+    compared: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,10 @@ def surgery(candidate: Candidate) -> dict[str, Any]:
 
 def chosen_entry(chosen: Candidate, selection: Selection) -> ChosenEntry:
     """Return the surgery of the student, and why it was taken."""
-    return typed({**surgery(chosen), "why": why(chosen, selection)}, ChosenEntry)
+    entry = {**surgery(chosen), "why": why(chosen, selection)}
+    if selection.compared:
+        entry["compared"] = list(selection.compared)
+    return typed(entry, ChosenEntry)
 
 
 def candidate_entry(
@@ -165,7 +170,9 @@ def why_not(candidate: Candidate, selection: Selection) -> str:
     drop = candidate.sam_drop
     if selection.sam_drop is not None and drop is not None and drop > selection.sam_drop:
         return f"loses more than {selection.sam_drop:g} degrees"
-    return "left by the search" if selection.searched else "slower, or as fast and larger"
+    return (
+        "left by the search" if selection.searched else "more work, slower, or as fast and larger"
+    )
 
 
 def distillation_entry(training: TrainResult) -> Distillation:

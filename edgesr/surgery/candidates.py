@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,10 @@ Prepared = Mapping[str, Mapping[str, Any]]
 """What the settings of a pass share, by the pass's name and the site's."""
 
 LATENCY_TIE = 1.10
-"""Latencies within this factor of the best count as equal: two runs on a shared machine differ by
-as much, and the same recipe must take the same candidate again."""
+"""Latencies within this factor count as equal where nothing but medians is known."""
+
+Faster = Callable[["Candidate", "Candidate"], bool]
+"""Whether the second is shown to be faster than the first."""
 
 
 @dataclass
@@ -145,41 +147,71 @@ def _candidate(
     return Candidate(found.name, setting, settings, params, macs)
 
 
-def choose(
-    candidates: Sequence[Candidate],
+def finalists(
+    candidates: Iterable[Candidate],
     max_psnr_drop: float,
     max_sam_drop: float | None = None,
     method: str = "auto",
-) -> Candidate:
-    """The fastest measured candidate within the limits; latencies within 10 % go to fewer params.
+) -> list[Candidate]:
+    """Of each pass, the measured candidate of least work within the limits; the smallest first.
 
-    ``method`` is "auto" or the name of one pass. Candidates that lack a latency or a
-    drop are passed over. Raises :class:`OptionError` when none stays within the limits.
+    Those of one pass differ in one number of one graph, so less work is not slower, whatever a
+    noisy clock has said. ``method`` is "auto" or the name of one pass. Candidates that lack a drop
+    are passed over.
+
+    Raises:
+        OptionError: nothing was measured, or nothing stays within the limits.
     """
     if method != "auto":
         upsampler_pass(method)
     measured = [
-        (candidate, candidate.latency_ms, candidate.psnr_drop, candidate.sam_drop)
+        (candidate, candidate.psnr_drop, candidate.sam_drop)
         for candidate in candidates
-        if method in ("auto", candidate.method)
+        if method in ("auto", candidate.method) and candidate.psnr_drop is not None
     ]
-    timed = [
-        (c, ms, psnr, sam) for c, ms, psnr, sam in measured if ms is not None and psnr is not None
-    ]
-    if not timed:
+    if not measured:
         raise OptionError(f"no {method} candidate is smaller than the layers: nothing to choose")
     fitting = [
-        (candidate, latency)
-        for candidate, latency, psnr, sam in timed
-        if psnr <= max_psnr_drop
+        candidate
+        for candidate, psnr, sam in measured
+        if psnr is not None
+        and psnr <= max_psnr_drop
         and (max_sam_drop is None or (sam is not None and sam <= max_sam_drop))
     ]
     if not fitting:
-        closest, _, smallest, _ = min(timed, key=lambda entry: entry[2])
+        closest, least, _ = min(measured, key=lambda entry: entry[1] or 0.0)
         raise OptionError(
             f"no candidate stays within {max_psnr_drop} dB: {closest.label} loses least with "
-            f"{smallest:.3f} dB; raise --max-psnr-drop or train longer"
+            f"{least:.3f} dB; raise --max-psnr-drop or train longer"
         )
-    fastest = min(latency for _, latency in fitting)
-    tied = [candidate for candidate, latency in fitting if latency <= fastest * LATENCY_TIE]
-    return min(tied, key=lambda candidate: candidate.upsampler_params)
+
+    def work(candidate: Candidate) -> tuple[int, int]:
+        return candidate.upsampler_macs, candidate.upsampler_params
+
+    methods = dict.fromkeys(candidate.method for candidate in fitting)
+    least_work = [min((c for c in fitting if c.method == name), key=work) for name in methods]
+    return sorted(least_work, key=lambda candidate: candidate.upsampler_params)
+
+
+def choose(
+    candidates: Iterable[Candidate],
+    max_psnr_drop: float,
+    max_sam_drop: float | None = None,
+    method: str = "auto",
+    faster: Faster | None = None,
+) -> Candidate:
+    """The fastest of :func:`finalists`; of those that count as equal, the smallest.
+
+    ``faster`` compares two; by default their latencies, of which those within 10 % are equal.
+    """
+    best, *others = finalists(candidates, max_psnr_drop, max_sam_drop, method)
+    for other in others:
+        if (faster or _by_medians)(best, other):
+            best = other
+    return best
+
+
+def _by_medians(first: Candidate, second: Candidate) -> bool:
+    if first.latency_ms is None or second.latency_ms is None:
+        return False
+    return second.latency_ms * LATENCY_TIE < first.latency_ms

@@ -31,7 +31,6 @@ from edgesr.models import create_model
 from edgesr.recipe.recipes import CompressRecipe
 from edgesr.report import validate
 from edgesr.surgery import find_sites, spectrum
-from edgesr.surgery.candidates import LATENCY_TIE
 
 FACTORY = "small_networks:bilinear"
 
@@ -133,7 +132,11 @@ def test_the_table_holds_both_families_and_the_budget_decides(run):
     assert len(chosen) == 1
     assert chosen[0]["validation"]["mpsnr_drop"] <= 0.05
     within = [c for c in report["candidates"] if c["validation"]["mpsnr_drop"] <= 0.05]
-    assert chosen[0]["latency_ms"] <= LATENCY_TIE * min(c["latency_ms"] for c in within)
+    alike = [c for c in within if c["pass"] == chosen[0]["pass"]]
+    assert chosen[0]["upsampler_params"] == min(c["upsampler_params"] for c in alike)
+    *_, last = report["chosen"]["compared"]
+    assert last["first"] == "the reference"
+    assert last["interval"][0] <= last["ratio"] <= last["interval"][1]
     for candidate in report["candidates"]:
         assert candidate["latency_ms"] > 0
         assert candidate["upsampler_params"] < report["teacher"]["upsampler_params"]

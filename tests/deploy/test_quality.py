@@ -8,7 +8,7 @@ import torch
 from edgesr_export.runtime import session
 
 from edgesr.cube.degrade import bicubic_upsample
-from edgesr.deploy.quality import calibration_tiles, on_test, on_budget, reference_tiles
+from edgesr.deploy.quality import calibration_tiles, on_budget, on_test, reference_tiles
 from edgesr.evaluation.evaluate import evaluate, evaluate_bicubic
 
 

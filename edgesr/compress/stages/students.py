@@ -99,6 +99,7 @@ def make_students(
     scratch: Path,
     remember: Remember = at_once,
     timed: Callable[[str], AbstractContextManager[None]] = untimed,
+    alone: Candidate | None = None,
 ) -> Students:
     """Choose among the measured surgeries, or search further; distil what is chosen.
 
@@ -110,12 +111,15 @@ def make_students(
         scratch: folder of files that a search times.
         remember: keeps a search's trials, so that it goes on where it was.
         timed: adds the seconds of its block to a stage's.
+        alone: the surgery that is taken where the upsampler is all that is made smaller; None
+            takes the one with the best latency.
 
     Raises:
         OptionError: nothing keeps to the budget.
     """
     budget = options.budget
-    alone = select(candidates, options.surgery, budget.psnr_drop, budget.sam_drop)
+    if alone is None:
+        alone = select(candidates, options.surgery, budget.psnr_drop, budget.sam_drop)
 
     def distilled(candidate: Candidate) -> Student:
         checkpoint = options.checkpoint(file_name(candidate))

@@ -7,7 +7,17 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from edgesr.report.model._base import Amount, Count, Entry, Positive, Shape, Share, Text, doc
+from edgesr.report.model._base import (
+    Amount,
+    Count,
+    Entry,
+    Interval,
+    Positive,
+    Shape,
+    Share,
+    Text,
+    doc,
+)
 
 KEYS = ("rank", "groups", "setting")
 """Where a surgery has its setting: ranks, groups, or what another pass counts in."""
@@ -133,10 +143,25 @@ class SurgeryEntry(Entry, HasSetting, frozen=True, kw_only=True):
     settings: Settings = None
 
 
+class Comparison(Entry, frozen=True, kw_only=True):
+    """Two networks, timed side by side until one was shown to be faster."""
+
+    first: Annotated[str, doc("One: the label of a candidate, or 'the reference'.")]
+    second: Annotated[str, doc("The other.")]
+    ratio: Annotated[Amount, doc("How many times as long the first takes, median of the rounds.")]
+    interval: Annotated[Interval, doc("95 % interval of the ratio.")]
+    rounds: Annotated[Positive, doc("Rounds, each of both.")]
+    faster: Annotated[str | None, doc("Which is faster; null where they count as equal.")]
+
+
 class ChosenEntry(SurgeryEntry, frozen=True, kw_only=True):
     """The surgery of the student."""
 
     why: Annotated[str, doc("Why this one.")]
+    compared: Annotated[
+        list[Comparison],
+        doc("The comparisons that decided before training; the last is with the reference."),
+    ] = field(default_factory=list)
 
 
 class CandidateEntry(SurgeryEntry, frozen=True, kw_only=True):
