@@ -257,7 +257,7 @@ class _Run:
                     recipe.is_forced,
                     recipe.searches,
                     [asdict(one) for one in compared],
-                ),  # fmt: skip
+                ),
                 onnx=onnx,
                 deployment=measurement.table,
                 profile=measurement.profile,
