@@ -8,14 +8,14 @@ import torch
 from edgesr_export.runtime import session
 
 from edgesr.cube.degrade import bicubic_upsample
-from edgesr.deploy.quality import calibration_tiles, on_test, on_budget, reference_tiles
+from edgesr.deploy.quality import calibration_tiles, on_budget, on_test, reference_tiles
 from edgesr.evaluation.evaluate import evaluate, evaluate_bicubic
 
 
 def test_a_session_has_the_quality_of_its_module(subject):
     run = session(subject.source)
     measured = on_budget(subject.scene)(run)
-    expected = evaluate(subject.network, subject.scene, "validation")
+    expected = evaluate(subject.network, subject.scene, "budget")
     assert measured == pytest.approx({name: expected[name] for name in measured}, rel=1e-4)
     assert on_test(run, subject.scene) == pytest.approx(
         evaluate(subject.network, subject.scene), rel=1e-4
