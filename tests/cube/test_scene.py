@@ -9,9 +9,10 @@ import torch
 
 from edgesr.cube.cube import Cube, Window
 from edgesr.cube.degrade import degrade
+from edgesr.cube.protocols import get_protocol
 from edgesr.cube.sample import indian_pines
 from edgesr.cube.sampling import covered
-from edgesr.cube.scene import Scene, make_scene
+from edgesr.cube.scene import SPLITS, Scene, make_scene
 from edgesr.errors import DataError, OptionError
 
 
@@ -24,17 +25,20 @@ def test_the_embedded_default_has_fixed_regions(sample: Scene) -> None:
     assert sample.protocol == "indian_pines"
     assert sample.cube.shape[:2] == (144, 144)
     assert sample.test == (Window(0, 0, 48, 144),)
-    assert sample.validation == (Window(48, 96, 48, 48),)
+    left = [Window(row, 0, 16, 16) for row in (60, 76, 92)]
+    right = [Window(row, 128, 16, 16) for row in (96, 112, 128)]
+    assert sample.budget == (*left, *right)
+    assert sample.tuning == (Window(120, 0, 24, 16), Window(60, 128, 24, 16))
     trained = covered(sample.train, sample.cube.extent)
     expected = np.zeros((144, 144), dtype=bool)
-    expected[48:, :96] = expected[96:, :] = True
+    expected[60:, 28:116] = True
     np.testing.assert_array_equal(trained, expected)
 
 
 def test_clean_bands_are_those_whose_neighbours_agree_on_the_training_pixels(sample: Scene) -> None:
     cube = indian_pines()
     expected = np.zeros((145, 145), dtype=bool)
-    expected[48:144, :96] = expected[96:144, :144] = True
+    expected[60:144, 28:116] = True
     neighbours = np.diag(np.corrcoef(cube.data[expected].T.astype(float)), 1)
     weakest = np.minimum(
         np.append(neighbours[0], neighbours), np.append(neighbours, neighbours[-1])
@@ -48,7 +52,7 @@ def test_normalisation_never_looks_at_tested_pixels(sample: Scene) -> None:
     cube = indian_pines()
     changed = cube.data.copy()
     changed[:48] = 65535
-    changed[48:96, 96:144] = 0
+    changed[48:, :28] = changed[48:, 116:] = 0
     again = make_scene(replace(cube, data=changed))
     assert again.bands == sample.bands
     np.testing.assert_array_equal(again.normalisation.upper, sample.normalisation.upper)
@@ -56,11 +60,9 @@ def test_normalisation_never_looks_at_tested_pixels(sample: Scene) -> None:
 
 
 def test_pairs_are_normalised_and_degraded(sample: Scene) -> None:
-    for split in ("train", "validation", "test"):
-        some = replace(sample, train=sample.train[:3])
-        pairs = list(some.pairs(split))
-        assert len(pairs) == len(some.windows(split))
-        for lr, hr in pairs:
+    for split in SPLITS:
+        for window in sample.windows(split)[:3]:
+            lr, hr = sample.pair(window)
             assert lr.dtype == hr.dtype == torch.float32
             assert min(lr.min(), hr.min()) >= 0
             assert max(lr.max(), hr.max()) <= 1
@@ -75,9 +77,34 @@ def test_pairs_are_normalised_and_degraded(sample: Scene) -> None:
 
 def test_a_pair_reads_only_its_window(sample: Scene) -> None:
     data = np.full((144, 144, sample.cube.bands), np.nan)
-    data[48:96, 96:144] = sample.cube.data[48:96, 96:144]
+    data[60:84, 128:144] = sample.cube.data[60:84, 128:144]
     blind = replace(sample, cube=replace(sample.cube, data=data))
-    torch.testing.assert_close(blind.pair(sample.validation[0]), sample.pair(sample.validation[0]))
+    torch.testing.assert_close(blind.pair(sample.tuning[1]), sample.pair(sample.tuning[1]))
+
+
+def test_a_block_is_judged_alone_and_seen_with_its_surroundings(sample: Scene) -> None:
+    for split, samples in ((split, list(sample.samples(split))) for split in ("tuning", "budget")):
+        for window, found in zip(sample.windows(split), samples, strict=True):
+            around = sample.surroundings[window]
+            assert window.inside(around)
+            assert (around.height, around.width) == (window.height + 32, window.width + 32)
+            assert not any(around.intersects(test) for test in sample.test)
+            torch.testing.assert_close(found.hr, sample.pair(window)[1])
+            torch.testing.assert_close(found.lr, sample.pair(around)[0])
+            torch.testing.assert_close(found.cut(sample.pair(around)[1]), found.hr)
+    for found, window in zip(sample.samples("test"), sample.test, strict=True):
+        torch.testing.assert_close((found.lr, found.cut(found.hr)), sample.pair(window))
+
+
+def test_surroundings_hold_no_nodata(make_cube) -> None:
+    cube = make_cube(150, 150, dtype="float32", nodata=-9999.0)
+    whole = make_scene(cube, patch=32)
+    cube.data[80:120, 24] = -9999
+    scene = make_scene(cube, patch=32)
+    assert scene.budget == whole.budget
+    assert any(whole.surroundings[w] != scene.surroundings[w] for w in scene.budget)
+    for split in ("tuning", "budget"):
+        assert all(torch.isfinite(found.lr).all() for found in scene.samples(split))
 
 
 def test_a_pair_refuses_windows_that_the_scale_does_not_divide(sample: Scene) -> None:
@@ -99,9 +126,10 @@ def test_describe_is_json_and_complete(sample: Scene) -> None:
 
 def test_auto_patches_reach_the_edges_of_the_training_region(make_cube) -> None:
     scene = make_scene(make_cube(150, 150), patch=52, scale=4)
-    held_out = covered(scene.test + scene.validation, scene.cube.extent)
-    np.testing.assert_array_equal(covered(scene.train, scene.cube.extent), ~held_out)
-    np.testing.assert_array_equal(covered(scene.train_regions, scene.cube.extent), ~held_out)
+    regions = get_protocol("auto").regions(150, 150, 4)
+    trained = covered(regions.train, scene.cube.extent)
+    np.testing.assert_array_equal(covered(scene.train, scene.cube.extent), trained)
+    np.testing.assert_array_equal(covered(scene.train_regions, scene.cube.extent), trained)
 
 
 def test_a_patch_with_nodata_is_never_trained_on(make_cube) -> None:
@@ -112,12 +140,12 @@ def test_a_patch_with_nodata_is_never_trained_on(make_cube) -> None:
     scene = make_scene(cube, patch=32)
     invalid = scene.cube.invalid()
     assert invalid.sum() == 3
-    for split in ("train", "validation", "test"):
+    for split in SPLITS:
         assert not covered(scene.windows(split), scene.cube.extent)[invalid].any()
     assert len(scene.test) > 1
     assert all(window.height == 32 for window in scene.test)
     assert not covered(scene.train_regions, scene.cube.extent)[invalid].any()
-    assert all(torch.isfinite(hr).all() for _, hr in scene.pairs("train"))
+    assert all(torch.isfinite(hr).all() for window in scene.train for hr in scene.pair(window))
 
 
 def test_clean_leaves_bad_and_missing_and_constant_bands_out(make_cube) -> None:
@@ -188,13 +216,13 @@ def test_all_bands_marked_bad_is_refused(make_cube) -> None:
 
 
 def test_a_cube_smaller_than_one_patch_is_told_which_patch_fits(make_cube) -> None:
-    with one_line("smaller than one patch.*--patch 56"):
+    with one_line("smaller than one patch.*--patch 44"):
         make_scene(make_cube(83, 86), patch=64)
-    assert make_scene(make_cube(83, 86), patch=56).train
+    assert make_scene(make_cube(83, 86), patch=44).train
 
 
 @pytest.mark.parametrize(
-    ("side", "scale", "patch"), [(83, 4, 56), (150, 8, 96), (150, 4, 64), (150, 3, 63)]
+    ("side", "scale", "patch"), [(83, 4, 40), (150, 8, 80), (150, 4, 64), (150, 3, 63)]
 )
 def test_the_usual_patch_gives_way_to_a_small_cube_and_to_the_scale(
     make_cube, side: int, scale: int, patch: int

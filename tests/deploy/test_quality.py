@@ -15,7 +15,7 @@ from edgesr.evaluation.evaluate import evaluate, evaluate_bicubic
 def test_a_session_has_the_quality_of_its_module(subject):
     run = session(subject.source)
     measured = on_budget(subject.scene)(run)
-    expected = evaluate(subject.network, subject.scene, "validation")
+    expected = evaluate(subject.network, subject.scene, "budget")
     assert measured == pytest.approx({name: expected[name] for name in measured}, rel=1e-4)
     assert on_test(run, subject.scene) == pytest.approx(
         evaluate(subject.network, subject.scene), rel=1e-4

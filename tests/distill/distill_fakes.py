@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from edgesr.cube.cube import Cube, Window
 from edgesr.cube.degrade import degrade
 from edgesr.cube.normalise import Normalisation
+from edgesr.cube.scene import Sample
 
 
 @dataclass(frozen=True)
@@ -22,21 +23,23 @@ class SmallScene:
 
     cube: Cube
     train: tuple[Window, ...]
-    validation: tuple[Window, ...]
+    tuning: tuple[Window, ...]
+    budget: tuple[Window, ...]
     test: tuple[Window, ...]
     train_regions: tuple[Window, ...] = ()
     scale: int = 2
     degradation: str = "bicubic"
     protocol: str = "generated"
+    surroundings: Mapping[Window, Window] = field(default_factory=dict)
 
     @property
     def normalisation(self) -> Normalisation:
         bands = self.cube.data.shape[2]
         return Normalisation("scene", np.zeros(bands), np.full(bands, 1000.0))
 
-    def pairs(self, split: str) -> Iterator[tuple[Tensor, Tensor]]:
+    def samples(self, split: str) -> Iterator[Sample]:
         for window in getattr(self, split):
-            yield self.pair(window)
+            yield Sample(*self.pair(window), Window(0, 0, window.height, window.width).slices)
 
     def pair(self, window: Window) -> tuple[Tensor, Tensor]:
         crop = self.normalisation.apply(self.cube.data[window.slices])
@@ -47,7 +50,7 @@ class SmallScene:
 def scene(
     *, bands: int = 3, seed: int = 0, regions: bool = False, mask: np.ndarray | None = None, **other
 ) -> SmallScene:
-    """Smooth random cube 48 x 32: train above (5 windows of 16), validation and test below."""
+    """Smooth random cube 48 x 32: train above (5 windows of 16), the others below."""
     random = np.random.default_rng(seed)
     coarse = torch.from_numpy(random.uniform(0, 1000, (1, bands, 13, 9)))
     image = F.interpolate(coarse, (48, 32), mode="bicubic")[0].clamp(0, 1000)
@@ -67,7 +70,8 @@ def scene(
     return SmallScene(
         cube,
         train=(*train, Window(8, 8, 16, 16)),
-        validation=(Window(32, 0, 16, 16),),
+        tuning=(Window(32, 0, 16, 16),),
+        budget=(Window(32, 0, 16, 16),),
         test=(Window(32, 16, 16, 16),),
         **{"train_regions": (Window(0, 0, 32, 32),) if regions else (), **other},
     )

@@ -51,10 +51,10 @@ def test_training_makes_up_for_the_rounding(monkeypatch):
 
     def rounded(model: nn.Module) -> float:
         with simulated_int8(model, int8_layers(model, given[0]), given):
-            return evaluate(model, target, "validation")["mpsnr"]
+            return evaluate(model, target, "tuning")["mpsnr"]
 
     before = rounded(teacher)
-    assert before < evaluate(teacher, target, "validation")["mpsnr"] - 1
+    assert before < evaluate(teacher, target, "tuning")["mpsnr"] - 1
     assert rounded(result.model) > max(before, rounded(tuned)) + 0.3
     assert rounded(result.model) == pytest.approx(result.best["val_mpsnr"], abs=1e-4)
 

@@ -37,9 +37,9 @@ def without_time(history: list[dict]) -> list[dict]:
 
 def test_training_improves_validation_and_returns_what_validated_best():
     model, target = SmallNet(), scene(regions=True)
-    before = evaluate(model, target, "validation")
+    before = evaluate(model, target, "tuning")
     result = train(model, [target], TrainConfig(epochs=5, batch=4), progress=False)
-    after = evaluate(result.model, target, "validation")
+    after = evaluate(result.model, target, "tuning")
     assert result.model is model
     assert after["mpsnr"] > before["mpsnr"] + 0.2
     assert after["mpsnr"] == pytest.approx(result.best["val_mpsnr"], abs=1e-6)
@@ -207,7 +207,7 @@ def test_the_average_is_kept_when_it_validates_better():
     )  # fmt: skip
     result = train(SmallNet(), [scene(regions=True)], config, progress=False)
     assert result.best["weights"] == "average"
-    measured = evaluate(result.model, scene(), "validation")["mpsnr"]
+    measured = evaluate(result.model, scene(), "tuning")["mpsnr"]
     assert measured == pytest.approx(result.best["val_mpsnr"], abs=1e-6)
 
 
@@ -216,7 +216,7 @@ def test_distillation_leaves_the_teacher_alone_and_pulls_the_student_towards_it(
     teacher = train(SmallNet(seed=5), [scene(regions=True)], steady, progress=False).model
     teacher.train()
     before = weights(teacher)
-    lr = next(scene().pairs("test"))[0][None]
+    lr = next(scene().samples("test")).lr[None]
     distances = []
     for alpha in (0.0, 10.0):
         config = dataclasses.replace(steady, alpha=alpha, decay_every=99)
@@ -332,8 +332,8 @@ def test_combinations_that_cannot_train_are_refused():
         train(SmallNet(), [scene()], QUICK, teacher=SmallNet(), progress=False)
     with pytest.raises(OptionError, match="fp16 needs a CUDA"):
         train(SmallNet(), [scene()], TrainConfig(epochs=1, amp="fp16"), progress=False)
-    empty = dataclasses.replace(scene(), validation=())
-    with pytest.raises(DataError, match="validation"):
+    empty = dataclasses.replace(scene(), tuning=())
+    with pytest.raises(DataError, match="no tuning windows"):
         train(SmallNet(), [empty], QUICK, progress=False)
     site = SimpleNamespace(**{**vars(SITE), "layers": ("missing",)})
     with pytest.raises(ModelError, match="no layer 'missing'"):

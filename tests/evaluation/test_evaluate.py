@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from edgesr.cube.scene import Sample
 from edgesr.errors import DataError, ModelError, OptionError
 from edgesr.evaluation.evaluate import evaluate, evaluate_bicubic, super_resolve
 from edgesr.evaluation.metrics import evaluate_pair
@@ -110,8 +111,9 @@ class Windows:
     scale: int = 2
     other: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
-    def pairs(self, split: str):
-        yield from self.test if split == "test" else self.other
+    def samples(self, split: str):
+        for lr, hr in self.test if split == "test" else self.other:
+            yield Sample(lr, hr, (slice(None), slice(None)))
 
 
 def windows() -> Windows:
@@ -148,5 +150,5 @@ def test_tiles_do_not_change_the_figures_of_a_local_network():
 
 
 def test_a_split_without_windows_is_refused():
-    with pytest.raises(DataError, match="no validation windows"):
-        evaluate_bicubic(windows(), "validation")
+    with pytest.raises(DataError, match="no tuning windows"):
+        evaluate_bicubic(windows(), "tuning")
