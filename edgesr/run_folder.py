@@ -19,6 +19,7 @@ from edgesr.recipe.recipes import CompressRecipe
 from edgesr.stored import read_json, typed
 
 RECIPE = "recipe.toml"
+DECISIONS = "decisions.json"
 REPORT = "report.json"
 PAGE = "report.html"
 PICTURES = "pictures.npz"
@@ -30,7 +31,8 @@ BUNDLE, ARCHIVE = "bundle", "bundle.tar.gz"
 CACHE = "__pycache__"  # of the loader, by whoever has imported it
 WRITTEN = (
     REPORT,  # first: without it a folder holds no finished run
-    *(RECIPE, STUDENT, LOADER, ONNX, PAGE, PICTURES, "models", "engines", BUNDLE, ARCHIVE, CACHE),
+    *(RECIPE, DECISIONS, STUDENT, LOADER, ONNX, PAGE, PICTURES),
+    *("models", "engines", BUNDLE, ARCHIVE, CACHE),
 )
 
 

@@ -11,9 +11,12 @@ from edgesr.cli.parser import (
     add_command,
     add_json,
     add_output,
+    given_options,
     recipe_file,
     recipe_of,
 )
+from edgesr.errors import OptionError
+from edgesr.progress import log
 from edgesr.recipe.recipes import AnalyzeRecipe, CompressRecipe, TrainRecipe, WeightsRecipe
 
 
@@ -40,6 +43,12 @@ def _compress(commands: Any) -> None:
     compress.add_argument("--resume", action="store_true", help="finish an interrupted run")
     compress.add_argument(
         "--recipe", type=Path, metavar="FILE", help="take options from a recipe.toml first"
+    )
+    compress.add_argument(
+        "--replay",
+        type=Path,
+        metavar="RUN_DIR",
+        help="make the files of a finished run again from its decisions; times and reports nothing",
     )
 
 
@@ -109,6 +118,9 @@ def _info(commands: Any) -> None:
 
 def run_compress(options: argparse.Namespace) -> None:
     """Compress a network into a run folder and print the summary of its report."""
+    if options.replay is not None:
+        run_replay(options)
+        return
     recipe = recipe_of(CompressRecipe, options)
     from edgesr.compress import compress
     from edgesr.report import render
@@ -121,6 +133,38 @@ def run_compress(options: argparse.Namespace) -> None:
         reads=recipe_file(options),
     )
     render(report)
+    say_differences(options.recipe, Path(report["folder"]))
+
+
+def say_differences(recipe: Path | None, run: Path) -> None:
+    """Say what came out otherwise than in the run that a recipe is of."""
+    from edgesr.compress.decisions import Decisions, differences
+    from edgesr.run_folder import DECISIONS
+
+    earlier = recipe and recipe.with_name(DECISIONS)
+    if earlier is None or not earlier.is_file() or earlier.parent.resolve() == run.resolve():
+        return
+    found = differences(Decisions.load(earlier), Decisions.load(run / DECISIONS))
+    for line in found or ["nothing"]:
+        log(f"otherwise than in {earlier.parent}: {line}")
+
+
+def run_replay(options: argparse.Namespace) -> None:
+    """Make the files of a run again and print which are the same."""
+    given = sorted(given_options(CompressRecipe, options))
+    others = [name for name in ("recipe", "resume", "overwrite") if getattr(options, name)]
+    if given or others:
+        names = " ".join(f"--{name.replace('_', '-')}" for name in (*given, *others))
+        raise OptionError(f"--replay takes all from the run; leave out {names}")
+    if options.output is None:
+        raise OptionError("--replay needs --output DIR, a folder that does not exist")
+    from edgesr.compress.replay import replay
+
+    found = replay(options.replay, options.output)
+    total = len(found.equal) + len(found.other)
+    print(f"{found.folder}: {len(found.equal)} of {total} files equal those of {options.replay}")
+    for name in found.other:
+        print(f"differs: {name}")
 
 
 def run_analyze(options: argparse.Namespace) -> None:

@@ -126,6 +126,11 @@ def recipe_of(kind: type[R], options: argparse.Namespace) -> R:
     values: dict[str, Any] = {}
     if getattr(options, "recipe", None) is not None:
         values.update(read_toml(options.recipe))
-    given = vars(options)
-    values.update({item.name: given[item.name] for item in fields(kind) if item.name in given})
+    values.update(given_options(kind, options))
     return kind.from_mapping(values)
+
+
+def given_options(kind: type[R], options: argparse.Namespace) -> dict[str, Any]:
+    """The options of a recipe that stand on the command line."""
+    given = vars(options)
+    return {item.name: given[item.name] for item in fields(kind) if item.name in given}

@@ -20,6 +20,7 @@ from edgesr.compress.candidates import (
     enumerate_candidates,
     measure_candidates,
 )
+from edgesr.compress.decisions import Decisions, SearchDecision, Surgery, int8_layers
 from edgesr.compress.deploy_config import deploy_config
 from edgesr.compress.stages.baselines import Baselines, measure_baselines
 from edgesr.compress.stages.deploy import (
@@ -55,7 +56,7 @@ from edgesr.report import environment, validate_data
 from edgesr.report.build import RunResult, build_report
 from edgesr.report.entries import IN_TORCH, RUNTIME, Conditions, Selection
 from edgesr.report.model import OnnxFile, Report
-from edgesr.run_folder import LOADER, ONNX, PICTURES, RECIPE, STUDENT, RunFolder
+from edgesr.run_folder import DECISIONS, LOADER, ONNX, PICTURES, RECIPE, STUDENT, RunFolder
 from edgesr.surgery import Candidate, Site, Spectrum, require_sites, spectrum
 
 
@@ -138,6 +139,7 @@ class _Run:
         with folder.timed("pictures"), timed_stage("pictures of the test region"):
             pictures = draw_pictures(folder.draft, made.models, workload, students.student.model)
             pictures.save(folder.draft / PICTURES)
+        self.decisions(selected.candidate, students, made).save(folder.draft / DECISIONS)
         report = self.report(candidates, baselines, students, onnx, measurement, selected.compared)
         content = write_report(report, pictures, folder.draft)
         if recipe.bundle:
@@ -266,10 +268,28 @@ class _Run:
                 recipe={key: v for key, v in recipe.to_dict().items() if v is not None},
                 files=[
                     folder.draft / name
-                    for name in (STUDENT, LOADER, ONNX, RECIPE, PICTURES)
+                    for name in (STUDENT, LOADER, ONNX, RECIPE, DECISIONS, PICTURES)
                     if (folder.draft / name).is_file()
                 ],
             )
+        )
+
+    def decisions(self, alone: Candidate, students: Students, made: Artifacts) -> Decisions:
+        """What a clock has decided in this run."""
+        found = None
+        if students.search is not None:
+            found = SearchDecision(
+                students.search.chosen.design,
+                [Surgery.of(one) for one in students.search.pool],
+                [(path, effect) for path, effect in students.search.blocks],
+            )
+        upsampler = alone if students.search is None else students.search.upsampler
+        return Decisions(
+            Surgery.of(upsampler),
+            students.student.training.best,
+            torch.get_num_threads(),
+            found,
+            int8_layers(made.models),
         )
 
     def bundle(self, report: Report, made: Artifacts) -> None:

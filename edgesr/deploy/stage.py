@@ -97,6 +97,9 @@ def make(
     source: Path,
     workload: Workload,
     tune: Callable[[], Path] | None = None,
+    decided: Mapping[str, Mapping[str, tuple[str, str]]] | None = None,
+    *,
+    engines: bool = True,
 ) -> Artifacts:
     """Write the student for every target and precision, and engines where they can be built.
 
@@ -107,6 +110,8 @@ def make(
         workload: the scene.
         tune: fine-tunes the student with quantisation simulated and returns its float32 ONNX file;
             called where the limits leave layers out of int8. None leaves it so.
+        decided: layers of int8, by target, as an earlier run chose them.
+        engines: whether they are built.
 
     Raises:
         ExportError: a model that differs from the one before, or that its target refuses.
@@ -119,6 +124,7 @@ def make(
         config.limits,
         config.threads,
         workload.example(config.tile).numpy(),
+        decided,
     )
     models, absent = builder.make_all(source, config.targets, config.precisions)
     if tune is not None and any(model.left_out for model in models):
@@ -126,8 +132,10 @@ def make(
     if config.native:
         models, missing = add_natives(folder, models, builder.tiles[:2])
         absent += missing
-    engines, missing = build_engines(folder, models, config.compute_capability, config.tiles)
-    return Artifacts(models, engines, absent + missing)
+    if not engines:
+        return Artifacts(models, [], absent)
+    built, missing = build_engines(folder, models, config.compute_capability, config.tiles)
+    return Artifacts(models, built, absent + missing)
 
 
 def _tuned(builder: VariantBuilder, models: list[Model], plain: Path, tuned: Path) -> list[Model]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -115,6 +115,8 @@ class VariantBuilder:
         limits: that int8 must hold there.
         threads: that the CPU's int8 layers are timed with.
         speed_image: [1, B, h, w] that they are timed on.
+        decided: by target, precision and reason of each layer of its int8 file, as an earlier run
+            chose them; a target that is not there gets no int8. None: this run chooses.
     """
 
     folder: Path
@@ -123,6 +125,7 @@ class VariantBuilder:
     limits: Limits
     threads: int
     speed_image: np.ndarray
+    decided: Mapping[str, Mapping[str, tuple[str, str]]] | None = None
 
     def make_all(
         self, source: Path, targets: Sequence[str], precisions: Sequence[str]
@@ -147,6 +150,8 @@ class VariantBuilder:
             on = find_target(target)
             for precision in (name for name in on.precisions if name in precisions):
                 why, model = on.missing(precision), None
+                if precision == "int8" and self.decided is not None and target not in self.decided:
+                    why = why or NONE_WITHIN
                 try:
                     model = None if why else self.make(source, target, precision)
                 except ExportError as error:
@@ -199,6 +204,7 @@ class VariantBuilder:
             target=target,
             quality=Quality(self.evaluate, self.limits.psnr, self.limits.sam),
             speed=Speed(self.threads, self.speed_image, SPEED_SECONDS),
+            decided=None if self.decided is None else self.decided[target],
         )
         results.append(result)
         return result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -66,6 +66,7 @@ def train(
     resume: bool = False,
     progress: bool = True,
     before_validation: Callable[[], object] | None = None,
+    keep: Mapping[str, Any] | None = None,
 ) -> TrainResult:
     """Train ``model`` in place on the training windows of ``scenes``.
 
@@ -89,6 +90,8 @@ def train(
         resume: continue from ``checkpoint`` if it exists, on CPU to the same bits.
         progress: report on stderr.
         before_validation: called whenever weights that are about to be validated are in place.
+        keep: ``best`` of an earlier training that was the same: train as far as its epoch, take
+            those weights, and judge nothing again.
 
     Raises:
         DataError: the scenes differ in bands, scale or patch size, or lack windows.
@@ -101,6 +104,7 @@ def train(
         cuda = [group.device] if group.device.type == "cuda" else []
         with torch.random.fork_rng(devices=cuda):
             trainer = _Trainer(model, scenes, config, teacher, sites, group, before_validation)
+            trainer.kept = keep
             try:
                 return trainer.run(checkpoint, resume, progress and group.first)
             finally:
@@ -154,6 +158,7 @@ class _Trainer:
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {}
         self.best_weights: dict[str, Tensor] = {}
+        self.kept: Mapping[str, Any] | None = None
 
     def close(self) -> None:
         """Leave both networks as they came, but for the weights."""
@@ -166,13 +171,15 @@ class _Trainer:
 
     def run(self, path: Path | None, resume: bool, shown: bool) -> TrainResult:
         """Train to the end, or to the end of patience."""
-        run = self._description()
+        run, last = self._description(), self.config.epochs
+        if self.kept is not None:
+            self.best, last = dict(self.kept), int(self.kept["epoch"])
         if path is not None and resume and path.exists():
             self._restore(checkpoints.load(path, run))
         else:
             self._consider(0)
-        with reporting(shown, self.config.epochs, self.epoch, self.best) as report:
-            while self.epoch < self.config.epochs and not self._exhausted():
+        with reporting(shown, last, self.epoch, self.best) as report:
+            while self.epoch < last and not self._exhausted():
                 self._epoch(report)
                 if path is not None and self.group.first:
                     checkpoints.save(path, run, self._state())
@@ -180,7 +187,7 @@ class _Trainer:
         return TrainResult(self.model.eval(), self.history, self.best)
 
     def _exhausted(self) -> bool:
-        patience = self.config.patience
+        patience = None if self.kept else self.config.patience
         return patience is not None and self.epoch - self.best["epoch"] >= patience
 
     def _epoch(self, report: Report) -> None:
@@ -274,6 +281,10 @@ class _Trainer:
 
     def _consider(self, epoch: int) -> dict[str, Any]:
         """Validate the weights and their average; keep the better one if it is the best so far."""
+        if self.kept is not None:
+            if epoch == self.kept["epoch"]:
+                self._keep(dict(self.kept))
+            return {name: self.kept[name] for name in ("val_mpsnr", "val_sam", "weights")}
         own, averaged = [0.0, 0.0], [-math.inf, 0.0]
         if self.group.first:
             own = self.validation.measure(self.model, self._autocast)
@@ -286,12 +297,16 @@ class _Trainer:
         weights = "average" if use_average else "own"
         figures = {"val_mpsnr": val_mpsnr, "val_sam": val_sam, "weights": weights}
         if not self.best or val_mpsnr > self.best["val_mpsnr"]:
-            self.best = {"epoch": epoch, **figures}
-            state = tensors_of(self.model)
-            if use_average and self.average is not None:
-                state = self.average.shadow
-            self.best_weights = {name: value.cpu().clone() for name, value in state.items()}
+            self._keep({"epoch": epoch, **figures})
         return figures
+
+    def _keep(self, best: dict[str, Any]) -> None:
+        """Take the weights, or their average, as the best so far."""
+        self.best = best
+        state = tensors_of(self.model)
+        if best["weights"] == "average" and self.average is not None:
+            state = self.average.shadow
+        self.best_weights = {name: value.cpu().clone() for name, value in state.items()}
 
     def _description(self) -> dict[str, Any]:
         """What must be the same when a training is continued."""

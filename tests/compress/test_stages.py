@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from edgesr_export.paired import Paired
 
 from edgesr.compress.candidates import (
     CalibratedModel,
@@ -14,6 +16,7 @@ from edgesr.compress.candidates import (
     enumerate_candidates,
 )
 from edgesr.compress.search.budget import Budget
+from edgesr.compress.stages.select import REFERENCE, select_surgery
 from edgesr.compress.stages.students import StudentOptions, make_students
 from edgesr.distill.trainer import TrainConfig
 from edgesr.errors import OptionError
@@ -63,3 +66,28 @@ def test_students_go_on_from_what_was_kept(begun, workplace):
     other = replace(kept, training=replace(TRAINING, learning_rate=1.0))
     with pytest.raises(OptionError, match="belongs to another training"):
         make_students(other, calibrated, candidates, teacher, workplace)
+
+
+def test_the_surgery_is_compared_with_the_reference_before_it_is_taken(
+    begun, workplace, plain_export, monkeypatch
+):
+    """The reference is a candidate like the others: what is no faster is taken for its size."""
+    calibrated, candidates = begun
+    tile, asked = calibrated.workload.example(8), []
+
+    def compare(first, second, *, margin):
+        asked.append((first, second))
+        return Paired((1.0,) * 8, (1.1,) * 8, margin, 0)
+
+    monkeypatch.setattr("edgesr.compress.stages.select.compare", compare)
+    found = select_surgery(SURGERY, OPTIONS.budget, calibrated, candidates, tile, 1, workplace)
+    assert found.candidate is candidates[0]
+    (pair,) = found.compared
+    assert (pair.first, pair.second) == (REFERENCE, candidates[0].label)
+    assert pair.faster is None
+    image = tile.numpy()
+    for call, network in zip(
+        asked[0], (calibrated.workload.model, calibrated.operate(candidates[0])), strict=True
+    ):
+        with torch.inference_mode():
+            assert np.abs(call() - network(torch.from_numpy(image)).numpy()).max() < 1e-4

@@ -1,7 +1,7 @@
 """Search: the whole network made smaller within a budget, not its upsampler alone."""
 
 from edgesr.compress.search.budget import Budget, choose, front
-from edgesr.compress.search.design import ERRORS, Backbone, Design, survey
+from edgesr.compress.search.design import ERRORS, Backbone, Design, build, survey
 from edgesr.compress.search.entries import search_entry
 from edgesr.compress.search.loop import Search, missing, require_quality, search
 from edgesr.compress.search.options import SearchOptions
@@ -15,6 +15,7 @@ __all__ = [
     "Search",
     "SearchOptions",
     "Trial",
+    "build",
     "choose",
     "front",
     "missing",

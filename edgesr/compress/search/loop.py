@@ -42,16 +42,21 @@ class Search:
     Attributes:
         trials: all of them, in order.
         chosen: the one that is trained to the end.
-        upsampler: of the chosen one.
+        pool: surgeries on the upsampler that designs count, from large to small.
         blocks: removable blocks with their effect, as :class:`Backbone` ranks them.
         runtime: what latency was measured on; "torch" for a network that ONNX cannot express.
     """
 
     trials: list[Trial]
     chosen: Trial
-    upsampler: Candidate
+    pool: Sequence[Candidate]
     blocks: Sequence[tuple[str, float]]
     runtime: str
+
+    @property
+    def upsampler(self) -> Candidate:
+        """Of the chosen one."""
+        return self.pool[self.chosen.design.upsampler]
 
     @property
     def front(self) -> list[Trial]:
@@ -181,9 +186,7 @@ def search(
         _say(trial, options.trials, time.perf_counter() - started)
     trials = _timed_again(bench, trials)
     chosen = choose(trials, bench.budget)
-    found = Search(
-        trials, chosen, pool[chosen.design.upsampler], bench.backbone.ranking, bench.runtime
-    )
+    found = Search(trials, chosen, pool, bench.backbone.ranking, bench.runtime)
     return found, bench.build(chosen.design)
 
 

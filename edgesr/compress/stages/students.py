@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -164,6 +164,7 @@ def distil(
     teacher: nn.Module,
     label: str,
     checkpoint: Path | None = None,
+    keep: Mapping[str, Any] | None = None,
 ) -> TrainResult:
     """Fine-tune a network; validation decides, so the closed form is the least that comes out.
 
@@ -174,6 +175,7 @@ def distil(
         teacher: network to distil from.
         label: of the network, for messages.
         checkpoint: file to go on from and to keep the training in; None keeps nothing.
+        keep: ``best`` of an earlier run of the same training, which is followed.
     """
     with timed_stage(f"distil {label}"):
         result = train(
@@ -184,6 +186,7 @@ def distil(
             sites=calibrated.sites,
             checkpoint=checkpoint,
             resume=checkpoint is not None,
+            keep=keep,
         )
     result.model.cpu().eval()
     return result

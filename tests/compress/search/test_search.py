@@ -192,7 +192,7 @@ def test_a_budget_that_nothing_meets_leaves_no_folder(run, options, reason):
 def test_a_student_that_misses_the_quality_is_refused(recipe):
     workload = open_workload(recipe)
     trial = made_trials.trial(0, 500, 0.0)
-    found = Search([trial], trial, Candidate("lowrank", 8, {}, 0, 0), [], "torch")
+    found = Search([trial], trial, [Candidate("lowrank", 8, {}, 0, 0)], [], "torch")
     require_quality(found, budget_of(recipe), workload.model, workload)
     broken = copy.deepcopy(workload.model)
     with torch.no_grad():
