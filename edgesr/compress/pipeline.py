@@ -150,7 +150,9 @@ class _Run:
         def compute() -> list[dict[str, Any]]:
             tile = calibrated.workload.example(self.recipe.latency_tile)
             scratch = self.folder.state("")
-            measured = measure_candidates(calibrated, candidates, tile, self.threads, scratch)
+            measured = measure_candidates(
+                calibrated, candidates, tile, self.threads, scratch, self.recipe.confidence
+            )
             return [asdict(candidate) for candidate in measured]
 
         def planned(found: list[Candidate]) -> bool:
@@ -231,7 +233,11 @@ class _Run:
                 rank_target=recipe.rank_target,
                 candidates=candidates,
                 selection=Selection(
-                    recipe.max_psnr_drop, recipe.max_sam_drop, recipe.is_forced, recipe.searches
+                    recipe.max_psnr_drop,
+                    recipe.max_sam_drop,
+                    recipe.is_forced,
+                    recipe.searches,
+                    recipe.confidence,
                 ),
                 onnx=onnx,
                 deployment=measurement.table,

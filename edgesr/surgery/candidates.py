@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
@@ -30,7 +30,8 @@ class Candidate:
     what each site gets (a site that would not shrink is left out). ``upsampler_params`` and
     ``upsampler_macs`` sum over the given sites; ``params`` and ``macs`` are the whole network's.
     ``psnr_drop`` [dB] and ``sam_drop`` [degrees] are the loss against the original: positive is
-    worse.
+    worse. ``interval`` holds the ends of their intervals by name, such as ``psnr_high``; it is
+    empty where there are none.
     """
 
     method: str
@@ -43,6 +44,17 @@ class Candidate:
     latency_ms: float | None = None
     psnr_drop: float | None = None
     sam_drop: float | None = None
+    interval: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def worst_psnr_drop(self) -> float | None:
+        """The upper end of the interval of ``psnr_drop``; itself where there is none."""
+        return self.interval.get("psnr_high", self.psnr_drop)
+
+    @property
+    def worst_sam_drop(self) -> float | None:
+        """The upper end of the interval of ``sam_drop``; itself where there is none."""
+        return self.interval.get("sam_high", self.sam_drop)
 
     @property
     def label(self) -> str:
@@ -153,13 +165,13 @@ def choose(
 ) -> Candidate:
     """The fastest measured candidate within the limits; latencies within 10 % go to fewer params.
 
-    ``method`` is "auto" or the name of one pass. Candidates that lack a latency or a
+    A drop is within a limit when the upper end of its interval is. ``method`` is "auto" or the name of one pass. Candidates that lack a latency or a
     drop are passed over. Raises :class:`OptionError` when none stays within the limits.
     """
     if method != "auto":
         upsampler_pass(method)
     measured = [
-        (candidate, candidate.latency_ms, candidate.psnr_drop, candidate.sam_drop)
+        (candidate, candidate.latency_ms, candidate.worst_psnr_drop, candidate.worst_sam_drop)
         for candidate in candidates
         if method in ("auto", candidate.method)
     ]
@@ -178,7 +190,8 @@ def choose(
         closest, _, smallest, _ = min(timed, key=lambda entry: entry[2])
         raise OptionError(
             f"no candidate stays within {max_psnr_drop} dB: {closest.label} loses least with "
-            f"{smallest:.3f} dB; raise --max-psnr-drop or train longer"
+            f"{'up to ' if closest.interval else ''}{smallest:.3f} dB; raise --max-psnr-drop, "
+            "lower --confidence or train longer"
         )
     fastest = min(latency for _, latency in fitting)
     tied = [candidate for candidate, latency in fitting if latency <= fastest * LATENCY_TIE]
