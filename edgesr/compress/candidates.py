@@ -17,7 +17,13 @@ from torch import Tensor, nn
 from edgesr.compress.timing_files import file_name, for_target, static_onnx, teacher_onnx
 from edgesr.errors import OptionError
 from edgesr.evaluation.cost import count
-from edgesr.evaluation.evaluate import evaluate
+from edgesr.evaluation.drop import (
+    CONFIDENCE,
+    BlockFigures,
+    block_figures,
+    drop_between,
+    interval_of,
+)
 from edgesr.evaluation.latency import in_torch, measure
 from edgesr.loading.workload import Workload
 from edgesr.progress import timed_stage, track
@@ -211,17 +217,13 @@ def shuffled_patches(workload: Workload, seed: int) -> Iterator[Tensor]:
 
 
 def quality_drop(
-    before: Mapping[str, float], student: nn.Module, workload: Workload
+    before: BlockFigures, student: nn.Module, workload: Workload, confidence: float = CONFIDENCE
 ) -> dict[str, float]:
-    """What a student loses on validation: "psnr_drop" [dB] and "sam_drop" [degrees].
+    """What a student loses on budget windows, see :func:`edgesr.evaluation.drop.drop_between`.
 
-    ``before`` are the original's metrics there.
+    ``before`` are the original's figures there.
     """
-    after = evaluate(student, workload.scene, "budget")
-    return {
-        "psnr_drop": before["mpsnr"] - after["mpsnr"],
-        "sam_drop": after["sam"] - before["sam"],
-    }
+    return drop_between(before, block_figures(student, workload.scene), confidence)
 
 
 def measure_candidates(
@@ -230,8 +232,9 @@ def measure_candidates(
     tile: Tensor,
     threads: int,
     scratch: Path,
+    confidence: float = CONFIDENCE,
 ) -> list[Candidate]:
-    """Return the candidates with their cost, drop on validation and latency.
+    """Return the candidates with their cost, drop on budget windows and latency.
 
     Args:
         calibrated: the original network.
@@ -239,16 +242,17 @@ def measure_candidates(
         tile: LR input [1, B, h, w] that latency is measured on.
         threads: CPU threads of the runtime.
         scratch: folder for the ONNX files.
+        confidence: of the drops' intervals, in per cent; 0 leaves them out.
     """
     workload = calibrated.workload
-    before = evaluate(workload.model, workload.scene, "budget")
+    before = block_figures(workload.model, workload.scene)
     bench = Bench(calibrated, tile, threads, scratch)
     calls: dict[str, Call] = {}
     measured = []
     for candidate in track(candidates, "measure candidates"):
         student = calibrated.operate(candidate)
         cost = count(student, tuple(workload.example().shape))
-        loss = quality_drop(before, student, workload)
+        loss = quality_drop(before, student, workload, confidence)
         measured.append(
             replace(
                 candidate,
@@ -257,6 +261,7 @@ def measure_candidates(
                 upsampler_params=cost.upsampler_params,
                 psnr_drop=loss["psnr_drop"],
                 sam_drop=loss["sam_drop"],
+                interval=interval_of(loss),
             )
         )
         calls[candidate.label] = bench.call(candidate, student)

@@ -154,7 +154,9 @@ class _Run:
         def compute() -> list[dict[str, Any]]:
             tile = calibrated.workload.example(self.recipe.latency_tile)
             scratch = self.folder.state("")
-            measured = measure_candidates(calibrated, candidates, tile, self.threads, scratch)
+            measured = measure_candidates(
+                calibrated, candidates, tile, self.threads, scratch, self.recipe.confidence
+            )
             return [asdict(candidate) for candidate in measured]
 
         def planned(found: list[Candidate]) -> bool:
@@ -259,6 +261,7 @@ class _Run:
                     recipe.is_forced,
                     recipe.searches,
                     [asdict(one) for one in compared],
+                    recipe.confidence,
                 ),
                 onnx=onnx,
                 deployment=measurement.table,

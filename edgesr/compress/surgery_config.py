@@ -32,7 +32,7 @@ def surgery_options(recipe: CompressRecipe) -> SurgeryOptions:
 
 def budget_of(recipe: CompressRecipe) -> Budget:
     """The limits that a recipe sets."""
-    return Budget(recipe.cost_limits, recipe.max_psnr_drop, recipe.max_sam_drop)
+    return Budget(recipe.cost_limits, recipe.max_psnr_drop, recipe.max_sam_drop, recipe.confidence)
 
 
 def search_options(recipe: CompressRecipe) -> SearchOptions:

@@ -1,7 +1,7 @@
 """Six measures of how well an image was super-resolved.
 
 Each takes the super-resolved and the true image as tensors [N, B, H, W] in [0, 1], is computed in
-float64, and returns the mean over the N images as a scalar tensor.
+float64, and returns the mean over the N images as a scalar tensor (:func:`psnr`: of each band).
 
 Two conventions exist in the papers that edgesr reproduces:
 
@@ -41,11 +41,16 @@ def _pair(sr: Tensor, hr: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def mpsnr(sr: Tensor, hr: Tensor, *, convention: Convention = "standard") -> Tensor:
-    """Mean over the bands of the peak signal-to-noise ratio, in dB (at most 100 for peak 1)."""
+    """Mean over the bands of :func:`psnr`, in dB (at most 100 for peak 1)."""
+    return psnr(sr, hr, convention=convention).mean()
+
+
+def psnr(sr: Tensor, hr: Tensor, *, convention: Convention = "standard") -> Tensor:
+    """Peak signal-to-noise ratio [N, B] of each band of each image, in dB."""
     sr, hr = _pair(sr, hr)
     error = (sr - hr).square().mean(_AXES).clamp_min(PERFECT_MSE)
     peak = hr.amax((1, 2, 3)).square()[:, None] if convention == "dacn" else torch.ones_like(error)
-    return 10 * (peak.clamp_min(PERFECT_MSE) / error).log10().mean()
+    return 10 * (peak.clamp_min(PERFECT_MSE) / error).log10()
 
 
 def _gaussian(size: int, sigma: float) -> Tensor:

@@ -16,6 +16,7 @@ from edgesr.recipe.options import (
     ABOVE_ZERO,
     NOT_NEGATIVE,
     PART,
+    PER_CENT,
     POSITIVE,
     SCALE,
     SEED,
@@ -169,10 +170,16 @@ class CompressRecipe(WeightsRecipe):
         metavar="START",
     )
     max_psnr_drop: float = option(
-        0.05, "Budget", "largest loss of MPSNR on validation, in dB", check=NOT_NEGATIVE
+        0.05, "Budget", "largest loss of MPSNR on budget blocks, in dB", check=NOT_NEGATIVE
     )
     max_sam_drop: float | None = option(
-        None, "Budget", "largest loss of SAM on validation, in degrees", check=NOT_NEGATIVE
+        None, "Budget", "largest loss of SAM on budget blocks, in degrees", check=NOT_NEGATIVE
+    )
+    confidence: float = option(
+        90.0,
+        "Budget",
+        "per cent of the interval whose upper end must keep to both; 0 holds the mean against them",
+        check=PER_CENT,
     )
     latency_tile: int = option(
         64, "Budget", "LR side of the tile that latency is measured on", check=POSITIVE
@@ -262,7 +269,7 @@ class CompressRecipe(WeightsRecipe):
         10, "Distillation", "f in the decay D = d^floor(epoch / f)", check=POSITIVE
     )
     patience: int | None = option(
-        5, "Distillation", "stop after so many epochs without gain on validation", check=POSITIVE
+        5, "Distillation", "stop after so many epochs without gain on tuning blocks", check=POSITIVE
     )
     baseline_groups: int = option(
         8,
@@ -357,7 +364,7 @@ class TrainRecipe(Recipe):
         check=one_of("hh", "dacn", "dacn-published"),
     )
     patience: int | None = option(
-        None, "Training", "stop after so many epochs without gain on validation", check=POSITIVE
+        None, "Training", "stop after so many epochs without gain on tuning blocks", check=POSITIVE
     )
     amp: str = option(
         "off",

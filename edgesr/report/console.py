@@ -118,14 +118,15 @@ def _networks(report: Report) -> Table:
 
 
 def _candidates(report: Report) -> Table:
-    table = _table("Candidates", "MPSNR dB", "SAM deg", "Params", "Upsampler", "MACs", "ms")
+    table = _table("Candidates", "MPSNR dB", "at worst", "SAM deg", "Upsampler", "MACs", "ms")
     for candidate in report.candidates:
         latency, lost = candidate.latency_ms, candidate.validation
         table.add_row(
-            ("> " if candidate.chosen else "  ") + surgery_name(candidate),
+            ("> " if candidate.chosen else "= " if candidate.equal else "  ")
+            + surgery_name(candidate),
             _signed(-lost.mpsnr_drop),
+            _signed(-lost.worst_mpsnr_drop) if lost.mpsnr_interval else "-",
             _signed(lost.sam_drop),
-            quantity(candidate.params),
             quantity(candidate.upsampler_params),
             _giga(candidate.macs),
             "-" if latency is None else _milliseconds(latency),
@@ -136,7 +137,7 @@ def _candidates(report: Report) -> Table:
 
 def _designs(found: SearchEntry) -> Table:
     """The first design, the Pareto front of the search and what was chosen, cheapest last."""
-    table = _table("Search", "MPSNR dB", "SAM deg", "Params", "Blocks", "MACs", "ms")
+    table = _table("Search", "MPSNR dB", "at worst", "SAM deg", "Blocks", "MACs", "ms")
     for trial in sorted(found.trials, key=lambda t: -t.macs):
         lost = trial.validation
         if lost is None or not (trial.chosen or trial.on_front or trial.number == 0):
@@ -144,8 +145,8 @@ def _designs(found: SearchEntry) -> Table:
         table.add_row(
             f"{'>' if trial.chosen else ' '} trial {trial.number}",
             _signed(-lost.mpsnr_drop),
+            _signed(-lost.worst_mpsnr_drop) if lost.mpsnr_interval else "-",
             _signed(lost.sam_drop),
-            quantity(trial.params),
             f"-{trial.removed}" if trial.removed else "all",
             _giga(trial.macs),
             "-" if trial.latency_ms is None else _milliseconds(trial.latency_ms),
@@ -241,7 +242,7 @@ def _choice_notes(report: Report) -> Iterator[Note]:
             "search",
             f"{_count(len(found.trials), 'design')} on {found.runtime}, seed {found.seed};"
             f" taken: {found.chosen.label}: {found.why};"
-            " table: change on validation after a short fine-tuning",
+            " table: change on budget blocks after a short fine-tuning",
         )
     yield (
         "spectrum",
@@ -265,7 +266,12 @@ def _measurement_notes(report: Report) -> Iterator[Note]:
         "data",
         f"{data.name}, bands {data.bands}, {data.degradation} LR,"
         f" {data.normalisation.get('mode', '')} normalisation;"
-        " candidates: change on validation, before training",
+        " candidates: change on budget blocks, before training"
+        + (
+            "; at worst: lower end of its interval; =: intervals overlap with the chosen one's"
+            if any(one.validation.mpsnr_interval for one in report.candidates)
+            else ""
+        ),
     )
     yield "MACs", f"input {_by(report.student.macs_input_shape)}, counted as fvcore does"
     yield (

@@ -13,6 +13,7 @@ from edgesr_export.tracing import Tracing
 from edgesr_export.verify import Agreement
 
 from edgesr.distill.trainer import TrainResult
+from edgesr.evaluation.drop import CONFIDENCE
 from edgesr.evaluation.latency import Timing
 from edgesr.files import file_sha256
 from edgesr.report.model import (
@@ -40,11 +41,12 @@ class Selection:
     """By what a candidate was chosen.
 
     Attributes:
-        psnr_drop: largest loss of MPSNR on validation, dB.
+        psnr_drop: largest loss of MPSNR on budget windows, dB.
         sam_drop: largest growth of SAM there, degrees; None for any.
         forced: whether one setting was asked for, so that no limit decided.
         searched: whether a search over the whole network has chosen.
         compared: fields of the comparisons in pairs that decided.
+        confidence: of the intervals, in per cent; 0 for none.
     """
 
     psnr_drop: float
@@ -52,6 +54,7 @@ class Selection:
     forced: bool = False
     searched: bool = False
     compared: Sequence[Mapping[str, Any]] = ()
+    confidence: float = CONFIDENCE
 
 
 @dataclass(frozen=True)
@@ -145,17 +148,53 @@ def candidate_entry(
         "upsampler_params": candidate.upsampler_params,
         "macs": candidate.macs,
         "latency_ms": candidate.latency_ms,
-        "validation": {"mpsnr_drop": candidate.psnr_drop, "sam_drop": candidate.sam_drop},
+        "validation": drop_entry(
+            {
+                "psnr_drop": candidate.psnr_drop,
+                "sam_drop": candidate.sam_drop,
+                **candidate.interval,
+            }
+        ),
         "chosen": candidate is chosen,
-        "reason": (why if candidate is chosen else why_not)(candidate, selection),
+        "equal": None if candidate is chosen else are_equal(candidate, chosen),
+        "reason": (
+            why(candidate, selection)
+            if candidate is chosen
+            else why_not(candidate, chosen, selection)
+        ),
     }
     return typed(entry, CandidateEntry)
+
+
+def drop_entry(figures: Mapping[str, float | None]) -> dict[str, Any]:
+    """Return a loss as ``report.json`` has it: the keys of a ``Drop``."""
+    entry: dict[str, Any] = {
+        "mpsnr_drop": figures["psnr_drop"], "sam_drop": figures["sam_drop"],
+    }  # fmt: skip
+    if "psnr_low" in figures:
+        entry["mpsnr_interval"] = [figures["psnr_low"], figures["psnr_high"]]
+        entry["sam_interval"] = [figures["sam_low"], figures["sam_high"]]
+    return entry
+
+
+def are_equal(one: Candidate, other: Candidate) -> bool | None:
+    """Whether the intervals of two candidates' MPSNR overlap; None where one has none."""
+    if not (one.interval and other.interval):
+        return None
+    return (
+        one.interval["psnr_low"] <= other.interval["psnr_high"]
+        and other.interval["psnr_low"] <= one.interval["psnr_high"]
+    )
 
 
 def why(chosen: Candidate, selection: Selection) -> str:
     """Say why a candidate was chosen."""
     drop = chosen.psnr_drop or 0.0
-    effect = f"{'loses' if drop > 0 else 'gains'} {abs(drop):.3f} dB on validation before training"
+    effect = f"{'loses' if drop > 0 else 'gains'} {abs(drop):.3f} dB on budget blocks"
+    if chosen.interval:
+        low, high = chosen.interval["psnr_low"], chosen.interval["psnr_high"]
+        effect += f" ({selection.confidence:g} %: change {-high:+.3f} to {-low:+.3f})"
+    effect += " before training"
     if selection.forced:
         return f"asked for; {effect}"
     if selection.searched:
@@ -163,16 +202,18 @@ def why(chosen: Candidate, selection: Selection) -> str:
     return f"the fastest that may lose {selection.psnr_drop:g} dB; {effect}"
 
 
-def why_not(candidate: Candidate, selection: Selection) -> str:
+def why_not(candidate: Candidate, chosen: Candidate, selection: Selection) -> str:
     """Say why a candidate was left."""
-    if candidate.psnr_drop is not None and candidate.psnr_drop > selection.psnr_drop:
-        return f"loses more than {selection.psnr_drop:g} dB"
-    drop = candidate.sam_drop
+    verb = "may lose" if candidate.interval else "loses"
+    equal = "; not to be told from the chosen one" if are_equal(candidate, chosen) else ""
+    drop = candidate.worst_psnr_drop
+    if drop is not None and drop > selection.psnr_drop:
+        return f"{verb} more than {selection.psnr_drop:g} dB{equal}"
+    drop = candidate.worst_sam_drop
     if selection.sam_drop is not None and drop is not None and drop > selection.sam_drop:
-        return f"loses more than {selection.sam_drop:g} degrees"
-    return (
-        "left by the search" if selection.searched else "more work, slower, or as fast and larger"
-    )
+        return f"{verb} more than {selection.sam_drop:g} degrees{equal}"
+    slower = "more work, slower, or as fast and larger"
+    return f"{'left by the search' if selection.searched else slower}{equal}"
 
 
 def distillation_entry(training: TrainResult) -> Distillation:

@@ -139,7 +139,7 @@ def warnings(report: Report) -> Iterator[str]:
     if limit is not None and lost > limit:
         yield (
             f"On the test region the student loses {lost:.3f} dB, more than the {limit:g} dB that"
-            " the recipe allows on validation."
+            " the recipe allows on budget blocks."
         )
     if is_equal(report.student.speedup):
         yield (

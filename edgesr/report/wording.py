@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from edgesr.report.model import HasSetting, Network, Report
+from edgesr.report.model import Drop, HasSetting, Network, Report
 
 NONE = "–"
 
@@ -82,6 +82,14 @@ def milliseconds(duration: float) -> str:
         if duration < limit:
             return f"{duration:.{places}f}"
     return f"{duration:,.0f}"
+
+
+def interval(lost: Drop) -> str:
+    """Both ends of the interval of a change of MPSNR: −0.031 to +0.002."""
+    if lost.mpsnr_interval is None:
+        return NONE
+    low, high = lost.mpsnr_interval
+    return f"{signed(-high)} to {signed(-low)}"
 
 
 def signed(number: float, places: int = 3) -> str:

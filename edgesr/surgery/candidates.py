@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
@@ -32,7 +32,8 @@ class Candidate:
     what each site gets (a site that would not shrink is left out). ``upsampler_params`` and
     ``upsampler_macs`` sum over the given sites; ``params`` and ``macs`` are the whole network's.
     ``psnr_drop`` [dB] and ``sam_drop`` [degrees] are the loss against the original: positive is
-    worse.
+    worse. ``interval`` holds the ends of their intervals by name, such as ``psnr_high``; it is
+    empty where there are none.
     """
 
     method: str
@@ -45,6 +46,17 @@ class Candidate:
     latency_ms: float | None = None
     psnr_drop: float | None = None
     sam_drop: float | None = None
+    interval: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def worst_psnr_drop(self) -> float | None:
+        """The upper end of the interval of ``psnr_drop``; itself where there is none."""
+        return self.interval.get("psnr_high", self.psnr_drop)
+
+    @property
+    def worst_sam_drop(self) -> float | None:
+        """The upper end of the interval of ``sam_drop``; itself where there is none."""
+        return self.interval.get("sam_high", self.sam_drop)
 
     @property
     def label(self) -> str:
@@ -156,8 +168,8 @@ def finalists(
     """Of each pass, the measured candidate of least work within the limits; the smallest first.
 
     Those of one pass differ in one number of one graph, so less work is not slower, whatever a
-    noisy clock has said. ``method`` is "auto" or the name of one pass. Candidates that lack a drop
-    are passed over.
+    noisy clock has said. A drop is within a limit when the upper end of its interval is. ``method``
+    is "auto" or the name of one pass. Candidates that lack a drop are passed over.
 
     Raises:
         OptionError: nothing was measured, or nothing stays within the limits.
@@ -165,7 +177,7 @@ def finalists(
     if method != "auto":
         upsampler_pass(method)
     measured = [
-        (candidate, candidate.psnr_drop, candidate.sam_drop)
+        (candidate, candidate.worst_psnr_drop, candidate.worst_sam_drop)
         for candidate in candidates
         if method in ("auto", candidate.method) and candidate.psnr_drop is not None
     ]
@@ -182,7 +194,8 @@ def finalists(
         closest, least, _ = min(measured, key=lambda entry: entry[1] or 0.0)
         raise OptionError(
             f"no candidate stays within {max_psnr_drop} dB: {closest.label} loses least with "
-            f"{least:.3f} dB; raise --max-psnr-drop or train longer"
+            f"{'up to ' if closest.interval else ''}{least:.3f} dB; raise --max-psnr-drop, "
+            "lower --confidence or train longer"
         )
 
     def work(candidate: Candidate) -> tuple[int, int]:

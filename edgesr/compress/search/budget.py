@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgesr.errors import OptionError
+from edgesr.evaluation.drop import CONFIDENCE, worst
 from edgesr.surgery.candidates import LATENCY_TIE
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 UNITS = {"latency_ms": "ms", "params": "parameters", "macs": "MACs"}
 LOSS_TIE = 0.02
-"""Losses within so many dB of the least count as equal: validation is a few small windows."""
+"""Losses within so many dB of the least count as equal: the budget is a few small windows."""
 OPTIONS = {"latency_ms": "--max-latency-ms", "params": "--max-params", "macs": "--max-macs"}
 
 
@@ -24,13 +25,16 @@ class Budget:
 
     Attributes:
         costs: largest ``latency_ms``, ``params``, ``macs``; those that were set.
-        psnr_drop: largest loss of MPSNR on validation, dB.
+        psnr_drop: largest loss of MPSNR on budget windows, dB.
         sam_drop: largest rise of SAM there, degrees; None for any.
+        confidence: of the intervals whose upper ends must keep to both, in per cent; 0 holds the
+            drops themselves against them.
     """
 
     costs: Mapping[str, float]
     psnr_drop: float
     sam_drop: float | None = None
+    confidence: float = CONFIDENCE
 
     def cost(self, figures: Mapping[str, float]) -> float:
         """Largest share of a limit that ``figures`` use up; above 1 breaks it. 0 without limits.
@@ -45,8 +49,8 @@ class Budget:
 
     def quality(self, drop: Mapping[str, float]) -> float:
         """By how much the worse of the two losses exceeds its limit; at most 0 within them."""
-        excess = drop["psnr_drop"] - self.psnr_drop
-        return excess if self.sam_drop is None else max(excess, drop["sam_drop"] - self.sam_drop)
+        excess = worst(drop, "psnr") - self.psnr_drop
+        return excess if self.sam_drop is None else max(excess, worst(drop, "sam") - self.sam_drop)
 
     def holds(self, trial: Trial) -> bool:
         """Whether a trial that was finetuned keeps to every limit."""

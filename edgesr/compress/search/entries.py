@@ -8,6 +8,7 @@ from edgesr.compress.search.budget import Budget
 from edgesr.compress.search.design import ERRORS
 from edgesr.compress.search.loop import Search
 from edgesr.compress.search.trial import Trial
+from edgesr.report.entries import drop_entry
 
 
 def search_entry(found: Search, budget: Budget, seed: int) -> dict[str, Any]:
@@ -18,6 +19,7 @@ def search_entry(found: Search, budget: Budget, seed: int) -> dict[str, Any]:
             **budget.costs,
             "psnr_drop": budget.psnr_drop,
             "sam_drop": budget.sam_drop,
+            "confidence": budget.confidence,
         },
         "runtime": found.runtime,
         "seed": seed,
@@ -45,14 +47,10 @@ def _trial_entry(trial: Trial) -> dict[str, Any]:
         "upsampler_params": trial.upsampler_params,
         "macs": trial.macs,
         "latency_ms": trial.latency_ms,
-        "before_training": _drop(trial.start),
-        "validation": trial.finetuned and _drop(trial.finetuned),
+        "before_training": drop_entry(trial.start),
+        "validation": trial.finetuned and drop_entry(trial.finetuned),
         "changes": trial.changes,
     }
-
-
-def _drop(figures: dict[str, float]) -> dict[str, float]:
-    return {"mpsnr_drop": figures["psnr_drop"], "sam_drop": figures["sam_drop"]}
 
 
 def _why(found: Search, budget: Budget) -> str:

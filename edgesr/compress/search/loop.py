@@ -24,7 +24,7 @@ from edgesr.compress.timing_files import TEACHER, for_target, static_onnx
 from edgesr.distill.trainer import train
 from edgesr.errors import OptionError
 from edgesr.evaluation.cost import count
-from edgesr.evaluation.evaluate import evaluate
+from edgesr.evaluation.drop import block_figures, worst
 from edgesr.evaluation.latency import measure
 from edgesr.loading.workload import Workload
 from edgesr.progress import log, shows_bars, timed_stage
@@ -82,7 +82,7 @@ class _Bench:
         self.runtime = options.runtime if (scratch / f"{TEACHER}.onnx").is_file() else "torch"
         self.backbone = survey(calibrated, options.seed, remember)
         self.tile = calibrated.workload.example(options.latency_tile)
-        self.before = evaluate(calibrated.workload.model, calibrated.workload.scene, "budget")
+        self.before = block_figures(calibrated.workload.model, calibrated.workload.scene)
 
     def build(self, design: Design) -> nn.Module:
         return build(self.calibrated, self.pool, self.backbone, design)
@@ -120,7 +120,8 @@ class _Bench:
         return replace(trial, finetuned=self.drop(student))
 
     def drop(self, student: nn.Module) -> dict[str, float]:
-        return quality_drop(self.before, student, self.calibrated.workload)
+        workload = self.calibrated.workload
+        return quality_drop(self.before, student, workload, self.budget.confidence)
 
     def runner(self, trial: Trial, student: nn.Module | None = None) -> Any:
         """The design on the chosen runtime; latency does not depend on the weights."""
@@ -202,14 +203,16 @@ def require_quality(found: Search, budget: Budget, student: nn.Module, workload:
     """Refuse a chosen design that does not reach the quality even when it is trained to the end.
 
     Raises:
-        OptionError: its loss on validation exceeds a limit.
+        OptionError: its loss on budget windows exceeds a limit.
     """
-    drop = quality_drop(evaluate(workload.model, workload.scene, "budget"), student, workload)
+    before = block_figures(workload.model, workload.scene)
+    drop = quality_drop(before, student, workload, budget.confidence)
     if budget.quality(drop) > 0:
         raise OptionError(
             f"no design of {len(found.trials)} keeps to every limit: {found.chosen.label} comes"
-            f" closest and loses {drop['psnr_drop']:.3f} dB and {drop['sam_drop']:.3f} degrees on"
-            " validation; raise --max-psnr-drop or a limit on cost, or train longer"
+            f" closest and loses {worst(drop, 'psnr'):.3f} dB and {worst(drop, 'sam'):.3f} degrees"
+            " on budget windows, at the upper end of their intervals; raise --max-psnr-drop or a"
+            " limit on cost, lower --confidence, or train longer"
         )
 
 
@@ -222,7 +225,10 @@ def _pool(
         for c in candidates
         if c.psnr_drop is not None
         and options.method in ("auto", c.method)
-        and options.budget.quality({"psnr_drop": c.psnr_drop, "sam_drop": c.sam_drop or 0.0}) <= 0
+        and options.budget.quality(
+            {"psnr_drop": c.psnr_drop, "sam_drop": c.sam_drop or 0.0, **c.interval}
+        )
+        <= 0
     ]
     smallest = sorted(fitting, key=lambda c: c.upsampler_macs)[:UPSAMPLERS]
     if alone not in smallest:

@@ -20,7 +20,8 @@ class Trial:
         params: of the whole network.
         upsampler_params: of the layers that took the upsamplers' place.
         macs: of one LR tile of 16 x 16.
-        start: "psnr_drop" [dB] and "sam_drop" [degrees] on validation before any training.
+        start: "psnr_drop" [dB] and "sam_drop" [degrees] on budget windows before any training, and
+            the ends of their intervals, see :func:`edgesr.evaluation.drop.drop_between`.
         latency_ms: median on the chosen runtime; None where the design was beyond a limit before.
         finetuned: like ``start``, after a short distillation; None where the design was beyond a
             limit on cost and was not trained.

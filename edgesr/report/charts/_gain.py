@@ -13,8 +13,18 @@ Point = tuple[float, float]
 
 
 def gain(lost: Drop) -> float:
-    """Change of MPSNR on validation, dB."""
+    """Change of MPSNR on budget blocks, dB."""
     return -lost.mpsnr_drop + 0.0
+
+
+def interval_bars(lost: Sequence[Drop], palette: Palette) -> dict[str, Any]:
+    """Error bars of :func:`gain`, from one end of the interval to the other."""
+    ends = [one.mpsnr_interval or [one.mpsnr_drop] * 2 for one in lost]
+    return {
+        "type": "data", "symmetric": False, "color": palette.muted, "thickness": 1, "width": 3,
+        "array": [one.mpsnr_drop - low for one, (low, _) in zip(lost, ends, strict=True)],
+        "arrayminus": [high - one.mpsnr_drop for one, (_, high) in zip(lost, ends, strict=True)],
+    }  # fmt: skip
 
 
 def pareto_front(points: Sequence[Point]) -> list[Point]:
@@ -50,7 +60,7 @@ def gain_axis(palette: Palette) -> dict[str, Any]:
     """The axis on which :func:`gain` is drawn."""
     return axis(
         palette,
-        "change of MPSNR on validation, dB",
+        "change of MPSNR on budget blocks, dB",
         tickformat="+.2f",
         zeroline=True,
         zerolinecolor=palette.muted,

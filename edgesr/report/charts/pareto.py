@@ -7,7 +7,15 @@ from typing import Any
 
 from edgesr.report.chart import Figure, axis, layout, line
 from edgesr.report.charts._base import Chart, Shown, register
-from edgesr.report.charts._gain import Point, front_trace, gain, gain_axis, ring, trace
+from edgesr.report.charts._gain import (
+    Point,
+    front_trace,
+    gain,
+    gain_axis,
+    interval_bars,
+    ring,
+    trace,
+)
 from edgesr.report.model import CandidateEntry, Report
 from edgesr.report.palette import Palette
 from edgesr.report.wording import quantity, surgery_name
@@ -18,7 +26,7 @@ CROWDED = "crowded"  # labels that the page leaves out where it is narrow
 
 @register
 class Pareto(Chart):
-    """Change of MPSNR on validation against latency, for all candidates, with their front."""
+    """Change of MPSNR on budget blocks against latency, for all candidates, with their front."""
 
     name, place = "pareto", "candidates"
     title = (
@@ -61,6 +69,7 @@ def _of_pass(method: str, candidates: Sequence[CandidateEntry], palette: Palette
     members = [one for one in candidates if one.method == method and one.latency_ms is not None]
     return trace(
         _points(members),
+        error_y=interval_bars([one.validation for one in members], palette),
         mode="markers+text",
         name=known.title if known else method,
         meta=CROWDED,

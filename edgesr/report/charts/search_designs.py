@@ -7,14 +7,22 @@ from typing import Any
 
 from edgesr.report.chart import Figure, axis, layout, line
 from edgesr.report.charts._base import Chart, Shown, register
-from edgesr.report.charts._gain import Point, front_trace, gain, gain_axis, ring, trace
+from edgesr.report.charts._gain import (
+    Point,
+    front_trace,
+    gain,
+    gain_axis,
+    interval_bars,
+    ring,
+    trace,
+)
 from edgesr.report.model import BudgetEntry, TrialEntry
 from edgesr.report.palette import Palette
 
 
 @register
 class SearchDesigns(Chart):
-    """Change of MPSNR on validation against MACs, with the front and the limits."""
+    """Change of MPSNR on budget blocks against MACs, with the front and the limits."""
 
     name, place = "search_designs", "designs"
     title = (
@@ -75,6 +83,7 @@ def _designs(
     colour, symbol = look
     return trace(
         _points(trials),
+        error_y=interval_bars([trial.validation for trial in trials if trial.validation], palette),
         mode="markers",
         name=name,
         marker={

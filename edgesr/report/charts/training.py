@@ -14,10 +14,10 @@ from edgesr.report.wording import Row, network_rows
 
 @register
 class Training(Chart):
-    """MPSNR on validation after each epoch of distillation."""
+    """MPSNR on tuning blocks after each epoch of distillation."""
 
     name, place = "training", "training"
-    title = "MPSNR on validation after each epoch"
+    title = "MPSNR on tuning blocks after each epoch"
 
     def count(self, shown: Shown) -> int:
         return int(any(True for _ in _trained(shown.report)))
@@ -39,7 +39,7 @@ class Training(Chart):
                 300,
                 showlegend=True,
                 xaxis=axis(palette, "epoch of distillation", tickformat="d"),
-                yaxis=axis(palette, "MPSNR on validation, dB", tickformat=".2f"),
+                yaxis=axis(palette, "MPSNR on tuning blocks, dB", tickformat=".2f"),
             ),
         }
 

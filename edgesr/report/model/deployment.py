@@ -76,14 +76,14 @@ class LayerPrecision(Entry, frozen=True, kw_only=True):
 
 
 class Quality(Entry, frozen=True, kw_only=True):
-    """Quality on validation."""
+    """Quality on budget windows."""
 
     mpsnr: Annotated[float, doc("MPSNR in dB.")]
     sam: Annotated[float, doc("SAM in degrees.")]
 
 
 class Validation(Entry, frozen=True, kw_only=True):
-    """Quality on validation, by which layers were chosen."""
+    """Quality on budget windows, by which layers were chosen."""
 
     before: Annotated[Quality, doc("In float32.")]
     after: Annotated[Quality, doc("As chosen.")]
@@ -179,7 +179,7 @@ class DeployedModel(Entry, frozen=True, kw_only=True):
     counts: Annotated[dict[str, Count] | None, doc("Number of those layers by precision.")] = None
     validation: Annotated[
         Validation | UnsetType | None,
-        doc("Quality on validation, by which layers were chosen; null where none were."),
+        doc("Quality on budget windows, by which layers were chosen; null where none were."),
     ] = UNSET
     tuned: Annotated[
         bool | None,

@@ -65,10 +65,12 @@ class Distillation(Entry, frozen=True, kw_only=True):
         Count, doc("Epochs that were run; 0 when the closed form was kept without training.")
     ]
     best_epoch: Annotated[Count, doc("Epoch whose weights were kept; 0 is the closed form.")]
-    kept: Annotated[Literal["closed form", "distilled"], doc("Which weights validation preferred.")]
+    kept: Annotated[Literal["closed form", "distilled"], doc("Which weights tuning preferred.")]
     history: Annotated[
         list[dict[str, Any]] | None,
-        doc("Per epoch: losses, learning rate and validation figures, as the trainer noted them."),
+        doc(
+            "Per epoch: losses, learning rate and figures on tuning windows, as the trainer noted them."
+        ),
     ] = None
 
 

@@ -59,7 +59,7 @@ class Data(Entry, frozen=True, kw_only=True):
     ]
     seed: Annotated[Count | None, doc("Seed of the split.")] = None
     split: Annotated[
-        dict[str, SplitPart], doc("Windows of train, validation and test, which are disjoint.")
+        dict[str, SplitPart], doc("Windows of train, tuning, budget and test, which are disjoint.")
     ]
     test_windows: Annotated[
         list[list[Count]] | None, doc("Row, column, height and width of each test window.")

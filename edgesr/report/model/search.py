@@ -19,8 +19,12 @@ class BudgetEntry(Entry, frozen=True, kw_only=True):
     latency_ms: Annotated[Limit | None, doc("Largest latency in milliseconds.")] = None
     params: Annotated[Limit | None, doc("Most parameters.")] = None
     macs: Annotated[Limit | None, doc("Most multiply-accumulates.")] = None
-    psnr_drop: Annotated[Amount, doc("Largest loss of MPSNR on validation in dB.")]
+    psnr_drop: Annotated[Amount, doc("Largest loss of MPSNR on budget windows in dB.")]
     sam_drop: Annotated[Amount | None, doc("Largest growth of SAM there in degrees; null for any.")]
+    confidence: Annotated[
+        Annotated[float, Meta(ge=0, lt=100)] | None,
+        doc("Per cent of the intervals whose upper ends keep to both; 0: the drops themselves."),
+    ] = None
 
 
 class BlockEntry(Entry, frozen=True, kw_only=True):
@@ -59,7 +63,7 @@ class TrialEntry(Entry, frozen=True, kw_only=True):
         ),
     ]
     before_training: Annotated[
-        Drop, doc("Loss against the original on validation tiles; negative is a gain.")
+        Drop, doc("Loss against the original on budget windows; negative is a gain.")
     ]
     validation: Annotated[
         Drop | None,

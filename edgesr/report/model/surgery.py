@@ -72,11 +72,25 @@ class SpectrumEntry(Entry, frozen=True, kw_only=True):
     ]
 
 
+Interval = Annotated[list[float], Meta(min_length=2, max_length=2)]
+
+
 class Drop(Entry, frozen=True, kw_only=True):
-    """Loss against the teacher on validation tiles; negative is a gain."""
+    """Loss against the teacher on budget windows; negative is a gain."""
 
     mpsnr_drop: Annotated[float, doc("Loss of MPSNR in dB.")]
     sam_drop: Annotated[float, doc("Growth of SAM in degrees.")]
+    mpsnr_interval: Annotated[
+        Interval | None, doc("Both ends of the interval of mpsnr_drop; null where there is none.")
+    ] = None
+    sam_interval: Annotated[
+        Interval | None, doc("Both ends of the interval of sam_drop; null where there is none.")
+    ] = None
+
+    @property
+    def worst_mpsnr_drop(self) -> float:
+        """The upper end of the interval, else the loss itself."""
+        return self.mpsnr_interval[1] if self.mpsnr_interval else self.mpsnr_drop
 
 
 Method = Annotated[
@@ -178,7 +192,11 @@ class CandidateEntry(SurgeryEntry, frozen=True, kw_only=True):
         ),
     ]
     validation: Annotated[
-        Drop, doc("Loss against the teacher on validation tiles; negative is a gain.")
+        Drop, doc("Loss against the teacher on budget windows; negative is a gain.")
     ]
     chosen: Annotated[bool, doc("Whether this one became the student.")]
+    equal: Annotated[
+        bool | None,
+        doc("Whether its interval and that of the chosen one overlap; null where there is none."),
+    ] = None
     reason: Annotated[str, doc("Why it was chosen or passed over.")]
