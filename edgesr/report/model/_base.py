@@ -24,7 +24,7 @@ def doc(text: str) -> Meta:
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
 Amount = Annotated[float, Meta(ge=0)]
-Interval = Annotated[list[Amount], Meta(min_length=2, max_length=2)]
+Range = Annotated[list[Amount], Meta(min_length=2, max_length=2)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Text = Annotated[str, Meta(min_length=1)]
 Shape = Annotated[list[Positive], Meta(min_length=1)]

@@ -12,8 +12,8 @@ from edgesr.report.model._base import (
     Count,
     Entry,
     InFolder,
-    Interval,
     Positive,
+    Range,
     Shape,
     Share,
     Text,
@@ -213,7 +213,7 @@ class Ratio(Entry, frozen=True, kw_only=True):
     to_ms: Annotated[Amount, doc("Its median, in milliseconds.")]
     ratio: Annotated[Amount, doc("from_ms / to_ms.")]
     interval: Annotated[
-        Interval | None,
+        Range | None,
         doc("95 % interval of the ratio, round by round; one that spans 1 is no ratio."),
     ] = None
 

@@ -10,8 +10,8 @@ from edgesr.report.model._base import (
     Amount,
     Count,
     Entry,
-    Interval,
     Positive,
+    Range,
     Shape,
     doc,
 )
@@ -97,7 +97,7 @@ class Network(Entry, frozen=True, kw_only=True):
         doc("Latency of the same network as torch exports it, without the exact rewrites."),
     ] = None
     speedup: Annotated[
-        Interval | None,
+        Range | None,
         doc(
             "95 % interval of how many times as long the teacher takes, both with the exact"
             " rewrites, round by round; one that spans 1 is no difference."

@@ -11,8 +11,8 @@ from edgesr.report.model._base import (
     Amount,
     Count,
     Entry,
-    Interval,
     Positive,
+    Range,
     Shape,
     Share,
     Text,
@@ -163,7 +163,7 @@ class Comparison(Entry, frozen=True, kw_only=True):
     first: Annotated[str, doc("One: the label of a candidate, or 'the reference'.")]
     second: Annotated[str, doc("The other.")]
     ratio: Annotated[Amount, doc("How many times as long the first takes, median of the rounds.")]
-    interval: Annotated[Interval, doc("95 % interval of the ratio.")]
+    interval: Annotated[Range, doc("95 % interval of the ratio.")]
     rounds: Annotated[Positive, doc("Rounds, each of both.")]
     faster: Annotated[str | None, doc("Which is faster; null where they count as equal.")]
 
