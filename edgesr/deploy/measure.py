@@ -26,7 +26,8 @@ from edgesr.evaluation.evaluate import inference
 from edgesr.evaluation.latency import Timing, measure
 from edgesr.progress import timed_stage, track
 
-WARMUP = 2
+WARMUP = 1
+SECONDS = 3.0  # that a network is timed: slow ones take part in fewer rounds
 IN_GRAPH, IN_NUMPY = "native", "numpy"
 
 Call = Callable[[], np.ndarray]
@@ -114,7 +115,7 @@ def measure_models(
         found = _native_calls(folder, model, row, natives[model.path], conditions)
         calls |= {f"{kind} {index}": call for kind, call in found.items()}
     with timed_stage("time models"):
-        timings = measure(calls, conditions.repeats, WARMUP)
+        timings = measure(calls, conditions.repeats, WARMUP, seconds=SECONDS)
     entries = []
     named = {one.name: timings[f"baseline {one.name}"] for one in baselines}
     for index, (model, row) in enumerate(track(rows, "measure models")):

@@ -15,12 +15,15 @@ from edgesr.errors import OptionError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+FEWEST = 6  # rounds of a slow call: the least whose extremes hold the median with 95 %
+
 
 @dataclass(frozen=True)
 class Timing:
     """Wall time of one call, in milliseconds, over ``repeats`` measured calls.
 
-    ``rounds_ms`` are the calls one by one; those of one :func:`measure` belong together.
+    ``rounds_ms`` are the calls by round, NaN where one took no part; those of one :func:`measure`
+    belong together.
     """
 
     median_ms: float
@@ -31,8 +34,9 @@ class Timing:
 
     def ratio_to(self, other: Timing) -> tuple[float, float]:
         """The 95 % interval of how many times as long this takes, round by round."""
-        rounds = zip(self.rounds_ms, other.rounds_ms, strict=True)
-        return median_interval([mine / theirs for mine, theirs in rounds])
+        ratios = np.array(self.rounds_ms) / np.array(other.rounds_ms)
+        low, high = median_interval(ratios[~np.isnan(ratios)].tolist())
+        return low, high
 
 
 def measure(
@@ -40,6 +44,7 @@ def measure(
     repeats: int = 20,
     warmup: int = 3,
     *,
+    seconds: float | None = None,
     clock: Callable[[], int] = time.perf_counter_ns,
 ) -> dict[str, Timing]:
     """Call everything in turn, A B C A B C ..., and time each call.
@@ -48,6 +53,8 @@ def measure(
         callables: what to time, by name; a callable returns when its work is done.
         repeats: measured rounds, at least 1.
         warmup: rounds before, not measured.
+        seconds: about what each may take in all: slow ones take part in fewer rounds, evenly
+            spread, but in :data:`FEWEST` at least; None for every round.
         clock: nanoseconds, monotonic.
 
     Returns:
@@ -60,15 +67,26 @@ def measure(
         raise OptionError(
             f"latency needs at least 1 repeat and 0 warm-up rounds, got {repeats} and {warmup}"
         )
-    spent: dict[str, list[int]] = {name: [] for name in callables}
-    for round_ in range(warmup + repeats):
+    spent = {name: np.full(repeats, np.nan) for name in callables}
+    joins = dict.fromkeys(callables, frozenset(range(repeats)))
+    for round_ in range(-warmup, repeats):
         for name, call in callables.items():
+            if round_ >= 0 and round_ not in joins[name]:
+                continue
             start = clock()
             call()
             elapsed = clock() - start
-            if round_ >= warmup:
-                spent[name].append(elapsed)
-    return {name: _timing(np.array(elapsed) / 1e6) for name, elapsed in spent.items()}
+            if round_ >= 0:
+                spent[name][round_] = elapsed / 1e6
+            elif seconds is not None:
+                joins[name] = _rounds(repeats, seconds, elapsed / 1e9)
+    return {name: _timing(elapsed) for name, elapsed in spent.items()}
+
+
+def _rounds(repeats: int, seconds: float, each: float) -> frozenset[int]:
+    """The rounds, of ``repeats``, in which a call of ``each`` seconds takes part."""
+    count = min(repeats, max(FEWEST, int(seconds / max(each, 1e-9))))
+    return frozenset(np.linspace(0, repeats - 1, count).round().astype(int).tolist())
 
 
 def in_torch(network: nn.Module, image: Tensor) -> Callable[[], object]:
@@ -82,11 +100,12 @@ def in_torch(network: nn.Module, image: Tensor) -> Callable[[], object]:
     return call
 
 
-def _timing(milliseconds: np.ndarray) -> Timing:
+def _timing(rounds: np.ndarray) -> Timing:
+    milliseconds = rounds[~np.isnan(rounds)]
     return Timing(
         median_ms=float(np.median(milliseconds)),
         p95_ms=float(np.percentile(milliseconds, 95)),
         min_ms=float(milliseconds.min()),
         repeats=len(milliseconds),
-        rounds_ms=tuple(milliseconds.tolist()),
+        rounds_ms=tuple(rounds.tolist()),
     )

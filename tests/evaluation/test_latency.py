@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgesr.errors import OptionError
-from edgesr.evaluation.latency import measure
+from edgesr.evaluation.latency import FEWEST, Timing, measure
 
 
 class Clock:
@@ -61,3 +61,22 @@ def test_each_callable_pays_only_its_own_time():
 def test_impossible_counts_are_refused(repeats, warmup):
     with pytest.raises(OptionError, match="at least 1 repeat"):
         measure({}, repeats, warmup)
+
+
+def test_slow_calls_take_part_in_fewer_rounds_and_ratios_are_of_shared_ones():
+    clock = Clock()
+    calls = {"slow": lambda: clock.spend(1000), "fast": lambda: clock.spend(100)}
+    times = measure(calls, 15, warmup=1, seconds=3.0, clock=clock)
+    assert (times["slow"].repeats, times["fast"].repeats) == (FEWEST, 15)
+    assert clock.now / 1e6 == (FEWEST + 1) * 1000 + 16 * 100
+    assert [round_ for round_, ms in enumerate(times["slow"].rounds_ms) if ms == ms] == [
+        0, 3, 6, 8, 11, 14,
+    ]  # fmt: skip
+    assert times["slow"].ratio_to(times["fast"]) == (10, 10)
+
+
+def test_a_ratio_is_taken_round_by_round():
+    """What slows a whole round down, slows both calls of it."""
+    slow = Timing(3, 3, 3, 6, (2.0, 20.0, 2.0, 200.0, 2.0, 2.0))
+    fast = Timing(3, 3, 3, 6, (1.0, 10.0, 1.0, 100.0, 1.0, 1.0))
+    assert slow.ratio_to(fast) == (2, 2)

@@ -232,7 +232,7 @@ class Deployment(Entry, frozen=True, kw_only=True):
         list[Positive], doc("Shape [N, B, h, w] of the LR input that was timed.")
     ]
     threads: Annotated[Positive, doc("Threads of the CPU's runtimes.")]
-    repeats: Annotated[Positive, doc("Measured rounds.")]
+    repeats: Annotated[Positive, doc("Measured rounds; slow networks take part in fewer.")]
     models: Annotated[
         list[DeployedModel],
         Meta(min_length=1, description="Models by target, precision and runtime."),

@@ -69,7 +69,8 @@ class Distillation(Entry, frozen=True, kw_only=True):
     history: Annotated[
         list[dict[str, Any]] | None,
         doc(
-            "Per epoch: losses, learning rate and figures on tuning windows, as the trainer noted them."
+            "Per epoch: losses, learning rate and figures on tuning windows, as the trainer noted"
+            " them."
         ),
     ] = None
 
