@@ -136,11 +136,18 @@ def differences(earlier: Decisions, now: Decisions) -> list[str]:
     if earlier.best["epoch"] != now.best["epoch"]:
         found.append(f"epoch kept: {now.best['epoch']}, was {earlier.best['epoch']}")
     for target in dict.fromkeys((*earlier.int8, *now.int8)):
+        layers = [one.int8.get(target, {}) for one in (earlier, now)]
         before, after = (
-            {name for name, (kind, _) in one.int8.get(target, {}).items() if kind == "int8"}
-            for one in (earlier, now)
+            {name for name, (kind, _) in one.items() if kind == "int8"} for one in layers
         )
         if before != after:
-            other = ", ".join(sorted(before ^ after)[:3])
-            found.append(f"int8 for {target}: {len(after)} layers, was {len(before)} ({other})")
+            reasons = {
+                reason
+                for one in layers
+                for name in before ^ after
+                for kind, reason in [one.get(name, ("", ""))]
+                if kind != "int8" and reason
+            }
+            why = f" ({'; '.join(sorted(reasons))})" if reasons else ""
+            found.append(f"int8 for {target}: {len(after)} layers, was {len(before)}{why}")
     return found

@@ -288,7 +288,8 @@ def deployment_notes(deployment: Deployment) -> Iterator[Note]:
     yield (
         "deployed",
         f"input {_by(deployment.input_shape)}, {_count(deployment.threads, 'thread')}, median"
-        f" of {deployment.repeats} rounds (fewer of slow ones), all in turn; int8: layers in int8 of all that compute"
+        f" of {deployment.repeats} rounds (fewer of slow ones), all in turn; int8: layers in int8"
+        " of all that compute"
         + "".join(f"; {runtime} needs its GPU: quality by ONNX Runtime" for runtime in untimed),
     )
     if native := [model.native for model in deployment.models if model.native]:

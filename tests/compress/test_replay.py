@@ -92,5 +92,5 @@ def test_what_was_decided_otherwise_is_said():
     assert differences(one, other) == [
         "surgery: lowrank 16, was lowrank 8",
         "epoch kept: 4, was 3",
-        "int8 for cpu: 1 layers, was 2 (b)",
+        "int8 for cpu: 1 layers, was 2 (equal)",
     ]
