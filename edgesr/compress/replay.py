@@ -127,7 +127,7 @@ def _closed(
 def _compared(run: Path, output: Path) -> Replayed:
     """Compare with the checksums of the run's report, for files that it names, else the files."""
     report = read(finished_report(run))
-    known = {entry.path: entry.sha256 for entry in report.files}
+    known: dict[str, str | None] = {entry.path: entry.sha256 for entry in report.files}
     if report.deployment:
         for model in report.deployment.models:
             known[model.path] = model.sha256

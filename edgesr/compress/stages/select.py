@@ -80,10 +80,10 @@ def select_surgery(
             for one in (first, second)
         ]
         found = compare(*calls, margin=MARGIN)
-        names = [REFERENCE if one is None else one.label for one in (first, second)]
-        faster = {-1: names[0], 1: names[1]}.get(found.verdict)
+        before, after = (REFERENCE if one is None else one.label for one in (first, second))
+        faster = {-1: before, 1: after}.get(found.verdict)
         compared.append(
-            Comparison(*names, found.ratio, found.interval(), len(found.first_ms), faster)
+            Comparison(before, after, found.ratio, found.interval(), len(found.first_ms), faster)
         )
         return found.verdict > 0
 
