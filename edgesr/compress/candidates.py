@@ -26,7 +26,7 @@ from edgesr.evaluation.drop import (
 )
 from edgesr.evaluation.latency import in_torch, measure
 from edgesr.loading.workload import Workload
-from edgesr.progress import timed_stage, track
+from edgesr.progress import track
 from edgesr.surgery import Candidate, Moments, Site, Spectrum, all_moments, choose, walk
 from edgesr.surgery.candidates import (
     Faster,
@@ -265,8 +265,7 @@ def measure_candidates(
             )
         )
         calls[candidate.label] = bench.call(candidate, student)
-    with timed_stage("time candidates"):
-        timings = measure(calls, ROUNDS)
+    timings = measure(calls, ROUNDS, warmup=1, watch=partial(track, text="time candidates"))
     return _monotone(measured, {name: timing.median_ms for name, timing in timings.items()})
 
 

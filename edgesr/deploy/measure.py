@@ -24,7 +24,7 @@ from edgesr.deploy.quality import Network, on_test
 from edgesr.deploy.variants import Model
 from edgesr.evaluation.evaluate import inference
 from edgesr.evaluation.latency import Timing, measure
-from edgesr.progress import timed_stage, track
+from edgesr.progress import track
 
 WARMUP = 1
 SECONDS = 3.0  # that a network is timed: slow ones take part in fewer rounds
@@ -114,8 +114,8 @@ def measure_models(
     for index, (model, row) in enumerate(rows):
         found = _native_calls(folder, model, row, natives[model.path], conditions)
         calls |= {f"{kind} {index}": call for kind, call in found.items()}
-    with timed_stage("time models"):
-        timings = measure(calls, conditions.repeats, WARMUP, seconds=SECONDS)
+    watch = partial(track, text="time models")
+    timings = measure(calls, conditions.repeats, WARMUP, seconds=SECONDS, watch=watch)
     entries = []
     named = {one.name: timings[f"baseline {one.name}"] for one in baselines}
     for index, (model, row) in enumerate(track(rows, "measure models")):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,7 @@ def measure(
     warmup: int = 3,
     *,
     seconds: float | None = None,
+    watch: Callable[[Sequence[int]], Iterable[int]] = iter,
     clock: Callable[[], int] = time.perf_counter_ns,
 ) -> dict[str, Timing]:
     """Call everything in turn, A B C A B C ..., and time each call.
@@ -55,6 +56,7 @@ def measure(
         warmup: rounds before, not measured.
         seconds: about what each may take in all: slow ones take part in fewer rounds, evenly
             spread, but in :data:`FEWEST` at least; None for every round.
+        watch: what the rounds go through, such as :func:`edgesr.progress.track`.
         clock: nanoseconds, monotonic.
 
     Returns:
@@ -69,7 +71,7 @@ def measure(
         )
     spent = {name: np.full(repeats, np.nan) for name in callables}
     joins = dict.fromkeys(callables, frozenset(range(repeats)))
-    for round_ in range(-warmup, repeats):
+    for round_ in watch(range(-warmup, repeats)):
         for name, call in callables.items():
             if round_ >= 0 and round_ not in joins[name]:
                 continue
