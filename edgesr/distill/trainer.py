@@ -20,7 +20,8 @@ from edgesr.distill import checkpoint as checkpoints
 from edgesr.distill.average import WeightAverage
 from edgesr.distill.config import TrainConfig
 from edgesr.distill.features import SiteFeatures
-from edgesr.distill.losses import dacn_loss, hh_loss, kd_loss
+from edgesr.distill.fused import hh_loss, kd_loss
+from edgesr.distill.losses import dacn_loss
 from edgesr.distill.order import quick_order
 from edgesr.distill.parallel import Workers, workers
 from edgesr.distill.progress import Report, reporting
