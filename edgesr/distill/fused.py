@@ -71,30 +71,38 @@ class _Loss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, image: Tensor, target: Tensor, terms: _Terms) -> Tensor:
         wide = torch.promote_types(image.dtype, torch.float32)
-        a, b = (one.detach().to(wide).contiguous() for one in (image, target))
+        axes = _axes(image)
+        a, b = (one.detach().to(wide).permute(0, *axes).contiguous() for one in (image, target))
         slope = torch.zeros_like(a) if ctx.needs_input_grad[0] else None
         value = a.new_zeros(())
         if terms.l1:
             value += _absolute(a, b, terms.l1, slope)
         if terms.cos or terms.sam:
-            value += _directions(a, b, terms.cos, terms.sam, slope)
+            value += _directions(a, b, axes, terms.cos, terms.sam, slope)
         if terms.grad:
-            value += _magnitudes(a, b, terms.grad, slope)
-        ctx.slope, ctx.kind = slope, image.dtype
+            value += _magnitudes(a, b, axes, terms.grad, slope)
+        ctx.slope, ctx.kind, ctx.axes = slope, image.dtype, axes
         return value
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:
-        return (ctx.slope * upstream).to(ctx.kind), None, None
+        slope = (ctx.slope * upstream).to(ctx.kind)
+        return slope.permute(0, *(1 + ctx.axes.index(axis) for axis in (1, 2, 3))), None, None
 
 
-def _pieces(image: Tensor, bands: int, least: int = 1) -> Iterator[slice]:
-    """Ranges of bands that are worked on at once, at least so many; all of them on a GPU."""
-    pixels = image.numel() // image.shape[1]
-    step = max(least, PIECE // max(1, pixels)) if image.device.type == "cpu" else bands
-    for first in range(0, bands, step):
-        yield slice(first, min(bands, first + step))
+def _axes(image: Tensor) -> tuple[int, int, int]:
+    """Axes of an image from the outermost in memory to the innermost: as planes, or bands last."""
+    last = image.is_contiguous(memory_format=torch.channels_last)
+    return (2, 3, 1) if last and not image.is_contiguous() else (1, 2, 3)
+
+
+def _pieces(image: Tensor, length: int, axis: int = 1) -> Iterator[slice]:
+    """Ranges of an axis of so many entries that are worked on at once; all of them on a GPU."""
+    entry = image.numel() // image.shape[axis]
+    step = max(1, PIECE // entry) if image.device.type == "cpu" else length
+    for first in range(0, length, step):
+        yield slice(first, min(length, first + step))
 
 
 def _absolute(a: Tensor, b: Tensor, weight: float, slope: Tensor | None) -> Tensor:
@@ -108,14 +116,18 @@ def _absolute(a: Tensor, b: Tensor, weight: float, slope: Tensor | None) -> Tens
     return torch.stack(sums).sum() * (weight / a.numel())
 
 
-def _directions(a: Tensor, b: Tensor, cos: float, sam: float, slope: Tensor | None) -> Tensor:
+def _directions(
+    a: Tensor, b: Tensor, axes: Sequence[int], cos: float, sam: float, slope: Tensor | None
+) -> Tensor:
     """``cos`` times 1 - cosine plus ``sam`` times the angle between spectra, as a share of pi."""
-    energy_a, energy_b, product = (a.new_zeros(a[:, 0].shape) for _ in range(3))
-    for part in _pieces(a, a.shape[1], least=8):
-        x, y = a[:, part], b[:, part]
-        energy_a += (x * x).sum(1)
-        energy_b += (y * y).sum(1)
-        product += (x * y).sum(1)
+    band, row = 1 + axes.index(1), 1 + axes.index(2)
+
+    def sums(x: Tensor, y: Tensor) -> Tensor:
+        return (x * y).sum(band, keepdim=True)
+
+    rows = [(slice(None),) * row + (part,) for part in _pieces(a, a.shape[row], row)]
+    products = [(sums(a[i], a[i]), sums(b[i], b[i]), sums(a[i], b[i])) for i in rows]
+    energy_a, energy_b, product = (torch.cat(one, row) for one in zip(*products, strict=True))
     defined = (energy_a > DARK) & (energy_b > DARK)
     count = defined.sum().clamp_min(1)
     energy_a, energy_b = (torch.where(defined, e, 1.0) for e in (energy_a, energy_b))
@@ -128,27 +140,28 @@ def _directions(a: Tensor, b: Tensor, cos: float, sam: float, slope: Tensor | No
         angle = torch.where(cosine == clamped, (1 - clamped.square()).rsqrt(), 0.0)
         steep = torch.where(defined, -cos - (sam / math.pi) * angle, 0.0) / count
         along_b, along_a = steep / norms, -steep * cosine / energy_a
-        for part in _pieces(a, a.shape[1]):
-            slope[:, part].addcmul_(b[:, part], along_b[:, None])
-            slope[:, part].addcmul_(a[:, part], along_a[:, None])
+        for i in rows:
+            slope[i].addcmul_(b[i], along_b[i]).addcmul_(a[i], along_a[i])
     return torch.where(defined, terms, 0.0).sum() / count
 
 
-def _magnitudes(a: Tensor, b: Tensor, weight: float, slope: Tensor | None) -> Tensor:
+def _magnitudes(
+    a: Tensor, b: Tensor, axes: Sequence[int], weight: float, slope: Tensor | None
+) -> Tensor:
     """``weight`` times the mean absolute difference between gradient magnitudes.
 
-    A neighbour lies a fixed step ahead in memory. Steps that run over the end of a row or a plane
-    give numbers that mean nothing; the mask leaves them out. Magnitudes are those of the reference
-    to the bit (hence no fused multiply-add): where two differ by rounding alone, it decides the
-    sign of a gradient.
+    A neighbour lies a fixed step ahead in memory. Steps that run over the end of an axis give
+    numbers that mean nothing; the mask leaves them out. Magnitudes are those of the reference to
+    the bit (hence its order, and no fused multiply-add): where two differ by rounding alone, it
+    decides the sign of a gradient.
     """
-    images, bands, height, width = a.shape
-    sizes = ((height * width, bands), (width, height), (1, width))
-    steps = [step for step, size in sizes if size > 1]
+    images, *sizes = a.shape
+    strides = a.stride()[1:]
+    steps = [strides[i] for i in map(axes.index, (1, 2, 3)) if sizes[i] > 1]
     if not steps:
         return a.new_zeros(())
-    inside = [max(1, size - 1) for size in (bands, height, width)]
-    mask = a.new_zeros(height, width)
+    inside = [max(1, size - 1) for size in sizes]
+    mask = a.new_zeros(sizes[1:])
     mask[: inside[1], : inside[2]] = 1
     share = weight / (images * math.prod(inside))
     flat_a, flat_b = a.flatten(1), b.flatten(1)
@@ -173,7 +186,9 @@ def _magnitudes(a: Tensor, b: Tensor, weight: float, slope: Tensor | None) -> Te
     return torch.stack(sums).sum() * share
 
 
-def _magnitude(flat: Tensor, here: slice, ahead: Sequence[slice]) -> tuple[Tensor, list[Tensor]]:
+def _magnitude(
+    flat: Tensor, here: slice, ahead: Sequence[slice]
+) -> tuple[Tensor, list[Tensor]]:
     """Gradient magnitudes, and the differences that they are made of."""
     differences = [flat[:, there] - flat[:, here] for there in ahead]
     square = differences[0].square()
