@@ -186,9 +186,7 @@ def _magnitudes(
     return torch.stack(sums).sum() * share
 
 
-def _magnitude(
-    flat: Tensor, here: slice, ahead: Sequence[slice]
-) -> tuple[Tensor, list[Tensor]]:
+def _magnitude(flat: Tensor, here: slice, ahead: Sequence[slice]) -> tuple[Tensor, list[Tensor]]:
     """Gradient magnitudes, and the differences that they are made of."""
     differences = [flat[:, there] - flat[:, here] for there in ahead]
     square = differences[0].square()

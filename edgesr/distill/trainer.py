@@ -25,6 +25,7 @@ from edgesr.distill.losses import dacn_loss
 from edgesr.distill.order import quick_order
 from edgesr.distill.parallel import Workers, workers
 from edgesr.distill.progress import Report, reporting
+from edgesr.distill.quick import QuickCalls
 from edgesr.distill.sampling import Patch, PatchSampler
 from edgesr.distill.schedule import decay, learning_rate
 from edgesr.distill.state import restore, tensors_of
@@ -139,7 +140,9 @@ class _Trainer:
         if group.count > 1:
             ids = [self.device.index] if self.device.type == "cuda" else None
             self.forward = DistributedDataParallel(self.core, device_ids=ids, static_graph=True)
-        self.optimizer = torch.optim.Adam(self.weights, lr=config.learning_rate)
+        self.optimizer = torch.optim.Adam(
+            self.weights, lr=config.learning_rate, fused=_fuses(self.weights)
+        )
         self.average = WeightAverage(model, config.ema) if config.ema else None
         self.teacher = teacher
         self.listeners: tuple[SiteFeatures, ...] = ()
@@ -219,18 +222,18 @@ class _Trainer:
         report.epoch(entry, self.best)
 
     def _step(self, patches: Sequence[Patch], rate: float) -> Tensor:
-        lr, hr = self.sampler.load(patches)
+        with QuickCalls():
+            lr, hr = self.sampler.load(patches)
         if self.core is not self.model:
             lr, hr = self.model.split(lr), self.model.split(hr)
         if self.order is torch.contiguous_format:
             lr = lr.contiguous()
-        with self._autocast():
+        with self._autocast(), QuickCalls():
             sr = self.forward(lr)
             if self.teacher is not None:
                 with inference(self.teacher):
                     _core(self.teacher)(lr)
-        # differences along pixels are quicker on planes than on channels-last images
-        loss = self._loss(sr.float().contiguous(), hr.contiguous())
+        loss = self._loss(sr.float(), hr)
         for settings in self.optimizer.param_groups:
             settings["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
@@ -256,7 +259,8 @@ class _Trainer:
             loss = hh_loss(sr, hr)
         elif config.loss == "mse":
             loss = F.mse_loss(sr, hr)
-        else:
+        else:  # its differences along pixels are quicker on planes than on channels-last images
+            sr, hr = sr.contiguous(), hr.contiguous()
             loss = dacn_loss(
                 sr, hr, self.weights, "paper" if config.loss == "dacn" else "published"
             )
@@ -340,6 +344,11 @@ def _core(model: nn.Module) -> nn.Module:
         return model
     core = getattr(model, "core", None)
     return core if isinstance(core, nn.Module) and hasattr(model, "split") else model
+
+
+def _fuses(weights: Sequence[Tensor]) -> bool:
+    """Whether one loop of Adam can go over all weights; else torch goes over them step by step."""
+    return all(w.is_floating_point() and w.device.type in ("cpu", "cuda") for w in weights)
 
 
 def _seed(seed: int, epoch: int, rank: int) -> int:
