@@ -81,34 +81,49 @@ def _conv2d(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor | None:
-    """A depthwise convolution whose taps lie d pixels apart, as one on every d-th pixel.
+    """A depthwise convolution in the precision of its weights: backward, bfloat16 takes twice that.
 
-    The d x d images of every d-th row and column become images of the batch; there, the taps are
-    neighbours.
+    Where its taps lie d pixels apart, the d x d images of every d-th row and column become images
+    of the batch; there, the taps are neighbours.
     """
     kernel = weight.shape[2:]
     step = dilation[0] if isinstance(dilation, tuple) else dilation
     same = tuple(step * (side // 2) for side in kernel)
     if (
-        step == 1
-        or input.device.type != "cpu"
-        or not 1 < groups == input.shape[1] == len(weight)
+        input.device.type != "cpu"
         or input.ndim != 4
+        or not 1 < groups == input.shape[1] == len(weight)
         or any(side % 2 == 0 for side in kernel)
         or (stride, padding, dilation) != ((1, 1), same, (step, step))
     ):
         return None
-    planes = input.is_contiguous()
-    images, channels, height, width = input.shape
-    padded = F.pad(input.permute(0, 2, 3, 1), (0, 0, 0, -width % step, 0, -height % step))
-    rows, columns = padded.shape[1] // step, padded.shape[2] // step
-    phases = padded.reshape(images, rows, step, columns, step, channels).permute(0, 2, 4, 1, 3, 5)
-    batch = phases.reshape(images * step**2, rows, columns, channels).permute(0, 3, 1, 2)
     near = tuple(side // 2 for side in kernel)
-    found = F.conv2d(batch, weight, bias, 1, near, 1, groups).permute(0, 2, 3, 1)
-    found = found.reshape(images, step, step, rows, columns, channels).permute(0, 3, 1, 4, 2, 5)
-    whole = found.reshape(padded.shape)[:, :height, :width].permute(0, 3, 1, 2)
-    return whole.contiguous() if planes else whole
+    mixed = torch.is_autocast_enabled("cpu")
+    with torch.autocast("cpu", enabled=False):
+        batch = input.to(weight.dtype)
+        if step > 1:
+            batch = _phases(batch, step)
+        found = F.conv2d(batch, weight, bias, 1, near, 1, groups)
+        if step > 1:
+            found = _joined(found, input, step)
+        return found.to(torch.get_autocast_dtype("cpu")) if mixed else found
+
+
+def _phases(image: Tensor, step: int) -> Tensor:
+    """Images of every ``step``-th row and column: [N, C, H, W] to [N * step^2, C, h, w]."""
+    height, width = image.shape[2:]
+    padded = F.pad(image.permute(0, 2, 3, 1), (0, 0, 0, -width % step, 0, -height % step))
+    pixels = padded.unflatten(2, (-1, step)).unflatten(1, (-1, step)).permute(0, 2, 4, 1, 3, 5)
+    return pixels.flatten(0, 2).permute(0, 3, 1, 2)
+
+
+def _joined(phases: Tensor, like: Tensor, step: int) -> Tensor:
+    """Make of what :func:`_phases` gave the image again, in the order of memory of ``like``."""
+    height, width = like.shape[2:]
+    pixels = phases.permute(0, 2, 3, 1).unflatten(0, (-1, step, step)).permute(0, 3, 1, 4, 2, 5)
+    image = pixels.flatten(3, 4).flatten(1, 2)[:, :height, :width].permute(0, 3, 1, 2)
+    order = torch.contiguous_format if like.is_contiguous() else torch.channels_last
+    return image.contiguous(memory_format=order)
 
 
 _OTHERS: dict[Any, Callable[..., Tensor | None]] = {
