@@ -39,6 +39,11 @@ def hh_loss(sr: Tensor, hr: Tensor, *, sam: float = 0.5, grad: float = 0.1) -> T
     return _loss(sr, hr, _Terms(l1=1.0, sam=sam, grad=grad))
 
 
+def l1_loss(image: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute difference, with a gradient for ``image`` alone."""
+    return _loss(image, target, _Terms(l1=1.0))
+
+
 def kd_loss(
     student_features: Tensor | Sequence[Tensor],
     teacher_features: Tensor | Sequence[Tensor],

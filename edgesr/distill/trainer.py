@@ -20,12 +20,14 @@ from edgesr.distill import checkpoint as checkpoints
 from edgesr.distill.average import WeightAverage
 from edgesr.distill.config import TrainConfig
 from edgesr.distill.features import SiteFeatures
-from edgesr.distill.fused import hh_loss, kd_loss
+from edgesr.distill.fused import hh_loss
 from edgesr.distill.losses import dacn_loss
+from edgesr.distill.methods._base import Outputs
 from edgesr.distill.order import quick_order
 from edgesr.distill.parallel import Workers, workers
 from edgesr.distill.progress import Report, reporting
 from edgesr.distill.quick import QuickCalls
+from edgesr.distill.registry import DISTILLATIONS
 from edgesr.distill.sampling import Patch, PatchSampler
 from edgesr.distill.schedule import decay, learning_rate
 from edgesr.distill.state import restore, tensors_of
@@ -74,7 +76,7 @@ def train(
     The weights that reach the best MPSNR on the validation windows of ``scenes[0]`` are kept; the
     initial ones count, so training never makes validation worse. With a ``teacher``, the loss is
     ``D * alpha * KD + HH`` (LKCA-Net): KD compares what the layers of ``sites`` put out in both
-    networks, and fades by :func:`edgesr.distill.schedule.decay`.
+    networks, and fades by :func:`edgesr.distill.schedule.decay`. ``config.distil`` names others.
 
     Under ``torchrun`` every process trains on its share of each batch; the result is that of one
     process with the same batch within rounding. (Batch normalisation is the exception: its
@@ -145,11 +147,13 @@ class _Trainer:
         )
         self.average = WeightAverage(model, config.ema) if config.ema else None
         self.teacher = teacher
+        self.distillation = DISTILLATIONS[config.distil]
         self.listeners: tuple[SiteFeatures, ...] = ()
         if teacher is not None:
             order = quick_order(teacher)
             teacher.to(self.device, memory_format=order)  # type: ignore[call-overload]
-            self.listeners = (SiteFeatures(model, sites), SiteFeatures(teacher, sites))
+            if self.distillation.features:
+                self.listeners = (SiteFeatures(model, sites), SiteFeatures(teacher, sites))
         if config.amp == "fp16" and self.device.type != "cuda":
             raise OptionError("amp fp16 needs a CUDA device; use bf16 or off on the CPU")
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.amp == "fp16")
@@ -226,14 +230,16 @@ class _Trainer:
             lr, hr = self.sampler.load(patches)
         if self.core is not self.model:
             lr, hr = self.model.split(lr), self.model.split(hr)
+        if self.teacher is not None:
+            lr = self.distillation.inputs(lr, hr)
         if self.order is torch.contiguous_format:
             lr = lr.contiguous()
         with self._autocast(), QuickCalls():
-            sr = self.forward(lr)
+            sr = self.forward(lr).float()
             if self.teacher is not None:
                 with inference(self.teacher):
-                    _core(self.teacher)(lr)
-        loss = self._loss(sr.float(), hr)
+                    target = _core(self.teacher)(lr).float()
+        loss = self._loss(sr, hr) if self.teacher is None else self._distilled(sr, target, hr)
         for settings in self.optimizer.param_groups:
             settings["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
@@ -264,18 +270,26 @@ class _Trainer:
             loss = dacn_loss(
                 sr, hr, self.weights, "paper" if config.loss == "dacn" else "published"
             )
-        if self.listeners:
-            student, teacher = (listener.collect() for listener in self.listeners)
-            if [f.shape for f in student] != [f.shape for f in teacher]:
-                raise ModelError(
-                    f"cannot distil: the student's upsampler puts out {list(student[0].shape)}, "
-                    f"the teacher's {list(teacher[0].shape)}; give a teacher for the same bands"
-                )
-            weight = config.alpha * decay(self.epoch, config.decay, config.decay_every)
-            loss = loss + weight * kd_loss(
-                student, teacher, cos=config.kd_cos, sam=config.kd_sam, grad=config.kd_grad
-            )
         return loss
+
+    def _distilled(self, sr: Tensor, target: Tensor, hr: Tensor) -> Tensor:
+        config = self.config
+        student, teacher = [listener.collect() for listener in self.listeners] or ([], [])
+        if [f.shape for f in student] != [f.shape for f in teacher]:
+            raise ModelError(
+                f"cannot distil: the student's upsampler puts out {list(student[0].shape)}, "
+                f"the teacher's {list(teacher[0].shape)}; give a teacher for the same bands"
+            )
+        made = Outputs(
+            student=sr,
+            teacher=target,
+            student_features=student,
+            teacher_features=teacher,
+            weight=config.alpha * decay(self.epoch, config.decay, config.decay_every),
+            terms={"cos": config.kd_cos, "sam": config.kd_sam, "grad": config.kd_grad},
+            truth=lambda: self._loss(sr, hr),
+        )
+        return self.distillation.loss(made)
 
     def _consider(self, epoch: int) -> dict[str, Any]:
         """Validate the weights and their average; keep the better one if it is the best so far."""
