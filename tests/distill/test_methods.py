@@ -47,7 +47,7 @@ def expected(name: str, made: Outputs) -> Tensor:
 
 
 def test_the_registry_has_what_the_folder_has():
-    assert tuple(DISTILLATIONS) == OWN
+    assert {*OWN} <= {*DISTILLATIONS}
 
 
 @pytest.mark.parametrize("name", OWN)
@@ -106,5 +106,5 @@ def test_features_are_listened_to_where_they_are_asked_for_alone():
 
 
 def test_a_name_that_none_has_is_refused():
-    with pytest.raises(OptionError, match="distil must be one of mix, output, paper, unlabelled"):
+    with pytest.raises(OptionError, match=r"distil must be one of .*mix, output, paper.*received 'best'"):
         replace(CONFIG, distil="best")
