@@ -18,6 +18,9 @@ from torch.overrides import TorchFunctionMode
 LARGEST = 256
 """Side in pixels above which a product with a whole matrix of interpolation costs too much."""
 
+_EXACT = (torch.float32, torch.float64)
+"""Precisions in which such a product is as exact as torch's own interpolation."""
+
 
 class QuickCalls(TorchFunctionMode):
     """Inside the block, bicubic interpolation and dilated depthwise convolutions are quick."""
@@ -46,7 +49,7 @@ def _interpolate(
     sides = input.shape[2:]
     if isinstance(scale_factor, int) and size is None:
         size = tuple(side * scale_factor for side in sides)
-    if not isinstance(size, tuple) or max(*sides, *size) > LARGEST:
+    if input.dtype not in _EXACT or not isinstance(size, tuple) or max(*sides, *size) > LARGEST:
         return None
     if any(max(old, new) % min(old, new) for old, new in zip(sides, size, strict=True)):
         return None

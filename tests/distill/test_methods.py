@@ -106,5 +106,7 @@ def test_features_are_listened_to_where_they_are_asked_for_alone():
 
 
 def test_a_name_that_none_has_is_refused():
-    with pytest.raises(OptionError, match=r"distil must be one of .*mix, output, paper.*received 'best'"):
+    with pytest.raises(
+        OptionError, match=r"distil must be one of .*mix, output, paper.*received 'best'"
+    ):
         replace(CONFIG, distil="best")

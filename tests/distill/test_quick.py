@@ -75,8 +75,17 @@ def test_bicubic_interpolation(taken, order, options):
 def test_other_interpolation_is_torchs(taken, options):
     image = images(1, 2, 6, 6, order=torch.contiguous_format)
     with QuickCalls():
-        assert torch.equal(F.interpolate(image, **options), F.interpolate(image, **options))
-    assert taken == [False, False]
+        quick = F.interpolate(image, **options)
+    assert torch.equal(quick, F.interpolate(image, **options))
+    assert taken == [False]
+
+
+def test_images_of_few_digits_are_torchs(taken):
+    image = images(1, 2, 6, 6, order=torch.contiguous_format).bfloat16()
+    with QuickCalls():
+        quick = F.interpolate(image, scale_factor=2, mode="bicubic")
+    assert torch.equal(quick, F.interpolate(image, scale_factor=2, mode="bicubic"))
+    assert taken == [False]
 
 
 @in_both_orders
