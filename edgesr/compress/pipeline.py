@@ -75,6 +75,7 @@ def run(
         )
     options = surgery_options(recipe)
     check_search(recipe)
+    student_config(recipe)  # refuses a distillation that is not there before anything is written
     inputs = [*files_read(recipe), *reads]
     folder = RunFolder(output, overwrite=overwrite, resume=resume, inputs=inputs)
     with folder.timed("open"):

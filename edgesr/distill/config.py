@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from edgesr.distill.registry import DISTILLATIONS
 from edgesr.errors import OptionError
 
 LossName = Literal["hh", "dacn", "dacn-published", "mse"]
@@ -29,6 +30,9 @@ class TrainConfig:
         ema: decay of the moving average of the weights, which is validated beside the weights
             themselves (0.999, say); None for no average.
         warmup_steps: steps over which the rate rises from 0.
+        distil: what is learnt from a teacher, where there is one: a name of
+            :data:`edgesr.distill.registry.DISTILLATIONS`. "paper" adds LKCA-Net's comparison of
+            features to the loss; the options below are of that.
         alpha: weight of distillation.
         decay: factor on ``alpha`` every ``decay_every`` epochs.
         decay_every: epochs between two decays.
@@ -52,6 +56,7 @@ class TrainConfig:
     clip: float | None = 1.0
     ema: float | None = None
     warmup_steps: int = 0
+    distil: str = "paper"
     alpha: float = 0.01
     decay: float = 0.66
     decay_every: int = 10
@@ -77,6 +82,7 @@ class TrainConfig:
             "clip": (self.clip is None or self.clip > 0, "above 0, or none"),
             "ema": (self.ema is None or 0 < self.ema < 1, "between 0 and 1, or none"),
             "warmup_steps": (self.warmup_steps >= 0, "0 or more"),
+            "distil": (self.distil in DISTILLATIONS, f"one of {', '.join(DISTILLATIONS)}"),
             "alpha": (self.alpha >= 0, "0 or more"),
             "decay": (0 < self.decay <= 1, "above 0 and at most 1"),
             "decay_every": (self.decay_every >= 1, "1 or more"),

@@ -41,7 +41,7 @@ class SiteFeatures:
         self._outputs[path] = output
 
     def collect(self) -> list[Tensor]:
-        """Features [N, C, H, W] of each site in the last forward pass, in float32.
+        """Features [N, C, H, W] of each site in the last forward pass, in the layers' precision.
 
         Sub-pixel layers are shuffled to the high resolution; parallel layers are concatenated.
         """
@@ -53,11 +53,11 @@ class SiteFeatures:
                     raise ModelError(
                         f"cannot distil: the layer {path!r} did not run in the forward pass"
                     )
-                output = self._outputs[path].float()
+                output = self._outputs[path]
                 if site.kind == "subpixel":
                     output = F.pixel_shuffle(output, site.scale)
                 outputs.append(output)
-            features.append(torch.cat(outputs, dim=1))
+            features.append(outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1))
         self._outputs.clear()
         return features
 

@@ -19,6 +19,9 @@ COSINE_MARGIN = 1e-6
 DARK = 1e-12
 """Squared norm below which a spectrum counts as zero, so that its direction is undefined."""
 
+SMOOTH = 1e-6
+"""What is added under the root of a gradient magnitude, whose slope at zero is infinite."""
+
 DacnVariant = Literal["paper", "published"]
 
 
@@ -74,7 +77,7 @@ def _forward_differences(image: Tensor) -> list[Tensor]:
 def gradient_magnitude(image: Tensor) -> Tensor:
     """sqrt(dx^2 + dy^2 + dband^2 + 1e-6) of forward differences, [N, B-1, H-1, W-1]."""
     band, row, column = _forward_differences(image)
-    return (band.square() + row.square() + column.square() + 1e-6).sqrt()
+    return (band.square() + row.square() + column.square() + SMOOTH).sqrt()
 
 
 def gradient_loss(a: Tensor, b: Tensor) -> Tensor:

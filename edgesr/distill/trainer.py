@@ -20,10 +20,14 @@ from edgesr.distill import checkpoint as checkpoints
 from edgesr.distill.average import WeightAverage
 from edgesr.distill.config import TrainConfig
 from edgesr.distill.features import SiteFeatures
-from edgesr.distill.losses import dacn_loss, hh_loss, kd_loss
+from edgesr.distill.fused import hh_loss
+from edgesr.distill.losses import dacn_loss
+from edgesr.distill.methods._base import Outputs
 from edgesr.distill.order import quick_order
 from edgesr.distill.parallel import Workers, workers
 from edgesr.distill.progress import Report, reporting
+from edgesr.distill.quick import QuickCalls
+from edgesr.distill.registry import DISTILLATIONS
 from edgesr.distill.sampling import Patch, PatchSampler
 from edgesr.distill.schedule import decay, learning_rate
 from edgesr.distill.state import restore, tensors_of
@@ -73,7 +77,7 @@ def train(
     The weights that reach the best MPSNR on the validation windows of ``scenes[0]`` are kept; the
     initial ones count, so training never makes validation worse. With a ``teacher``, the loss is
     ``D * alpha * KD + HH`` (LKCA-Net): KD compares what the layers of ``sites`` put out in both
-    networks, and fades by :func:`edgesr.distill.schedule.decay`.
+    networks, and fades by :func:`edgesr.distill.schedule.decay`. ``config.distil`` names others.
 
     Under ``torchrun`` every process trains on its share of each batch; the result is that of one
     process with the same batch within rounding. (Batch normalisation is the exception: its
@@ -142,14 +146,18 @@ class _Trainer:
         if group.count > 1:
             ids = [self.device.index] if self.device.type == "cuda" else None
             self.forward = DistributedDataParallel(self.core, device_ids=ids, static_graph=True)
-        self.optimizer = torch.optim.Adam(self.weights, lr=config.learning_rate)
+        self.optimizer = torch.optim.Adam(
+            self.weights, lr=config.learning_rate, fused=_fuses(self.weights)
+        )
         self.average = WeightAverage(model, config.ema) if config.ema else None
         self.teacher = teacher
+        self.distillation = DISTILLATIONS[config.distil]
         self.listeners: tuple[SiteFeatures, ...] = ()
         if teacher is not None:
             order = quick_order(teacher)
             teacher.to(self.device, memory_format=order)  # type: ignore[call-overload]
-            self.listeners = (SiteFeatures(model, sites), SiteFeatures(teacher, sites))
+            if self.distillation.features:
+                self.listeners = (SiteFeatures(model, sites), SiteFeatures(teacher, sites))
         if config.amp == "fp16" and self.device.type != "cuda":
             raise OptionError("amp fp16 needs a CUDA device; use bf16 or off on the CPU")
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.amp == "fp16")
@@ -225,18 +233,20 @@ class _Trainer:
         report.epoch(entry, self.best)
 
     def _step(self, patches: Sequence[Patch], rate: float) -> Tensor:
-        lr, hr = self.sampler.load(patches)
+        with QuickCalls():
+            lr, hr = self.sampler.load(patches)
         if self.core is not self.model:
             lr, hr = self.model.split(lr), self.model.split(hr)
+        if self.teacher is not None:
+            lr = self.distillation.inputs(lr, hr)
         if self.order is torch.contiguous_format:
             lr = lr.contiguous()
-        with self._autocast():
-            sr = self.forward(lr)
+        with self._autocast(), QuickCalls():
+            sr = self.forward(lr).float()
             if self.teacher is not None:
                 with inference(self.teacher):
-                    _core(self.teacher)(lr)
-        # differences along pixels are quicker on planes than on channels-last images
-        loss = self._loss(sr.float().contiguous(), hr.contiguous())
+                    target = _core(self.teacher)(lr).float()
+        loss = self._loss(sr, hr) if self.teacher is None else self._distilled(sr, target, hr)
         for settings in self.optimizer.param_groups:
             settings["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
@@ -262,22 +272,31 @@ class _Trainer:
             loss = hh_loss(sr, hr)
         elif config.loss == "mse":
             loss = F.mse_loss(sr, hr)
-        else:
+        else:  # its differences along pixels are quicker on planes than on channels-last images
+            sr, hr = sr.contiguous(), hr.contiguous()
             loss = dacn_loss(
                 sr, hr, self.weights, "paper" if config.loss == "dacn" else "published"
             )
-        if self.listeners:
-            student, teacher = (listener.collect() for listener in self.listeners)
-            if [f.shape for f in student] != [f.shape for f in teacher]:
-                raise ModelError(
-                    f"cannot distil: the student's upsampler puts out {list(student[0].shape)}, "
-                    f"the teacher's {list(teacher[0].shape)}; give a teacher for the same bands"
-                )
-            weight = config.alpha * decay(self.epoch, config.decay, config.decay_every)
-            loss = loss + weight * kd_loss(
-                student, teacher, cos=config.kd_cos, sam=config.kd_sam, grad=config.kd_grad
-            )
         return loss
+
+    def _distilled(self, sr: Tensor, target: Tensor, hr: Tensor) -> Tensor:
+        config = self.config
+        student, teacher = [listener.collect() for listener in self.listeners] or ([], [])
+        if [f.shape for f in student] != [f.shape for f in teacher]:
+            raise ModelError(
+                f"cannot distil: the student's upsampler puts out {list(student[0].shape)}, "
+                f"the teacher's {list(teacher[0].shape)}; give a teacher for the same bands"
+            )
+        made = Outputs(
+            student=sr,
+            teacher=target,
+            student_features=student,
+            teacher_features=teacher,
+            weight=config.alpha * decay(self.epoch, config.decay, config.decay_every),
+            terms={"cos": config.kd_cos, "sam": config.kd_sam, "grad": config.kd_grad},
+            truth=lambda: self._loss(sr, hr),
+        )
+        return self.distillation.loss(made)
 
     def _consider(self, epoch: int) -> dict[str, Any]:
         """Validate the weights and their average; keep the better one if it is the best so far."""
@@ -354,6 +373,11 @@ def _core(model: nn.Module) -> nn.Module:
         return model
     core = getattr(model, "core", None)
     return core if isinstance(core, nn.Module) and hasattr(model, "split") else model
+
+
+def _fuses(weights: Sequence[Tensor]) -> bool:
+    """Whether one loop of Adam can go over all weights; else torch goes over them step by step."""
+    return all(w.is_floating_point() and w.device.type in ("cpu", "cuda") for w in weights)
 
 
 def _seed(seed: int, epoch: int, rank: int) -> int:

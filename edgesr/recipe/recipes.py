@@ -259,6 +259,14 @@ class CompressRecipe(WeightsRecipe):
         "first learning rate (default: 5e-5, in a search 2e-4: more is to be mended there)",
         check=ABOVE_ZERO,
     )
+    distil: str = option(
+        "paper",
+        "Distillation",
+        "what is learnt from the teacher: paper (ground truth and decaying features, as published),"
+        " output (the teacher's output alone), mix (ground truth and output), unlabelled (output,"
+        " on images without ground truth), or one of another package",
+        metavar="NAME",
+    )
     alpha: float = option(
         0.01, "Distillation", "weight of the distillation loss", check=NOT_NEGATIVE
     )

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from distill_fakes import SITE, SmallNet, scene
 
 from edgesr.distill import trainer
+from edgesr.distill.methods import paper
 from edgesr.distill.trainer import TrainConfig, train
 from edgesr.errors import OptionError
 
@@ -23,7 +24,7 @@ def test_terms_of_distillation_have_the_weights_of_the_config(monkeypatch):
         seen.update(weights)
         return student[0].sum() * 0
 
-    monkeypatch.setattr(trainer, "kd_loss", kd_loss)
+    monkeypatch.setattr(paper, "kd_loss", kd_loss)
     config = replace(ONE_STEP, kd_cos=0.0, kd_sam=0.25, kd_grad=2.0)
     train(SmallNet(), [scene()], config, teacher=SmallNet(seed=1), sites=[SITE], progress=False)
     assert seen == {"cos": 0.0, "sam": 0.25, "grad": 2.0}

@@ -38,13 +38,13 @@ def test_parallel_layers_are_joined():
     torch.testing.assert_close(feature, torch.cat((net.main(x), net.skip(x)), 1))
 
 
-def test_features_are_float32_and_carry_gradients():
+def test_features_have_the_precision_of_the_layer_and_carry_gradients():
     net = SmallNet()
     listener = SiteFeatures(net, [SITE])
     with torch.autocast("cpu", torch.bfloat16):
         net(torch.rand(1, 3, 4, 4))
     (feature,) = listener.collect()
-    assert feature.dtype == torch.float32
+    assert feature.dtype == torch.bfloat16
     feature.sum().backward()
     assert net.head.weight.grad is not None
 
