@@ -207,9 +207,8 @@ def why_not(candidate: Candidate, chosen: Candidate, selection: Selection) -> st
     drop = candidate.worst_sam_drop
     if selection.sam_drop is not None and drop is not None and drop > selection.sam_drop:
         return f"{verb} more than {selection.sam_drop:g} degrees{equal}"
-    return (
-        f"{'left by the search' if selection.searched else 'slower, or as fast and larger'}{equal}"
-    )
+    left = "left by the search" if selection.searched else "slower, or as fast and larger"
+    return left + equal
 
 
 def distillation_entry(training: TrainResult) -> Distillation:

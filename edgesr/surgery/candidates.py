@@ -165,8 +165,11 @@ def choose(
 ) -> Candidate:
     """The fastest measured candidate within the limits; latencies within 10 % go to fewer params.
 
-    A drop is within a limit when the upper end of its interval is. ``method`` is "auto" or the name of one pass. Candidates that lack a latency or a
-    drop are passed over. Raises :class:`OptionError` when none stays within the limits.
+    A drop is within a limit when the upper end of its interval is. ``method`` is "auto" or the
+    name of one pass. Candidates that lack a latency or a drop are passed over.
+
+    Raises:
+        OptionError: none stays within the limits.
     """
     if method != "auto":
         upsampler_pass(method)
