@@ -147,11 +147,11 @@ def test_the_table_holds_both_families_and_the_budget_decides(run):
     assert set(report["timing_s"]) >= {"open", "calibrate", "candidates", "distil", "export"}
 
 
-def test_the_drop_is_measured_on_validation_never_on_test(run, workplace, small_recipe):
+def test_the_drop_is_measured_on_budget_blocks_never_on_test(run, workplace, small_recipe):
     report = run(rank=8, epochs=0)
     workload = open_workload(small_recipe)
     student = load_network(workplace / "out" / "student.safetensors", FACTORY).model
-    for split, agrees in (("validation", True), ("test", False)):
+    for split, agrees in (("budget", True), ("tuning", False), ("test", False)):
         before, after = (
             evaluate(model, workload.scene, split) for model in (workload.model, student)
         )
@@ -227,7 +227,7 @@ def test_a_method_that_is_no_pass_on_upsamplers_is_refused(method):
 def test_the_reason_says_what_the_choice_loses_or_gains(run):
     report = run(epochs=0, baseline_groups=0)
     drop = next(c for c in report["candidates"] if c["chosen"])["validation"]["mpsnr_drop"]
-    effect = f"{'loses' if drop > 0 else 'gains'} {abs(drop):.3f} dB on validation"
+    effect = f"{'loses' if drop > 0 else 'gains'} {abs(drop):.3f} dB on budget blocks"
     assert effect in report["chosen"]["why"]
 
 
@@ -250,7 +250,7 @@ def test_no_epochs_keep_the_closed_form(run):
     }  # fmt: skip
 
 
-def test_distillation_never_makes_validation_worse(run, workplace):
+def test_distillation_never_makes_tuning_worse(run, workplace):
     start = run("start", rank=8, epochs=0)
     ruined = run("ruined", rank=8, epochs=2, learning_rate=5.0)
     assert ruined["distillation"]["kept"] == "closed form"

@@ -121,6 +121,17 @@ def test_sam_may_be_limited_too():
     assert choose([a, b], 0.05, max_sam_drop=0.2) is b
 
 
+def test_the_upper_end_of_an_interval_is_held_against_the_limits():
+    sure, unsure = measured("lowrank", 5, 0.04), measured("lowrank", 1, 0.01, sam=0.1)
+    sure.interval = {"psnr_low": 0.03, "psnr_high": 0.05, "sam_low": -0.1, "sam_high": 0.1}
+    unsure.interval = {"psnr_low": -0.05, "psnr_high": 0.07, "sam_low": -0.2, "sam_high": 0.4}
+    assert choose([sure, unsure], 0.05) is sure
+    assert choose([sure, unsure], 0.07) is unsure
+    assert choose([sure, unsure], 0.07, max_sam_drop=0.2) is sure
+    with pytest.raises(OptionError, match=r"loses least with up to 0\.050 dB; .*--confidence"):
+        choose([sure, unsure], 0.03)
+
+
 def test_unmeasured_candidates_are_passed_over():
     bare = dataclasses.replace(measured("lowrank", 1, 0.0, params=5), psnr_drop=None)
     rated = measured("lowrank", 2, 0.0)

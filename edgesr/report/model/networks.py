@@ -68,10 +68,7 @@ class Distillation(Entry, frozen=True, kw_only=True):
     kept: Annotated[Literal["closed form", "distilled"], doc("Which weights tuning preferred.")]
     history: Annotated[
         list[dict[str, Any]] | None,
-        doc(
-            "Per epoch: losses, learning rate and figures on tuning windows, as the trainer noted"
-            " them."
-        ),
+        doc("Per epoch: losses, rate and figures on tuning windows, as the trainer noted them."),
     ] = None
 
 

@@ -33,6 +33,13 @@ def test_both_losses_count_where_both_are_limited():
     assert Budget({}, 0.05, 0.1).quality(drop) == pytest.approx(0.2)
 
 
+def test_upper_ends_of_intervals_count_where_there_are_any():
+    drop = {"psnr_drop": 0.02, "sam_drop": 0.1, "psnr_high": 0.08, "sam_high": 0.4}
+    assert Budget({}, 0.05).quality(drop) == pytest.approx(0.03)
+    assert Budget({}, 0.05, 0.1).quality(drop) == pytest.approx(0.3)
+    assert Budget({}, 0.08, 0.4).quality(drop) <= 0
+
+
 @given(trials, st.integers(100, 999), LOSSES)
 def test_within_a_limit_on_cost_the_least_loss_is_taken(found, most, loss):
     budget = Budget({"macs": most}, loss)

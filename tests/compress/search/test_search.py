@@ -131,9 +131,9 @@ def searching(recipe, workplace) -> Callable[..., Search]:
     spectra = {site.name: spectrum(workload.model, site) for site in sites}
     candidates = enumerate_candidates(surgery_options(recipe), sites, spectra)
     calibrated = calibrate(workload, sites, spectra, ["lowrank"], recipe.seed)
-    before = evaluate(workload.model, workload.scene, "validation")
+    before = evaluate(workload.model, workload.scene, "budget")
     for candidate in candidates:
-        after = evaluate(calibrated.operate(candidate), workload.scene, "validation")
+        after = evaluate(calibrated.operate(candidate), workload.scene, "budget")
         candidate.psnr_drop = before["mpsnr"] - after["mpsnr"]
 
     def start(output: str, resume: bool = False) -> Search:
