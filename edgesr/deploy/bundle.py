@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
 from edgesr_export.errors import ExportError
 from edgesr_export.model_file import read_graph
-from edgesr_export.native import native_reference, recorded_io, to_native
+from edgesr_export.native import (
+    NativeIO,
+    convert_native,
+    native_reference,
+    recorded_io,
+    to_native,
+)
 from edgesr_export.runner import ONNX_RUNTIME, open_runner
 from edgesr_export.sizes import Shape, fit, input_shape
-from edgesr_export.targets import TARGETS, Target
+from edgesr_export.targets import ALWAYS, TARGETS, Target
 from edgesr_jetson.bundle import MANIFEST, NativeModel, make_bundle
 from msgspec import to_builtins
 from torch import nn
@@ -22,7 +31,7 @@ from edgesr.cube import Scene
 from edgesr.deploy import reference_tiles
 from edgesr.deploy.quality import Network
 from edgesr.deploy.variants import FOLDER as MODELS
-from edgesr.errors import OptionError
+from edgesr.errors import EdgesrWarning, OptionError
 from edgesr.loading.card import card_of_weights
 from edgesr.loading.weights import load_network
 from edgesr.loading.workload import files_read, open_scene
@@ -119,7 +128,7 @@ def bundle_report(
         served = (sides[0],) * 2, (sides[2],) * 2
     card = card_of_weights(run / STUDENT, student)
     facts = {**_facts(report, models), "card": to_builtins(card)}
-    with timed_stage("make the bundle"):
+    with timed_stage("make the bundle"), TemporaryDirectory(prefix="edgesr-") as scratch:
         return make_bundle(
             files,
             references,
@@ -128,7 +137,7 @@ def bundle_report(
             run / BUNDLE,
             tile_range=served,
             native={
-                name: _native(run, model, networks[name], references)
+                name: _native(run, model, networks[name], references, Path(scratch))
                 for name, model in models.items()
                 if model.native
             },
@@ -178,9 +187,17 @@ def _references(scene: Scene, shape: Shape, sides: TileRange | None) -> list[np.
 
 
 def _native(
-    run: Path, model: DeployedModel, network: Network, references: Sequence[np.ndarray]
+    run: Path,
+    model: DeployedModel,
+    network: Network,
+    references: Sequence[np.ndarray],
+    scratch: Path,
 ) -> NativeModel:
-    """The native file of a model, with the references in its numbers."""
+    """The native file of a model, with the references in its numbers.
+
+    Where that file takes bytes, for TensorRT, one for ONNX Runtime is made in ``scratch``: a board
+    may have that alone.
+    """
     assert model.native is not None
     path = run / model.native.path
     io = recorded_io(read_graph(path))
@@ -188,9 +205,27 @@ def _native(
         raise ExportError(f"{path} does not say what its numbers mean; compress again")
     inputs = [to_native(tile, io) for tile in references]
     outputs = [native_reference(tile, io, network) for tile in inputs]
-    return NativeModel(
-        path, inputs, outputs, io.selection is not None, io.nodata, io.pairs(io.input_dtype)
-    )
+    as_bytes, integers = io.pairs(io.input_dtype), None
+    if as_bytes:
+        integers = _with_integers(run / model.path, scratch / path.name, io, inputs)
+    selects = io.selection is not None
+    return NativeModel(path, inputs, outputs, selects, io.nodata, as_bytes, integers)
+
+
+def _with_integers(
+    source: Path, path: Path, io: NativeIO, tiles: Sequence[np.ndarray]
+) -> Path | None:
+    """The native file for ONNX Runtime; None, with a warning, where it cannot be made."""
+    try:
+        convert_native(source, path, replace(io, as_bytes=False), target=ALWAYS, tiles_native=tiles)
+    except ExportError as error:
+        warnings.warn(
+            f"a board with ONNX Runtime alone converts the numbers of {source.name} itself: {error}",
+            EdgesrWarning,
+            stacklevel=2,
+        )
+        return None
+    return path
 
 
 def _facts(report: Report, models: Mapping[str, DeployedModel]) -> dict[str, Any]:

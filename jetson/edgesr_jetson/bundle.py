@@ -7,7 +7,8 @@
       README.md           flash to figures
       manifest.json       SHA-256 and size of everything else; its own is the bundle's identity
       board/              the program: Python 3.8, numpy, and TensorRT or onnxruntime
-      models/NAME/        ONNX, with its external data if it has any; perhaps native.onnx
+      models/NAME/        ONNX, with its external data if it has any; perhaps native.onnx, and
+                          native.integers.onnx, the same for onnxruntime
       reference/          inputs.npz, and what the network must answer to them
 
 Needs numpy and the standard library; knows nothing of the network's origin.
@@ -49,7 +50,7 @@ TOLERANCES: Mapping[str, Mapping[str, float]] = {
 
 _BOARD = Path(__file__).parent / "board"
 _NOT_COPIED = ("__pycache__",)
-_ONNX, _NATIVE = "model.onnx", "native.onnx"
+_ONNX, _NATIVE, _INTEGERS = "model.onnx", "native.onnx", "native.integers.onnx"
 MANIFEST = "manifest.json"
 
 
@@ -68,6 +69,7 @@ class NativeModel:
         selection: C are all bands of the sensor, ``facts.card`` says which are the network's.
         nodata: what says "no measurement" in and out, NaN included.
         as_bytes: the form for TensorRT, which has no integers of 16 bits; else for onnxruntime.
+        integers: with ``as_bytes``, the same network in the form for onnxruntime.
     """
 
     onnx: Path
@@ -76,6 +78,7 @@ class NativeModel:
     selection: bool = False
     nodata: float | None = None
     as_bytes: bool = False
+    integers: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,14 @@ class _References:
     outputs: dict[str, list[np.ndarray]]
     bands: int
     scale: int
+
+
+@dataclass(frozen=True)
+class _Native:
+    """What was given, and its checked files by their names in the bundle."""
+
+    given: NativeModel
+    files: dict[str, OnnxFile]
 
 
 def make_bundle(
@@ -184,7 +195,7 @@ def _checked(name: str, path: Path) -> OnnxFile:
             f"a model is called {name!r}; use {', '.join(PRECISIONS)}, or one of them and a hyphen"
         )
     model = read_onnx(path)
-    taken = {_ONNX, _NATIVE} & set(model.external)
+    taken = {_ONNX, _NATIVE, _INTEGERS} & set(model.external)
     if taken:
         raise BundleError(
             f"{path} keeps weights in a file called {min(taken)}; give that another name"
@@ -253,23 +264,39 @@ def _check_natives(
     models: Mapping[str, OnnxFile],
     references: _References,
     profile: Mapping[str, list[int]],
-) -> dict[str, tuple[NativeModel, OnnxFile]]:
+) -> dict[str, _Native]:
     checked = {}
     for name, native in natives.items():
         if name not in models:
             raise BundleError(f"a native model is for {name}, models are {', '.join(models)}")
-        found = _checked(name, Path(native.onnx))
-        shared = set(found.external) & set(models[name].external)
-        if any(not _is_same(found, models[name], location) for location in shared):
+        if native.integers is not None and not native.as_bytes:
             raise BundleError(
-                f"{native.onnx} keeps weights in {min(shared)}, as {models[name].path} does others;"
-                " give that file another name"
+                f"the native {name} is for onnxruntime already; leave out {native.integers}"
             )
         _check_native_tiles(name, native, references)
-        count = native.inputs[0].shape[1]
-        _check_fit(f"the native {name}", found, profile, count, 2 if native.as_bytes else None)
-        checked[name] = (native, found)
+        forms = {_NATIVE: (native.onnx, 2 if native.as_bytes else None)}
+        if native.integers is not None:
+            forms[_INTEGERS] = (native.integers, None)
+        files: dict[str, OnnxFile] = {}
+        for copy, (path, last) in forms.items():
+            found = _checked(name, Path(path))
+            for other in (models[name], *files.values()):
+                _check_shared(found, other)
+            count = native.inputs[0].shape[1]
+            _check_fit(f"the native {name}", found, profile, count, last)
+            files[copy] = found
+        checked[name] = _Native(native, files)
     return checked
+
+
+def _check_shared(one: OnnxFile, other: OnnxFile) -> None:
+    """Refuse two files of weights of one name and another content."""
+    shared = set(one.external) & set(other.external)
+    if any(not _is_same(one, other, location) for location in shared):
+        raise BundleError(
+            f"{one.path} keeps weights in {min(shared)}, as {other.path} does others; give that"
+            " file another name"
+        )
 
 
 def _is_same(one: OnnxFile, other: OnnxFile, location: str) -> bool:
@@ -325,7 +352,7 @@ def _check_fit(
 def _entry(
     name: str,
     tolerances: Mapping[str, Mapping[str, float]] | None,
-    native: tuple[NativeModel, OnnxFile] | None,
+    native: _Native | None,
 ) -> dict[str, Any]:
     precision = name.split("-")[0]
     given = tolerances or {}
@@ -339,12 +366,14 @@ def _entry(
         "outputs": f"reference/{name}.npz",
         "tolerance": tolerance,
     }
-    return entry if native is None else {**entry, "native": _native_entry(name, native[0])}
+    return entry if native is None else {**entry, "native": _native_entry(name, native.given)}
 
 
 def _native_entry(name: str, native: NativeModel) -> dict[str, Any]:
     nodata = native.nodata
+    integers = {} if native.integers is None else {"integers": f"models/{name}/{_INTEGERS}"}
     return {
+        **integers,
         "onnx": f"models/{name}/{_NATIVE}",
         "outputs": f"reference/{name}.native.npz",
         "input_dtype": native.inputs[0].dtype.name,
@@ -373,7 +402,7 @@ def _read_as_the_board(folder: Path) -> None:
 def _write(
     folder: Path,
     models: Mapping[str, OnnxFile],
-    natives: Mapping[str, tuple[NativeModel, OnnxFile]],
+    natives: Mapping[str, _Native],
     references: _References,
     manifest: Mapping[str, Any],
 ) -> None:
@@ -389,8 +418,9 @@ def _write(
         place.mkdir(parents=True)
         _copy_onnx(model, place, _ONNX)
         if name in natives:
-            native, file = natives[name]
-            _copy_onnx(file, place, _NATIVE)
+            native = natives[name].given
+            for copy, file in natives[name].files.items():
+                _copy_onnx(file, place, copy)
             pairs = zip(native.inputs, native.outputs, strict=True)
             arrays = {
                 f"{kind}{index}": tile.astype(tile.dtype.newbyteorder("<"), copy=False)

@@ -87,6 +87,7 @@ class Native:
         selection: whether the graph picks the network's bands out of C; else C is B.
         nodata: what says "no measurement", in and out; None where nothing does.
         as_bytes: 16-bit numbers are uint8 with a last axis of two, the low byte first.
+        integers: with ``as_bytes``, the same network for a runtime that takes 16-bit integers.
     """
 
     onnx: Listed
@@ -97,6 +98,7 @@ class Native:
     selection: bool
     nodata: float | None
     as_bytes: bool
+    integers: Listed | None = None
 
 
 @dataclass(frozen=True)
@@ -264,7 +266,7 @@ def _model(files: dict[str, Listed], entry: Any, bands: int, where: str) -> Mode
     native = None
     if "native" in entry:
         native = _native(files, an_object(entry, "native", where), name, bands, f"{where}native.")
-    networks = (onnx, native.onnx if native else None)
+    networks = (onnx, *((native.onnx, native.integers) if native else ()))
     return Model(
         name=name,
         precision=precision,
@@ -293,6 +295,12 @@ def _native(
         raise wrong(f"{where}sensor_bands", count, f"{bands}, or a selection,")
     if as_bytes and not set(types) <= {"uint16", "int16"}:
         raise wrong(f"{where}bytes", as_bytes, "false, for numbers that have not 16 bits,")
+    integers = None
+    if "integers" in entry:
+        if not as_bytes:
+            raise wrong(f"{where}integers", entry["integers"], "nothing where bytes is false")
+        name_of = f"models/{name}/native.integers.onnx"
+        integers = listed(files, entry, "integers", name_of, where)
     return Native(
         onnx=listed(files, entry, "onnx", f"models/{name}/native.onnx", where),
         outputs=listed(files, entry, "outputs", f"reference/{name}.native.npz", where),
@@ -302,6 +310,7 @@ def _native(
         selection=bool(selection),
         nodata=nodata_of(entry.get("nodata"), f"{where}nodata"),
         as_bytes=bool(as_bytes),
+        integers=integers,
     )
 
 
