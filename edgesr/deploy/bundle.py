@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
 from edgesr_export.errors import ExportError
 from edgesr_export.model_file import read_graph
-from edgesr_export.native import (
-    NativeIO,
-    convert_native,
-    native_reference,
-    recorded_io,
-    to_native,
-)
+from edgesr_export.native import NativeIO, native_reference, recorded_io, to_native
 from edgesr_export.runner import ONNX_RUNTIME, open_runner
 from edgesr_export.sizes import Shape, fit, input_shape
 from edgesr_export.targets import ALWAYS, TARGETS, Target
-from edgesr_jetson.bundle import MANIFEST, NativeModel, make_bundle
+from edgesr_jetson.bundle import MANIFEST, IntegersModel, NativeModel, make_bundle
 from msgspec import to_builtins
 from torch import nn
 
@@ -31,7 +22,7 @@ from edgesr.cube import Scene
 from edgesr.deploy import reference_tiles
 from edgesr.deploy.quality import Network
 from edgesr.deploy.variants import FOLDER as MODELS
-from edgesr.errors import EdgesrWarning, OptionError
+from edgesr.errors import OptionError
 from edgesr.loading.card import card_of_weights
 from edgesr.loading.weights import load_network
 from edgesr.loading.workload import files_read, open_scene
@@ -103,11 +94,7 @@ def bundle_report(
 ) -> Path:
     """Do as :func:`bundle`, with the report of a run that is about to be finished."""
     target = board_target()
-    models = {
-        model.precision: model
-        for model in (report.deployment.models if report.deployment else ())
-        if model.target == target.name
-    }
+    models, for_cpu = (_by_precision(report, name) for name in (target.name, ALWAYS))
     if not models:
         raise OptionError(
             f"{run} holds no models for {target.label}; compress with {target.name} among --targets"
@@ -128,7 +115,7 @@ def bundle_report(
         served = (sides[0],) * 2, (sides[2],) * 2
     card = card_of_weights(run / STUDENT, student)
     facts = {**_facts(report, models), "card": to_builtins(card)}
-    with timed_stage("make the bundle"), TemporaryDirectory(prefix="edgesr-") as scratch:
+    with timed_stage("make the bundle"):
         return make_bundle(
             files,
             references,
@@ -137,7 +124,7 @@ def bundle_report(
             run / BUNDLE,
             tile_range=served,
             native={
-                name: _native(run, model, networks[name], references, Path(scratch))
+                name: _native(run, model, for_cpu.get(name), networks[name], references)
                 for name, model in models.items()
                 if model.native
             },
@@ -186,46 +173,46 @@ def _references(scene: Scene, shape: Shape, sides: TileRange | None) -> list[np.
     return [one.numpy() for one in tiles]
 
 
+def _by_precision(report: Report, target: str) -> dict[str, DeployedModel]:
+    models = report.deployment.models if report.deployment else ()
+    return {model.precision: model for model in models if model.target == target}
+
+
 def _native(
     run: Path,
     model: DeployedModel,
+    on_cpu: DeployedModel | None,
     network: Network,
     references: Sequence[np.ndarray],
-    scratch: Path,
 ) -> NativeModel:
     """The native file of a model, with the references in its numbers.
 
-    Where that file takes bytes, for TensorRT, one for ONNX Runtime is made in ``scratch``: a board
-    may have that alone.
+    Where it takes bytes, for TensorRT, the one of ``on_cpu`` goes along, for boards that have ONNX
+    Runtime alone.
     """
+    path, io = _native_io(run, model)
+    inputs = [to_native(tile, io) for tile in references]
+    outputs = [native_reference(tile, io, network) for tile in inputs]
+    as_bytes, integers = io.pairs(io.input_dtype), None
+    if as_bytes and on_cpu is not None and on_cpu.native is not None:
+        other, same_io = _native_io(run, on_cpu)
+        own = None
+        if on_cpu.precision == "int8":  # its own ranges, and perhaps other layers
+            run_own = open_runner(run / on_cpu.path, ONNX_RUNTIME)
+            own = [native_reference(tile, same_io, run_own) for tile in inputs]
+        integers = IntegersModel(other, own)
+    selects = io.selection is not None
+    return NativeModel(path, inputs, outputs, selects, io.nodata, as_bytes, integers)
+
+
+def _native_io(run: Path, model: DeployedModel) -> tuple[Path, NativeIO]:
+    """The native file of a model, and what its numbers mean."""
     assert model.native is not None
     path = run / model.native.path
     io = recorded_io(read_graph(path))
     if io is None:
         raise ExportError(f"{path} does not say what its numbers mean; compress again")
-    inputs = [to_native(tile, io) for tile in references]
-    outputs = [native_reference(tile, io, network) for tile in inputs]
-    as_bytes, integers = io.pairs(io.input_dtype), None
-    if as_bytes:
-        integers = _with_integers(run / model.path, scratch / path.name, io, inputs)
-    selects = io.selection is not None
-    return NativeModel(path, inputs, outputs, selects, io.nodata, as_bytes, integers)
-
-
-def _with_integers(
-    source: Path, path: Path, io: NativeIO, tiles: Sequence[np.ndarray]
-) -> Path | None:
-    """The native file for ONNX Runtime; None, with a warning, where it cannot be made."""
-    try:
-        convert_native(source, path, replace(io, as_bytes=False), target=ALWAYS, tiles_native=tiles)
-    except ExportError as error:
-        warnings.warn(
-            f"a board with ONNX Runtime alone converts the numbers of {source.name} itself: {error}",
-            EdgesrWarning,
-            stacklevel=2,
-        )
-        return None
-    return path
+    return path, io
 
 
 def _facts(report: Report, models: Mapping[str, DeployedModel]) -> dict[str, Any]:

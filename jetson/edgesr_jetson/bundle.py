@@ -69,7 +69,7 @@ class NativeModel:
         selection: C are all bands of the sensor, ``facts.card`` says which are the network's.
         nodata: what says "no measurement" in and out, NaN included.
         as_bytes: the form for TensorRT, which has no integers of 16 bits; else for onnxruntime.
-        integers: with ``as_bytes``, the same network in the form for onnxruntime.
+        integers: with ``as_bytes``, the form for onnxruntime, for boards that have that alone.
     """
 
     onnx: Path
@@ -78,7 +78,20 @@ class NativeModel:
     selection: bool = False
     nodata: float | None = None
     as_bytes: bool = False
-    integers: Path | None = None
+    integers: IntegersModel | None = None
+
+
+@dataclass(frozen=True)
+class IntegersModel:
+    """A native model for onnxruntime beside the one for TensorRT; what goes in is the same.
+
+    Attributes:
+        onnx: input [1, C, h, w], output [1, B, r*h, r*w].
+        outputs: what must come out; None where that is the same, too.
+    """
+
+    onnx: Path
+    outputs: Sequence[np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
@@ -269,14 +282,16 @@ def _check_natives(
     for name, native in natives.items():
         if name not in models:
             raise BundleError(f"a native model is for {name}, models are {', '.join(models)}")
-        if native.integers is not None and not native.as_bytes:
-            raise BundleError(
-                f"the native {name} is for onnxruntime already; leave out {native.integers}"
-            )
-        _check_native_tiles(name, native, references)
+        _check_native_tiles(name, native, native.outputs, references)
         forms = {_NATIVE: (native.onnx, 2 if native.as_bytes else None)}
-        if native.integers is not None:
-            forms[_INTEGERS] = (native.integers, None)
+        other_form = native.integers
+        if other_form is not None:
+            if not native.as_bytes:
+                raise BundleError(
+                    f"the native {name} is for onnxruntime already; leave out {other_form.onnx}"
+                )
+            _check_native_tiles(name, native, other_form.outputs or native.outputs, references)
+            forms[_INTEGERS] = (other_form.onnx, None)
         files: dict[str, OnnxFile] = {}
         for copy, (path, last) in forms.items():
             found = _checked(name, Path(path))
@@ -305,16 +320,22 @@ def _is_same(one: OnnxFile, other: OnnxFile, location: str) -> bool:
     return first.samefile(second) or first.read_bytes() == second.read_bytes()
 
 
-def _check_native_tiles(name: str, native: NativeModel, references: _References) -> None:
+def _check_native_tiles(
+    name: str, native: NativeModel, outputs: Sequence[np.ndarray], references: _References
+) -> None:
     bands, scale = references.bands, references.scale
     shapes = [tile.shape for tile in native.inputs]
     fits = len({(tile.dtype, tile.shape[1:2]) for tile in native.inputs}) == 1 and all(
         len(shape) == 4 and shape[0] == 1 and shape[1] >= bands for shape in shapes
     )
     expected = [(1, bands, scale * shape[2], scale * shape[3]) for shape in shapes if fits]
-    found = [tile.shape for tile in native.outputs]
-    types = {tile.dtype for tile in (*native.inputs, *native.outputs)}
-    fits = fits and found == expected and len({tile.dtype for tile in native.outputs}) == 1
+    found = [tile.shape for tile in outputs]
+    types = {tile.dtype for tile in (*native.inputs, *outputs)}
+    fits = (
+        fits
+        and found == expected
+        and {tile.dtype for tile in outputs} == {tile.dtype for tile in native.outputs[:1]}
+    )
     if not fits or not {kind.name for kind in types} <= set(NATIVE_TYPES):
         raise BundleError(
             f"native references of {name} are {shapes} and {found} of "
@@ -371,11 +392,18 @@ def _entry(
 
 def _native_entry(name: str, native: NativeModel) -> dict[str, Any]:
     nodata = native.nodata
-    integers = {} if native.integers is None else {"integers": f"models/{name}/{_INTEGERS}"}
+    outputs = f"reference/{name}.native.npz"
+    integers: dict[str, Any] = {}
+    if native.integers is not None:
+        own = native.integers.outputs is not None
+        integers["integers"] = {
+            "onnx": f"models/{name}/{_INTEGERS}",
+            "outputs": f"reference/{name}.integers.npz" if own else outputs,
+        }
     return {
         **integers,
         "onnx": f"models/{name}/{_NATIVE}",
-        "outputs": f"reference/{name}.native.npz",
+        "outputs": outputs,
         "input_dtype": native.inputs[0].dtype.name,
         "output_dtype": native.outputs[0].dtype.name,
         "sensor_bands": native.inputs[0].shape[1],
@@ -421,13 +449,11 @@ def _write(
             native = natives[name].given
             for copy, file in natives[name].files.items():
                 _copy_onnx(file, place, copy)
-            pairs = zip(native.inputs, native.outputs, strict=True)
-            arrays = {
-                f"{kind}{index}": tile.astype(tile.dtype.newbyteorder("<"), copy=False)
-                for index, pair in enumerate(pairs)
-                for kind, tile in zip(("input", "output"), pair, strict=True)
-            }
-            write_npz(folder / f"reference/{name}.native.npz", arrays)
+            entry = _native_entry(name, native)
+            write_npz(folder / entry["outputs"], _pairs(native.inputs, native.outputs))
+            if native.integers is not None and native.integers.outputs is not None:
+                arrays = _pairs(native.inputs, native.integers.outputs)
+                write_npz(folder / entry["integers"]["outputs"], arrays)
     files = {
         path.relative_to(folder).as_posix(): {
             "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -438,6 +464,14 @@ def _write(
     }
     text = json.dumps({**manifest, "files": files}, indent=2, sort_keys=True, allow_nan=False)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def _pairs(inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    return {
+        f"{kind}{index}": tile.astype(tile.dtype.newbyteorder("<"), copy=False)
+        for index, pair in enumerate(zip(inputs, outputs, strict=True))
+        for kind, tile in zip(("input", "output"), pair, strict=True)
+    }
 
 
 def _tiles(tiles: Sequence[np.ndarray]) -> dict[str, np.ndarray]:

@@ -124,7 +124,7 @@ def test_a_board_with_onnx_runtime_alone_takes_the_sensor_s_integers(
     assert (entry["native"]["input_dtype"], entry["native"]["bytes"]) == ("uint16", True)
     folder = Path("run/bundle")
     tile = np.load(folder / entry["native"]["outputs"])["input0"]
-    integers = session(folder / entry["native"]["integers"])(tile)
+    integers = session(folder / entry["native"]["integers"]["onnx"])(tile)
     by_bytes = session(folder / entry["native"]["onnx"])(to_bytes(tile))
     assert integers.dtype == np.uint16
     assert np.abs(integers.astype(int) - from_bytes(by_bytes, "uint16")).max() <= 1

@@ -36,8 +36,7 @@ def in_form(model: Model, as_bytes: bool) -> Model:
     native = model.native
     if native is None or native.integers is None or as_bytes:
         return model
-    chosen = dataclasses.replace(native, onnx=native.integers, as_bytes=False, integers=None)
-    return dataclasses.replace(model, native=chosen)
+    return dataclasses.replace(model, native=native.integers)
 
 
 def why_no_native(model: Model, as_bytes: bool) -> str | None:
