@@ -9,7 +9,7 @@ import torch
 from edgesr_export.card import ModelCard, read_card
 from edgesr_export.sizes import fit
 from msgspec import to_builtins
-from torch import Tensor
+from torch import Tensor, nn
 
 from edgesr.cube import Scene
 from edgesr.deploy.file_network import open_file
@@ -59,6 +59,7 @@ def evaluate(
     """
     recipe = recipe or WeightsRecipe()
     path = Path(recipe.weights or "")
+    network: nn.Module
     if path.suffix == ONNX:
         runtime = runtime or RUNTIMES[ONNX]
         network, scene = _of_file(recipe, path, runtime, card)
