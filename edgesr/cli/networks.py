@@ -95,6 +95,13 @@ def _evaluate(commands: Any) -> None:
     evaluate.add_argument(
         "--split", choices=("test", "tuning", "budget"), default="test", help="(default: test)"
     )
+    evaluate.add_argument(
+        "--runtime",
+        metavar="NAME",
+        help="that runs an .onnx of --weights: onnxruntime, openvino, openvino-bf16 (default:"
+        " onnxruntime)",
+    )
+    _card(evaluate)
     add_json(evaluate)
 
 
@@ -105,7 +112,7 @@ def _info(commands: Any) -> None:
         "print what is understood of a cube, or what a model file says of itself",
         "edgesr info scene.hdr",
         run_info,
-        arguments="FILE [--json]",
+        arguments="FILE [--card FILE] [--json]",
     )
     info.add_argument(
         "file",
@@ -113,7 +120,17 @@ def _info(commands: Any) -> None:
         help="cube: a file, file.mat:variable, file.h5:/path; or model: .onnx, .engine,"
         " .safetensors",
     )
+    _card(info)
     add_json(info)
+
+
+def _card(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--card",
+        type=Path,
+        metavar="FILE",
+        help="of a model of another tool: JSON, or a model file that says the same",
+    )
 
 
 def run_compress(options: argparse.Namespace) -> None:
@@ -205,7 +222,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
     recipe = recipe_of(WeightsRecipe, options)
     from edgesr.commands.evaluate import evaluate, render
 
-    comparison = evaluate(recipe, options.split)
+    comparison = evaluate(recipe, options.split, runtime=options.runtime, card=options.card)
     print(json.dumps(comparison, indent=2) if options.json else render(comparison))
 
 
@@ -216,9 +233,11 @@ def run_info(options: argparse.Namespace) -> None:
     if is_model(options.file):
         from msgspec import to_builtins
 
-        card = describe_model(Path(options.file))
+        card = describe_model(Path(options.file), options.card)
         print(json.dumps(to_builtins(card), indent=2) if options.json else render_card(card))
         return
+    if options.card is not None:
+        raise OptionError(f"--card is for a model file, and {options.file} is none; leave it out")
     from edgesr.cube import open_cube
     from edgesr.cube.info import describe_cube, render_info
 

@@ -133,6 +133,12 @@ def add_scene_options(parser: argparse.ArgumentParser) -> None:
         help="the same; --model is then your own package.module:factory that they fit",
     )
     group.add_argument(
+        "--card",
+        type=Path,
+        metavar="FILE",
+        help="what a model of another tool was trained on: JSON, or a model file that says it",
+    )
+    group.add_argument(
         "--runtime",
         metavar="NAME",
         help="onnxruntime, openvino, openvino-bf16, tensorrt, torch (default: by the file)",
@@ -172,6 +178,10 @@ def scene_options(options: argparse.Namespace) -> dict[str, Any]:
     found = {name: value for name, value in given.items() if value is not None}
     if options.stac:
         found["stac"] = True
+    if options.card is not None:
+        from edgesr.loading.card_files import given_card
+
+        found["card"] = given_card(options.card).to_json()
     if options.model and options.weights:
         found["factory"] = options.model
     from edgesr.scenes.options import SceneOptions

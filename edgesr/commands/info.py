@@ -6,11 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgesr_export.card import GLOBAL, BandList, ModelCard, Port
+from edgesr_export.sizes import input_shape
+from msgspec.structs import replace
 
 from edgesr.cube.bands import format_bands
-from edgesr.errors import ModelError, shown
-
-ENGINE, ONNX, WEIGHTS = SUFFIXES = (".engine", ".onnx", ".safetensors")
+from edgesr.errors import shown
+from edgesr.loading.card_files import (
+    ONNX,
+    SUFFIXES,
+    find_card,
+    fitting_card,
+    given_card,
+    without_card,
+)
 
 
 def is_model(name: str) -> bool:
@@ -18,35 +26,21 @@ def is_model(name: str) -> bool:
     return Path(name).suffix.lower() in SUFFIXES
 
 
-def describe_model(path: Path) -> ModelCard:
-    """The card of an ONNX file, an engine or weights.
+def describe_model(path: Path, card: Path | None = None) -> ModelCard:
+    """The card of an ONNX file, an engine or weights, or what another file says of it.
 
     Raises:
         ModelError: it has none.
-        ExportError: it cannot be read, or its card is damaged or of a newer version.
+        ExportError: it cannot be read, or the card is damaged, of a newer version, or of another
+            network.
     """
-    suffix = path.suffix.lower()
-    if suffix == WEIGHTS:
-        from edgesr.files import file_sha256
-        from edgesr.loading.card import make_card
-        from edgesr.loading.weights import read_header
-
-        header = read_header(path)
-        return make_card(header["data"], str(header["model"]), file_sha256(path))
-    if suffix == ENGINE:
-        from edgesr_export.tensorrt.sidecar import read_side
-
-        card = read_side(path).card
-    else:
-        from edgesr_export.card import read_card
-
-        card = read_card(path)
-    if card is None:
-        raise ModelError(
-            f"{path} has no model card: another tool made it, or an edgesr before there were any;"
-            " make it again with edgesr compress or export"
-        )
-    return card
+    found = find_card(path) if card is None else given_card(card)
+    if found is None:
+        raise without_card(path)
+    if card is None or path.suffix.lower() != ONNX:
+        return found
+    shape = input_shape(path)
+    return replace(fitting_card(path, shape[1], found), size=shape[2:])
 
 
 def render_card(card: ModelCard) -> str:

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from edgesr_export.errors import ExportError
 from edgesr_export.model_file import read_graph
-from edgesr_export.native import native_reference, recorded_io, to_native
+from edgesr_export.native import NativeIO, native_reference, recorded_io, to_native
 from edgesr_export.runner import ONNX_RUNTIME, open_runner
 from edgesr_export.sizes import Shape, fit, input_shape
-from edgesr_export.targets import TARGETS, Target
-from edgesr_jetson.bundle import MANIFEST, NativeModel, make_bundle
+from edgesr_export.targets import ALWAYS, TARGETS, Target
+from edgesr_jetson.bundle import MANIFEST, IntegersModel, NativeModel, make_bundle
 from msgspec import to_builtins
 from torch import nn
 
@@ -94,11 +94,7 @@ def bundle_report(
 ) -> Path:
     """Do as :func:`bundle`, with the report of a run that is about to be finished."""
     target = board_target()
-    models = {
-        model.precision: model
-        for model in (report.deployment.models if report.deployment else ())
-        if model.target == target.name
-    }
+    models, for_cpu = (_by_precision(report, name) for name in (target.name, ALWAYS))
     if not models:
         raise OptionError(
             f"{run} holds no models for {target.label}; compress with {target.name} among --targets"
@@ -128,7 +124,7 @@ def bundle_report(
             run / BUNDLE,
             tile_range=served,
             native={
-                name: _native(run, model, networks[name], references)
+                name: _native(run, model, for_cpu.get(name), networks[name], references)
                 for name, model in models.items()
                 if model.native
             },
@@ -177,20 +173,46 @@ def _references(scene: Scene, shape: Shape, sides: TileRange | None) -> list[np.
     return [one.numpy() for one in tiles]
 
 
+def _by_precision(report: Report, target: str) -> dict[str, DeployedModel]:
+    models = report.deployment.models if report.deployment else ()
+    return {model.precision: model for model in models if model.target == target}
+
+
 def _native(
-    run: Path, model: DeployedModel, network: Network, references: Sequence[np.ndarray]
+    run: Path,
+    model: DeployedModel,
+    on_cpu: DeployedModel | None,
+    network: Network,
+    references: Sequence[np.ndarray],
 ) -> NativeModel:
-    """The native file of a model, with the references in its numbers."""
+    """The native file of a model, with the references in its numbers.
+
+    Where it takes bytes, for TensorRT, the one of ``on_cpu`` goes along, for boards that have ONNX
+    Runtime alone.
+    """
+    path, io = _native_io(run, model)
+    inputs = [to_native(tile, io) for tile in references]
+    outputs = [native_reference(tile, io, network) for tile in inputs]
+    as_bytes, integers = io.pairs(io.input_dtype), None
+    if as_bytes and on_cpu is not None and on_cpu.native is not None:
+        other, same_io = _native_io(run, on_cpu)
+        own = None
+        if on_cpu.precision == "int8":  # its own ranges, and perhaps other layers
+            run_own = open_runner(run / on_cpu.path, ONNX_RUNTIME)
+            own = [native_reference(tile, same_io, run_own) for tile in inputs]
+        integers = IntegersModel(other, own)
+    selects = io.selection is not None
+    return NativeModel(path, inputs, outputs, selects, io.nodata, as_bytes, integers)
+
+
+def _native_io(run: Path, model: DeployedModel) -> tuple[Path, NativeIO]:
+    """The native file of a model, and what its numbers mean."""
     assert model.native is not None
     path = run / model.native.path
     io = recorded_io(read_graph(path))
     if io is None:
         raise ExportError(f"{path} does not say what its numbers mean; compress again")
-    inputs = [to_native(tile, io) for tile in references]
-    outputs = [native_reference(tile, io, network) for tile in inputs]
-    return NativeModel(
-        path, inputs, outputs, io.selection is not None, io.nodata, io.pairs(io.input_dtype)
-    )
+    return path, io
 
 
 def _facts(report: Report, models: Mapping[str, DeployedModel]) -> dict[str, Any]:

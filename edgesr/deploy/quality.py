@@ -28,12 +28,14 @@ class SessionModule(nn.Module):
 
     Attributes:
         fixed_size: the only LR (height, width) that it takes; None where it takes any.
+        bands: that it takes; None where its file does not say.
     """
 
     def __init__(self, network: Network, shape: Shape = FREE) -> None:
         super().__init__()
         self.network = network
         self.fixed_size = None if None in shape[2:] else shape[2:]
+        self.bands = shape[1]
 
     def forward(self, lr: Tensor) -> Tensor:
         return torch.from_numpy(np.asarray(self.network(lr.numpy()), np.float32))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -219,11 +219,16 @@ def stored_bands(stored: Mapping[str, Any], cube: Cube) -> list[int] | None:
     return match_bands(
         stored.get("wavelengths_nm"),
         stored.get("fwhm_nm"),
-        parse_bands(stored["bands"], 1 << 16),
+        _indices(stored["bands"]),
         cube.wavelengths,
         cube.bands,
         cube.name,
     )
+
+
+def _indices(bands: str | Sequence[int]) -> Sequence[int]:
+    """As weights have them, in ascending order, or as a card has them."""
+    return parse_bands(bands, 1 << 16) if isinstance(bands, str) else bands
 
 
 def _load(model: str, weights: Path | None, data: str) -> tuple[nn.Module, Mapping[str, Any], str]:

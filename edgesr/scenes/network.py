@@ -26,10 +26,14 @@ from edgesr.cube import Normalisation
 from edgesr.cube.matching import Rescale, match_bands
 from edgesr.cube.opened import OpenCube
 from edgesr.errors import DataError, ModelError, OptionError
-
-ENGINE, ONNX, WEIGHTS = ".engine", ".onnx", ".safetensors"
-RUNTIMES = {ONNX: "onnxruntime", ENGINE: "tensorrt", WEIGHTS: "torch"}
-"""What runs a file, by its suffix, where nobody says it."""
+from edgesr.loading.card_files import (
+    ENGINE,
+    ONNX,
+    RUNTIMES,
+    WEIGHTS,
+    fitting_card,
+    without_card,
+)
 
 ROUNDING = ("openvino-bf16",)
 """Runtimes that round what goes in, so that native numbers must not."""
@@ -54,18 +58,22 @@ class ModelFile:
     factory: str | None = None
 
 
-def open_model(path: Path, factory: str | None = None) -> ModelFile:
+def open_model(path: Path, factory: str | None = None, given: ModelCard | None = None) -> ModelFile:
     """Read what a model file says of itself.
 
     Args:
         path: ``.onnx``, ``.engine`` or ``.safetensors``.
         factory: see :class:`ModelFile`.
+        given: card of a file of another tool, in place of its own.
 
     Raises:
         ModelError: a file of another kind, or one that does not say what it was trained on.
-        ExportError: a file that cannot be read.
+        ExportError: a file that cannot be read, or that is not what ``given`` describes.
+        OptionError: a card for weights, which have their own.
     """
     if path.suffix == WEIGHTS:
+        if given is not None:
+            raise OptionError(f"{path} says itself what it was trained on; leave out --card")
         from edgesr.loading.card import card_of_weights
         from edgesr.loading.weights import load_network
 
@@ -73,29 +81,22 @@ def open_model(path: Path, factory: str | None = None) -> ModelFile:
         fixed = getattr(loaded.model, "fixed_size", None) or (None, None)
         return ModelFile(path, card_of_weights(path, loaded), fixed, factory)
     if path.suffix == ENGINE:
-        side = read_side(path)
-        if side.card is None:
-            raise _without_card(path)
-        return ModelFile(path, side.card, side.card.size)
-    if path.suffix == ONNX:
-        card = read_card(path)
+        card = given or read_side(path).card
         if card is None:
-            raise _without_card(path)
+            raise without_card(path)
+        return ModelFile(path, card, card.size)
+    if path.suffix == ONNX:
+        card = given or read_card(path)
+        if card is None:
+            raise without_card(path)
         if card.input.kind == "native":
             raise ModelError(
                 f"{path} takes native numbers of one type; pass the file of normalised numbers that"
                 " it was made of, which is made native for each scene"
             )
-        height, width = input_shape(path)[2:]
-        return ModelFile(path, card, (height, width))
+        bands, height, width = input_shape(path)[1:]
+        return ModelFile(path, fitting_card(path, bands, card), (height, width))
     raise ModelError(f"{path} is no model file; pass an .onnx, .engine or .safetensors file")
-
-
-def _without_card(path: Path) -> ModelError:
-    return ModelError(
-        f"{path} does not say what it was trained on; pass a file that edgesr compress or bundle"
-        " has made, or its student.safetensors"
-    )
 
 
 @dataclass(frozen=True)

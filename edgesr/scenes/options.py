@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+from edgesr_export.card import ModelCard, parse_card
 
 from edgesr.cube import Window
 from edgesr.cube.matching import Rescale
@@ -38,9 +39,11 @@ class SceneOptions:
         nodata, axes, wavelength_unit: see :class:`edgesr.cube.options.ReadOptions`.
         ortho: write the scene on the ground, by its look-up table.
         stac: write a STAC item beside the output.
+        card: model card in JSON, for a model file that has none.
 
     Raises:
         OptionError: a value that cannot be.
+        ExportError: a card that is none.
     """
 
     model: str
@@ -56,6 +59,7 @@ class SceneOptions:
     axes: str | None = None
     wavelength_unit: str | None = None
     stac: bool = False
+    card: str | None = None
 
     def __post_init__(self) -> None:
         if self.dtype != "source" and self.dtype not in DTYPES:
@@ -66,7 +70,7 @@ class SceneOptions:
             raise OptionError(f"--bands is network or all, received {self.bands!r}")
         if self.threads is not None and not 1 <= self.threads <= 1024:
             raise OptionError(f"--threads must be from 1 to 1024, received {self.threads}")
-        _ = self.memory_bytes, self.part, self.factors, self.reading
+        _ = self.memory_bytes, self.part, self.factors, self.reading, self.given_card
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> SceneOptions:
@@ -120,6 +124,11 @@ class SceneOptions:
                 f" {self.rescale!r}"
             ) from None
         return Rescale(np.asarray(factor), np.asarray(offset))
+
+    @property
+    def given_card(self) -> ModelCard | None:
+        """The card."""
+        return None if self.card is None else parse_card(self.card, "--card")
 
     @property
     def reading(self) -> ReadOptions:

@@ -155,7 +155,7 @@ class _Scene:
         self._held = held_memory()
         os.environ.setdefault("GDAL_CACHEMAX", "64")  # MB; its own share is 5 % of the machine
         self.spec, self.options = spec, options
-        self.model: ModelFile = open_model(Path(options.model), options.factory)
+        self.model: ModelFile = open_model(Path(options.model), options.factory, options.given_card)
         self.cube: OpenCube = open_cube(spec, options.reading)
         try:
             self.numbers: Numbers = numbers_of(self.model.card, self.cube, options.factors)

@@ -7,7 +7,8 @@
       README.md           flash to figures
       manifest.json       SHA-256 and size of everything else; its own is the bundle's identity
       board/              the program: Python 3.8, numpy, and TensorRT or onnxruntime
-      models/NAME/        ONNX, with its external data if it has any; perhaps native.onnx
+      models/NAME/        ONNX, with its external data if it has any; perhaps native.onnx, and
+                          native.integers.onnx, the same for onnxruntime
       reference/          inputs.npz, and what the network must answer to them
 
 Needs numpy and the standard library; knows nothing of the network's origin.
@@ -49,7 +50,7 @@ TOLERANCES: Mapping[str, Mapping[str, float]] = {
 
 _BOARD = Path(__file__).parent / "board"
 _NOT_COPIED = ("__pycache__",)
-_ONNX, _NATIVE = "model.onnx", "native.onnx"
+_ONNX, _NATIVE, _INTEGERS = "model.onnx", "native.onnx", "native.integers.onnx"
 MANIFEST = "manifest.json"
 
 
@@ -68,6 +69,7 @@ class NativeModel:
         selection: C are all bands of the sensor, ``facts.card`` says which are the network's.
         nodata: what says "no measurement" in and out, NaN included.
         as_bytes: the form for TensorRT, which has no integers of 16 bits; else for onnxruntime.
+        integers: with ``as_bytes``, the form for onnxruntime, for boards that have that alone.
     """
 
     onnx: Path
@@ -76,6 +78,20 @@ class NativeModel:
     selection: bool = False
     nodata: float | None = None
     as_bytes: bool = False
+    integers: IntegersModel | None = None
+
+
+@dataclass(frozen=True)
+class IntegersModel:
+    """A native model for onnxruntime beside the one for TensorRT; what goes in is the same.
+
+    Attributes:
+        onnx: input [1, C, h, w], output [1, B, r*h, r*w].
+        outputs: what must come out; None where that is the same, too.
+    """
+
+    onnx: Path
+    outputs: Sequence[np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +100,14 @@ class _References:
     outputs: dict[str, list[np.ndarray]]
     bands: int
     scale: int
+
+
+@dataclass(frozen=True)
+class _Native:
+    """What was given, and its checked files by their names in the bundle."""
+
+    given: NativeModel
+    files: dict[str, OnnxFile]
 
 
 def make_bundle(
@@ -184,7 +208,7 @@ def _checked(name: str, path: Path) -> OnnxFile:
             f"a model is called {name!r}; use {', '.join(PRECISIONS)}, or one of them and a hyphen"
         )
     model = read_onnx(path)
-    taken = {_ONNX, _NATIVE} & set(model.external)
+    taken = {_ONNX, _NATIVE, _INTEGERS} & set(model.external)
     if taken:
         raise BundleError(
             f"{path} keeps weights in a file called {min(taken)}; give that another name"
@@ -253,23 +277,41 @@ def _check_natives(
     models: Mapping[str, OnnxFile],
     references: _References,
     profile: Mapping[str, list[int]],
-) -> dict[str, tuple[NativeModel, OnnxFile]]:
+) -> dict[str, _Native]:
     checked = {}
     for name, native in natives.items():
         if name not in models:
             raise BundleError(f"a native model is for {name}, models are {', '.join(models)}")
-        found = _checked(name, Path(native.onnx))
-        shared = set(found.external) & set(models[name].external)
-        if any(not _is_same(found, models[name], location) for location in shared):
-            raise BundleError(
-                f"{native.onnx} keeps weights in {min(shared)}, as {models[name].path} does others;"
-                " give that file another name"
-            )
-        _check_native_tiles(name, native, references)
-        count = native.inputs[0].shape[1]
-        _check_fit(f"the native {name}", found, profile, count, 2 if native.as_bytes else None)
-        checked[name] = (native, found)
+        _check_native_tiles(name, native, native.outputs, references)
+        forms = {_NATIVE: (native.onnx, 2 if native.as_bytes else None)}
+        other_form = native.integers
+        if other_form is not None:
+            if not native.as_bytes:
+                raise BundleError(
+                    f"the native {name} is for onnxruntime already; leave out {other_form.onnx}"
+                )
+            _check_native_tiles(name, native, other_form.outputs or native.outputs, references)
+            forms[_INTEGERS] = (other_form.onnx, None)
+        files: dict[str, OnnxFile] = {}
+        for copy, (path, last) in forms.items():
+            found = _checked(name, Path(path))
+            for other in (models[name], *files.values()):
+                _check_shared(found, other)
+            count = native.inputs[0].shape[1]
+            _check_fit(f"the native {name}", found, profile, count, last)
+            files[copy] = found
+        checked[name] = _Native(native, files)
     return checked
+
+
+def _check_shared(one: OnnxFile, other: OnnxFile) -> None:
+    """Refuse two files of weights of one name and another content."""
+    shared = set(one.external) & set(other.external)
+    if any(not _is_same(one, other, location) for location in shared):
+        raise BundleError(
+            f"{one.path} keeps weights in {min(shared)}, as {other.path} does others; give that"
+            " file another name"
+        )
 
 
 def _is_same(one: OnnxFile, other: OnnxFile, location: str) -> bool:
@@ -278,16 +320,22 @@ def _is_same(one: OnnxFile, other: OnnxFile, location: str) -> bool:
     return first.samefile(second) or first.read_bytes() == second.read_bytes()
 
 
-def _check_native_tiles(name: str, native: NativeModel, references: _References) -> None:
+def _check_native_tiles(
+    name: str, native: NativeModel, outputs: Sequence[np.ndarray], references: _References
+) -> None:
     bands, scale = references.bands, references.scale
     shapes = [tile.shape for tile in native.inputs]
     fits = len({(tile.dtype, tile.shape[1:2]) for tile in native.inputs}) == 1 and all(
         len(shape) == 4 and shape[0] == 1 and shape[1] >= bands for shape in shapes
     )
     expected = [(1, bands, scale * shape[2], scale * shape[3]) for shape in shapes if fits]
-    found = [tile.shape for tile in native.outputs]
-    types = {tile.dtype for tile in (*native.inputs, *native.outputs)}
-    fits = fits and found == expected and len({tile.dtype for tile in native.outputs}) == 1
+    found = [tile.shape for tile in outputs]
+    types = {tile.dtype for tile in (*native.inputs, *outputs)}
+    fits = (
+        fits
+        and found == expected
+        and {tile.dtype for tile in outputs} == {tile.dtype for tile in native.outputs[:1]}
+    )
     if not fits or not {kind.name for kind in types} <= set(NATIVE_TYPES):
         raise BundleError(
             f"native references of {name} are {shapes} and {found} of "
@@ -325,7 +373,7 @@ def _check_fit(
 def _entry(
     name: str,
     tolerances: Mapping[str, Mapping[str, float]] | None,
-    native: tuple[NativeModel, OnnxFile] | None,
+    native: _Native | None,
 ) -> dict[str, Any]:
     precision = name.split("-")[0]
     given = tolerances or {}
@@ -339,14 +387,23 @@ def _entry(
         "outputs": f"reference/{name}.npz",
         "tolerance": tolerance,
     }
-    return entry if native is None else {**entry, "native": _native_entry(name, native[0])}
+    return entry if native is None else {**entry, "native": _native_entry(name, native.given)}
 
 
 def _native_entry(name: str, native: NativeModel) -> dict[str, Any]:
     nodata = native.nodata
+    outputs = f"reference/{name}.native.npz"
+    integers: dict[str, Any] = {}
+    if native.integers is not None:
+        own = native.integers.outputs is not None
+        integers["integers"] = {
+            "onnx": f"models/{name}/{_INTEGERS}",
+            "outputs": f"reference/{name}.integers.npz" if own else outputs,
+        }
     return {
+        **integers,
         "onnx": f"models/{name}/{_NATIVE}",
-        "outputs": f"reference/{name}.native.npz",
+        "outputs": outputs,
         "input_dtype": native.inputs[0].dtype.name,
         "output_dtype": native.outputs[0].dtype.name,
         "sensor_bands": native.inputs[0].shape[1],
@@ -373,7 +430,7 @@ def _read_as_the_board(folder: Path) -> None:
 def _write(
     folder: Path,
     models: Mapping[str, OnnxFile],
-    natives: Mapping[str, tuple[NativeModel, OnnxFile]],
+    natives: Mapping[str, _Native],
     references: _References,
     manifest: Mapping[str, Any],
 ) -> None:
@@ -389,15 +446,14 @@ def _write(
         place.mkdir(parents=True)
         _copy_onnx(model, place, _ONNX)
         if name in natives:
-            native, file = natives[name]
-            _copy_onnx(file, place, _NATIVE)
-            pairs = zip(native.inputs, native.outputs, strict=True)
-            arrays = {
-                f"{kind}{index}": tile.astype(tile.dtype.newbyteorder("<"), copy=False)
-                for index, pair in enumerate(pairs)
-                for kind, tile in zip(("input", "output"), pair, strict=True)
-            }
-            write_npz(folder / f"reference/{name}.native.npz", arrays)
+            native = natives[name].given
+            for copy, file in natives[name].files.items():
+                _copy_onnx(file, place, copy)
+            entry = _native_entry(name, native)
+            write_npz(folder / entry["outputs"], _pairs(native.inputs, native.outputs))
+            if native.integers is not None and native.integers.outputs is not None:
+                arrays = _pairs(native.inputs, native.integers.outputs)
+                write_npz(folder / entry["integers"]["outputs"], arrays)
     files = {
         path.relative_to(folder).as_posix(): {
             "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -408,6 +464,14 @@ def _write(
     }
     text = json.dumps({**manifest, "files": files}, indent=2, sort_keys=True, allow_nan=False)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def _pairs(inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    return {
+        f"{kind}{index}": tile.astype(tile.dtype.newbyteorder("<"), copy=False)
+        for index, pair in enumerate(zip(inputs, outputs, strict=True))
+        for kind, tile in zip(("input", "output"), pair, strict=True)
+    }
 
 
 def _tiles(tiles: Sequence[np.ndarray]) -> dict[str, np.ndarray]:

@@ -81,7 +81,7 @@ def rewritten(path: Path, card: str | None) -> None:
     [
         ("{", "damaged model card"),
         ('{"format": 2}', "update edgesr"),
-        (None, "has no model card"),
+        (None, "does not say what it was trained on"),
     ],
 )
 def test_a_card_that_cannot_be_read_is_one_line(model, refused, card, words):
@@ -98,8 +98,9 @@ def test_files_that_are_not_there_are_one_line(refused):
 def test_commands_that_train_or_cut_need_weights_of_torch(workplace, refused, materials, suffix):
     path = Path(f"net{suffix}")
     path.write_bytes(b"not read")
+    evaluates = [] if suffix == ".onnx" else [["evaluate", "--weights"]]
     for command in (
-        ["evaluate", "--weights"],
+        *evaluates,
         ["analyze", "--weights"],
         ["compress", "--output", "run", "--weights"],
         ["train", "--epochs", 1, "--output", "x.safetensors", "--initial"],
@@ -141,3 +142,25 @@ def test_a_range_of_tiles_of_an_engine_is_said_once(model, refused):
     base = ["engine", model, "--output", "x.engine", "--tile-range"]
     assert "leave those out" in refused(*base, "8:16:32", "--opt", 16)
     assert "--tile-range must be MIN:OPT:MAX" in refused(*base, "8:16")
+
+
+def test_a_model_of_another_tool_is_told_by_a_card_beside_it(model, refused, capsys):
+    expected = json.loads(read_card(model).to_json())
+    Path("card.json").write_text(json.dumps(expected))
+    rewritten(model, None)
+    assert "pass --card FILE" in refused("info", model)
+    assert main(["info", str(model), "--card", "card.json", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == expected
+    other = {**expected, "bands": {"index": [0], "count": 5}}
+    for part in ("lower", "upper"):
+        other["normalisation"] = {
+            **other["normalisation"],
+            part: expected["normalisation"][part][:1],
+        }
+    for part in ("low", "high", "fill"):
+        other["native"] = {**other["native"], part: expected["native"][part][:1]}
+    Path("card.json").write_text(json.dumps(other))
+    assert "takes 2 bands and its card names 1" in refused("info", model, "--card", "card.json")
+    assert "has no model card either" in refused("info", model, "--card", model)
+    assert "cannot read the model card none" in refused("info", model, "--card", "none")
+    assert "--card is for a model file" in refused("info", "cube.npy", "--card", "card.json")

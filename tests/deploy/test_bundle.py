@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from edgesr_export.native import from_bytes, to_bytes
+from edgesr_export.runtime import session
 
 from edgesr.cli.main import main
 from edgesr.compress import compress
@@ -107,3 +109,30 @@ def test_a_run_for_other_targets_has_nothing_for_a_board(
     compress(small_recipe, Path("run"))
     assert main(["bundle", "run"]) == 2
     assert "TensorRT" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_board_with_onnx_runtime_alone_takes_the_sensor_s_integers(
+    workplace, plain_export, small_recipe
+):
+    """The file for TensorRT takes bytes; the one beside it answers what it does."""
+    made = replace(
+        small_recipe, targets=("cpu", "tensorrt"), epochs=0, rank=8, io=("normalised", "native")
+    )
+    compress(made, Path("run"))
+    bundle(Path("run"))
+    (entry,) = json.loads(Path("run/bundle/manifest.json").read_text())["models"]
+    assert (entry["native"]["input_dtype"], entry["native"]["bytes"]) == ("uint16", True)
+    folder = Path("run/bundle")
+    tile = np.load(folder / entry["native"]["outputs"])["input0"]
+    integers = session(folder / entry["native"]["integers"]["onnx"])(tile)
+    by_bytes = session(folder / entry["native"]["onnx"])(to_bytes(tile))
+    assert integers.dtype == np.uint16
+    assert np.abs(integers.astype(int) - from_bytes(by_bytes, "uint16")).max() <= 1
+    np.save("lines.npy", tile[0].transpose(1, 0, 2))
+    words = ["--runtime", "onnxruntime", "--idle", "0", "--live", str(Path("lines.npy").resolve())]
+    done = subprocess.run(
+        [sys.executable, "-I", "run.py", *words], cwd=folder, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads((folder / "result.json").read_text())["live"]["native_model"] is True

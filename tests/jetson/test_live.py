@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from edgesr_jetson.board.errors import BoardError
 from edgesr_jetson.board.live_output import LineWriter
+from edgesr_jetson.board.summary import _live
 from jetson_fakes import BANDS, expected
 from live_helpers import (
     Lines,
@@ -195,6 +196,36 @@ def test_nodata_goes_through_every_line(tmp_path, nodata, dtype):
     assert np.array_equal(same, missing)
     truth = in_native(np.nan_to_num(data, posinf=0, neginf=0), holes)
     assert np.abs(image - truth)[~missing].max() <= 0.51
+
+
+@pytest.mark.parametrize("width", [WIDTH, 33])
+def test_values_outside_the_training_range_are_told(width):
+    facts = card(native={"low": [100.0] * 3, "high": [1100.0] * 3}, nodata=0)
+    assert run(digital(8, width), found=bundle(facts))["outside_training_range"] == 0
+    data = digital(8, width)
+    data[:2, [1, 2, 4]] = 9000  # a quarter of all
+    data[2, 0], data[3, 3] = 60000, 60000  # bands that the network does not read
+    data[4, 2], data[5, 4] = 0, 1150  # nodata, and within a twentieth of the range
+    told = run(data, found=bundle(facts))
+    assert told["outside_training_range"] == pytest.approx(2 / 7)  # of the lines that are valid
+    floats = digital(8, width, dtype="float32")
+    floats[3:] = np.nan
+    floats[0, 1] = 50.1
+    assert run(floats, found=bundle(facts))["outside_training_range"] == 0
+    unknown = {"absent": "the bundle does not know it"}
+    assert run(digital(8, width), found=bundle(card()))["outside_training_range"] == unknown
+
+
+def test_a_pipe_that_changes_its_type_is_told_in_the_summary(tmp_path):
+    facts = card(native={"low": [100.0] * 3, "high": [1100.0] * 3})
+    data = digital(8)
+    (tmp_path / "raw").write_bytes(data.tobytes() + data.astype("float32").tobytes())
+    report = run(tmp_path / "raw", "--width", WIDTH, "--dtype", "uint16", "--layout", "bil",
+                 found=bundle(facts))  # fmt: skip
+    assert report["outside_training_range"] > 0.3
+    (line,) = [line for line in _live(report) if "outside the range" in line]
+    assert "look at --dtype" in line
+    assert not [line for line in _live(run(data, found=bundle(facts))) if "outside" in line]
 
 
 def test_every_line_nodata(tmp_path):
@@ -420,6 +451,7 @@ DAMAGED = {
     "card.bands": {**card()["card"], "bands": {"index": [1, 2, 5], "count": 5}},
     "card.fill": {**card()["card"], "fill": [1.0, 2.0]},
     "card.nodata": {**card()["card"], "nodata": "none"},
+    "card.low": {**card()["card"], "native": {"low": [1.0, 2.0]}},
     "card.context": {**card()["card"], "context": -1},
     "normalisation": {**card()["card"], "normalisation": {"lower": [1.0] * 3, "upper": [1.0] * 3}},
     "card.gain": {**card()["card"], "gain": [1.0, True, 1.0]},

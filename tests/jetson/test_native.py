@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
 import math
 import shutil
@@ -11,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from edgesr_jetson.board import cuda
-from edgesr_jetson.board.contents import open_bundle, read_manifest
+from edgesr_jetson.board.contents import Native, open_bundle, read_manifest
 from edgesr_jetson.board.errors import BoardError
 from edgesr_jetson.board.main import main
+from edgesr_jetson.board.native import why_no_native
 from edgesr_jetson.board.ort import OrtBackend
-from edgesr_jetson.bundle import NativeModel, make_bundle
+from edgesr_jetson.bundle import IntegersModel, NativeModel, make_bundle
 from edgesr_jetson.errors import BundleError
 from jetson_fakes import (
     LOWER,
@@ -28,7 +31,7 @@ from jetson_fakes import (
     onnx_file,
     tiles,
 )
-from live_helpers import headers, written
+from live_helpers import MODEL, headers, written
 
 QUICK = ["--repeats", "2", "--warmup", "1", "--duration", "0.02", "--idle", "0", "--threads", "1"]
 INPUTS = tiles((6, 5), (8, 10))
@@ -49,11 +52,16 @@ def numbers(lines: int = 6, width: int = 5) -> np.ndarray:
     return tile
 
 
-def native_model(folder, as_bytes=False, nodata=0, error=0.0, inputs=None) -> NativeModel:
+def native_model(folder, as_bytes=False, nodata=0, error=0.0, inputs=None, both=0) -> NativeModel:
     given = inputs or [numbers(), numbers(8, 10)]
     path = native_file(folder / f"native-{as_bytes}.onnx", nodata, as_bytes, error)
     outputs = [native_expected(tile, nodata) for tile in given]
-    return NativeModel(path, given, outputs, True, nodata, as_bytes)
+    integers = None
+    if both:
+        file = native_file(folder / "integers.onnx", nodata, False, both - 1)
+        own = [np.where(one == nodata, one, one + both - 1).astype("uint16") for one in outputs]
+        integers = IntegersModel(file, own if both > 1 else None)
+    return NativeModel(path, given, outputs, True, nodata, as_bytes, integers)
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +168,39 @@ def test_a_form_of_another_runtime_is_left_alone(make, board):
     assert result["models"][0]["native"] == {"absent": "it is in the form of another runtime"}
 
 
+@pytest.mark.parametrize("both", [1, 6])  # the answers are the same, or 5 apart
+@pytest.mark.parametrize("release", [None, "10.3"])
+def test_a_bundle_with_both_forms_serves_both_runtimes(make, board, tmp_path, release, both):
+    bundle = make(as_bytes=True, both=both)
+    (model,) = json.loads((bundle / "manifest.json").read_text())["models"]
+    assert model["native"]["integers"] == {
+        "onnx": "models/fp32/native.integers.onnx",
+        "outputs": f"reference/fp32.{'native' if both == 1 else 'integers'}.npz",
+    }
+    assert open_bundle(bundle, read_manifest(bundle)).models[0].weights == ()
+    code, result = board(bundle, release=release)
+    assert code == 0, result["error"]
+    assert result["models"][0]["native"]["verification"]["max_abs_difference"] <= 1
+    tile = numbers(12, 9)
+    np.save(tmp_path / "lines.npy", tile[0].transpose(1, 0, 2))
+    code, result = board(bundle, "--live", "lines.npy", "--write", "out.img", release=release)
+    assert code == 0, result["error"]
+    assert result["live"]["native_model"] is True
+    used = bundle / "models/fp32" / ("native.onnx" if release else "native.integers.onnx")
+    assert result["models"][0]["onnx_sha256"] == hashlib.sha256(used.read_bytes()).hexdigest()
+    truth = native_expected(tile, 0)[0].transpose(1, 0, 2).astype(int)
+    truth[truth > 0] += 0 if release else both - 1
+    assert np.abs(written(tmp_path / "out.img", "uint16", width=18) - truth).max() <= 1
+
+
+def test_numbers_without_16_bits_have_one_form():
+    for kind, fits in (("uint8", True), ("float32", True), ("int16", False)):
+        native = Native(None, None, kind, kind, 5, True, None, False)
+        model = dataclasses.replace(MODEL, native=native)
+        assert (why_no_native(model, True) is None) == fits
+        assert why_no_native(model, False) is None
+
+
 @pytest.mark.parametrize("mode", [(), ("--live", "lines.npy", "--write", "out.img")])
 def test_a_native_model_that_is_off_is_refused(make, board, tmp_path, mode):
     np.save(tmp_path / "lines.npy", numbers(12, 9)[0].transpose(1, 0, 2))
@@ -249,6 +290,13 @@ HOSTILE = {
     "selection": [None, 1, "true"],
     "nodata": ["none", [], {}, True],
     "bytes": [None, 0, "false"],
+    "integers": [
+        None,
+        3,
+        {},
+        {"onnx": "models/fp32/native.onnx", "outputs": "reference/fp32.native.npz"},
+        {"onnx": "models/fp32/native.integers.onnx", "outputs": "reference/fp32.npz"},
+    ],
 }
 
 
@@ -295,6 +343,7 @@ def test_a_selection_needs_more_bands(make):
         ({"inputs": [numbers()[:, :4]], "outputs": [np.zeros((1, 3, 12, 10), "uint16")]},
          "the native fp32 takes input"),
         ({"as_bytes": True}, "the native fp32 takes input"),
+        ({"integers": IntegersModel(Path("a.onnx"))}, "the native fp32 is for onnxruntime already"),
     ],
 )  # fmt: skip
 def test_native_models_that_do_not_fit_are_refused(tmp_path, changes, message):

@@ -488,3 +488,36 @@ def test_files_that_are_no_model(low, models, workplace, materials):
         upscale(low, "high.tif", "newer.onnx")
     assert main(["upscale", low, "high.tif"]) == 2
     assert not os.path.lexists("high.tif")
+
+
+def test_a_model_of_another_tool_with_a_card_beside_it(low, models, workplace, capsys):
+    """It gives what the same file gives that says itself what it was trained on."""
+    import onnx
+
+    card = read_card(models["near.onnx"])
+    model = onnx.load(models["near.onnx"])
+    del model.metadata_props[:]
+    onnx.save(model, "plain.onnx")
+    Path("card.json").write_text(card.to_json())
+    upscale(low, "own.npy", models["near.onnx"])
+    upscale(low, "told.npy", "plain.onnx", card=card.to_json())
+    words = ["upscale", low, "typed.npy", "--model", "plain.onnx", "--card"]
+    assert main([*words, "card.json"]) == 0
+    for name in ("told.npy", "typed.npy"):
+        assert np.array_equal(np.load(name), np.load("own.npy")), name
+    Path("low.txt").write_text(low)
+    archive = ["archive", "low.txt", "out", "--model", "plain.onnx", "--card", "card.json"]
+    assert main(archive) == 0
+    assert main([*archive, "--quiet"]) == 0
+    assert "0 of them now" in capsys.readouterr().out
+    Path("card.json").write_text(json.dumps({**json.loads(card.to_json()), "scale": 2}))
+    words[2] = "refused.npy"
+    capsys.readouterr()
+    assert main([*words, "card.json"]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    assert main(archive) == 2
+    assert "made with another model or other options" in capsys.readouterr().err
+    assert main([*words[:-1], "--weights", str(models["near.safetensors"]), "--card", "card.json",
+                 "--model", FACTORY]) == 2  # fmt: skip
+    assert "leave out --card" in capsys.readouterr().err
+    assert not os.path.lexists("refused.npy")

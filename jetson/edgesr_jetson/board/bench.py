@@ -13,7 +13,7 @@ from .backend import Backend
 from .contents import Bundle, Model
 from .errors import BoardError, absent
 from .measure import Plan, idle_power, latency, sustained, throughput
-from .native import check_native, native_network, why_no_native
+from .native import check_native, in_form, native_network, why_no_native
 from .power import PowerMeter
 from .probe import temperatures
 from .profile import profile
@@ -125,6 +125,7 @@ def _measure(
 
 def _check_native(bundle: Bundle, model: Model, backend: Backend) -> dict[str, Any]:
     """Verify the native model, too, where there is one in the form that the runtime takes."""
+    model = in_form(model, backend.as_bytes)
     reason = why_no_native(model, backend.as_bytes)
     if reason is not None:
         return absent(reason)

@@ -34,6 +34,8 @@ class Card:
         count: bands of the sensor.
         lower: native numbers [B] that are 0 to the network.
         upper: native numbers [B] that are 1 to the network.
+        low: least native numbers [B] of the training pixels.
+        high: greatest of them.
         fill: native numbers [B] that the network sees where there is nodata.
         nodata: the number that says so; NaN and infinities always do.
         wavelengths: centres of the network's bands [B] in nm.
@@ -47,6 +49,8 @@ class Card:
     count: int | None = None
     lower: Numbers = None
     upper: Numbers = None
+    low: Numbers = None
+    high: Numbers = None
     fill: Numbers = None
     nodata: float | None = None
     wavelengths: Numbers = None
@@ -91,6 +95,8 @@ def read_card(facts: dict[str, Any], bands: int) -> Card:
         count=count,
         lower=lower,
         upper=upper,
+        low=each(numbers.get("low"), "low"),
+        high=each(numbers.get("high"), "high"),
         fill=each(numbers.get("fill"), "fill"),
         nodata=nodata_of(numbers.get("nodata"), "card.nodata"),
         wavelengths=each(chosen.get("wavelengths_nm"), "bands.wavelengths_nm"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import reprlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -87,6 +87,7 @@ class Native:
         selection: whether the graph picks the network's bands out of C; else C is B.
         nodata: what says "no measurement", in and out; None where nothing does.
         as_bytes: 16-bit numbers are uint8 with a last axis of two, the low byte first.
+        integers: with ``as_bytes``, the form for a runtime that takes 16-bit integers.
     """
 
     onnx: Listed
@@ -97,6 +98,7 @@ class Native:
     selection: bool
     nodata: float | None
     as_bytes: bool
+    integers: Native | None = None
 
 
 @dataclass(frozen=True)
@@ -264,7 +266,8 @@ def _model(files: dict[str, Listed], entry: Any, bands: int, where: str) -> Mode
     native = None
     if "native" in entry:
         native = _native(files, an_object(entry, "native", where), name, bands, f"{where}native.")
-    networks = (onnx, native.onnx if native else None)
+    forms = (native, native.integers) if native else ()
+    networks = (onnx, *(form.onnx for form in forms if form))
     return Model(
         name=name,
         precision=precision,
@@ -293,7 +296,7 @@ def _native(
         raise wrong(f"{where}sensor_bands", count, f"{bands}, or a selection,")
     if as_bytes and not set(types) <= {"uint16", "int16"}:
         raise wrong(f"{where}bytes", as_bytes, "false, for numbers that have not 16 bits,")
-    return Native(
+    native = Native(
         onnx=listed(files, entry, "onnx", f"models/{name}/native.onnx", where),
         outputs=listed(files, entry, "outputs", f"reference/{name}.native.npz", where),
         input_dtype=types[0],
@@ -302,6 +305,26 @@ def _native(
         selection=bool(selection),
         nodata=nodata_of(entry.get("nodata"), f"{where}nodata"),
         as_bytes=bool(as_bytes),
+    )
+    if "integers" not in entry:
+        return native
+    return replace(native, integers=_integers(files, entry, name, native, where))
+
+
+def _integers(
+    files: dict[str, Listed], entry: dict[str, Any], name: str, native: Native, where: str
+) -> Native:
+    """The other form of a native model; its answers may be the same."""
+    if not native.as_bytes:
+        raise wrong(f"{where}integers", entry["integers"], "nothing where bytes is false")
+    stored, where = an_object(entry, "integers", where), f"{where}integers."
+    shared = native.outputs.name
+    outputs = shared if stored.get("outputs") == shared else f"reference/{name}.integers.npz"
+    return replace(
+        native,
+        onnx=listed(files, stored, "onnx", f"models/{name}/native.integers.onnx", where),
+        outputs=listed(files, stored, "outputs", outputs, where),
+        as_bytes=False,
     )
 
 

@@ -131,7 +131,7 @@ class Live:
         if self._failure is not None:
             raise self._failure
         figures.end(clock)
-        figures.holed = self._former.holed
+        figures.holed, figures.outside = self._former.holed, self._former.range.share()
         return figures
 
     def _warm_up(self) -> None:

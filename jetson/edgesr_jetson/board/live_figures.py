@@ -54,6 +54,7 @@ class Figures:
         received: lines taken from the source.
         dropped: lines of blocks that found no free tiles.
         holed: lines with nodata.
+        outside: share of the values outside the training range; None where that is unknown.
         latencies: seconds from a line's arrival to its being written.
         spent: seconds of work for a line, all stages together.
         parts: seconds of all lines, by part.
@@ -63,6 +64,7 @@ class Figures:
     received: int = 0
     dropped: int = 0
     holed: int = 0
+    outside: float | None = None
     interrupted: bool = False
     began: float = 0.0
     ended: float = 0.0
@@ -123,6 +125,9 @@ class Figures:
                 "dropped": self.dropped,
                 "with_nodata": self.holed,
             },
+            "outside_training_range": (
+                absent("the bundle does not know it") if self.outside is None else self.outside
+            ),
             "latency_per_line_ms": summary(self.latencies),
             "processing_per_line_ms": summary(self.spent),
             "parts_per_line_ms": parts,

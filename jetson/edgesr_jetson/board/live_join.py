@@ -38,6 +38,8 @@ class Joiner:
         self._follows: int | None = None
         widest = max(column.stop - column.first for column in grid.columns)
         self._band = np.empty((height * scale, widest * scale), np.float32)
+        fade = max(column.fade for column in grid.columns)
+        self._strip = np.empty((height * scale, bands, fade * scale), np.float32)
         self._line = np.empty(line, np.float32)
         self._hole = np.asarray(numbers.written_nodata).astype(numbers.written)
 
@@ -49,18 +51,22 @@ class Joiner:
         across = slice(column.first * r, column.stop * r)
         given = answer[0][:, rows, inside]
         lines = self._lines[: rows.stop - rows.start, :, across]
-        if numbers.span is None and not column.fade:
-            np.copyto(lines, given.transpose(1, 0, 2), casting="same_kind")
-            return
         fade = column.fade * r
         weights = _ramp(fade)
+        if numbers.span is None or numbers.lower is None:  # the file's numbers already
+            answers = given.transpose(1, 0, 2)
+            np.copyto(lines[:, :, fade:], answers[:, :, fade:], casting="same_kind")
+            if fade:
+                strip = self._strip[: len(lines), :, :fade]
+                np.copyto(strip, answers[:, :, :fade])
+                _fade(strip, lines[:, :, :fade], weights)
+                self._round(strip)
+                np.copyto(lines[:, :, :fade], strip, casting="unsafe")
+            return
         work = self._band[: lines.shape[0], : lines.shape[2]]
         for band in range(len(given)):  # one at a time stays in the processor's cache
-            if numbers.span is None or numbers.lower is None:
-                np.copyto(work, given[band])
-            else:
-                np.multiply(given[band], numbers.span[band], out=work)
-                np.add(work, numbers.lower[band], out=work)
+            np.multiply(given[band], numbers.span[band], out=work)
+            np.add(work, numbers.lower[band], out=work)
             if fade:
                 _fade(work[:, :fade], lines[:, band, :fade], weights)
             self._round(work)

@@ -19,6 +19,8 @@ from .errors import BoardError
 
 _SLACK = 0.01
 _UNKNOWN_FILL = 0.5
+_MARGIN = 0.05  # of the training range, by which values may leave it
+_SAMPLES = 16  # of a line, whose values are held against that range
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class Numbers:
         written_nodata: its nodata.
         is_declared: whether somebody said so, and valid numbers keep away from it.
         as_bytes: tiles are given to the network as bytes.
+        usual: range of the training pixels, a little widened, each [network's bands, 1]; None where
+            the bundle does not know it.
     """
 
     bands: tuple[tuple[slice, slice], ...]
@@ -56,6 +60,7 @@ class Numbers:
     written_nodata: float
     is_declared: bool
     as_bytes: bool = False
+    usual: tuple[np.ndarray, np.ndarray] | None = None
 
     def limits(self) -> tuple[float, float]:
         """Least and greatest number of a valid pixel in the file."""
@@ -128,6 +133,7 @@ def choose_numbers(bundle: Bundle, dtype: np.dtype[Any], count: int, wishes: Wis
         written=written,
         written_nodata=_written_nodata(nodata, written),
         is_declared=nodata is not None,
+        usual=_usual(card) if is_mapped else None,
     )
 
 
@@ -164,6 +170,7 @@ def native_numbers(
         written_nodata=_written_nodata(native.nodata, written),
         is_declared=native.nodata is not None,
         as_bytes=native.as_bytes,
+        usual=_usual(bundle.card),
     )
 
 
@@ -216,6 +223,43 @@ class Masks:
                     f"the source has values from {low:g} to {high:g}, the network expects 0 to 1; "
                     "give native numbers and a bundle with a normalisation, or normalise them"
                 )
+
+
+class Range:
+    """Counts values outside the range of the training pixels, at some samples of every line.
+
+    Attributes:
+        looked: valid values that were looked at.
+        outside: those of them that lie outside.
+    """
+
+    def __init__(self, numbers: Numbers, width: int) -> None:
+        self.looked = self.outside = 0
+        self._numbers, self._every = numbers, max(1, width // _SAMPLES)
+
+    def look(self, line: np.ndarray, mask: np.ndarray) -> None:
+        """Count in a line [C, W] whose nodata is ``mask`` [W]."""
+        if self._numbers.usual is None:
+            return
+        low, high = self._numbers.usual
+        valid = ~mask[:: self._every]
+        for source, target in self._numbers.network:
+            values = line[source, :: self._every]
+            is_outside = ((values < low[target]) | (values > high[target])) & valid
+            self.outside += int(np.count_nonzero(is_outside))
+            self.looked += len(values) * int(np.count_nonzero(valid))
+
+    def share(self) -> float | None:
+        """Of the values outside; None where that is unknown."""
+        return self.outside / self.looked if self.looked else None
+
+
+def _usual(card: Card) -> tuple[np.ndarray, np.ndarray] | None:
+    if card.low is None or card.high is None:
+        return None
+    low, high = (np.asarray(each, np.float64)[:, None] for each in (card.low, card.high))
+    margin = _MARGIN * (high - low)
+    return low - margin, high + margin
 
 
 def _chosen(card: Card, bands: int, count: int) -> tuple[int, ...]:

@@ -25,7 +25,7 @@ from .live_setup import (
 )
 from .live_source import Source
 from .measure import Plan, idle_power
-from .native import check_native, native_network
+from .native import check_native, in_form, native_network
 from .power import PowerMeter, energy
 from .probe import temperatures
 from .runner import Runner
@@ -48,6 +48,7 @@ def run_live(
     Raises:
         BoardError: the source, the model or the output cannot be used; no output is left then.
     """
+    model = in_form(model, backend.as_bytes)
     with ExitStack() as stack:
         source = open_live(bundle, options)
         stack.callback(source.close)

@@ -8,7 +8,7 @@ import numpy as np
 
 from .live_blocks import Cut, Schedule
 from .live_grid import Grid
-from .live_numbers import Masks, Numbers
+from .live_numbers import Masks, Numbers, Range
 from .live_source import Source
 
 
@@ -56,6 +56,7 @@ class Former:
     Attributes:
         shape: of a tile, [1, C, h, w].
         holed: lines with nodata so far.
+        range: what lies outside the training range.
     """
 
     def __init__(self, source: Source, numbers: Numbers, schedule: Schedule, grid: Grid) -> None:
@@ -69,6 +70,7 @@ class Former:
         self._mask = np.zeros((schedule.height, source.width), dtype=bool)
         self._arrivals = np.zeros(schedule.height)
         self._masks = Masks(numbers, source.width)
+        self.range = Range(numbers, source.width)
 
     def slot(self) -> Slot:
         """Buffers for one block."""
@@ -84,7 +86,9 @@ class Former:
         first = self._schedule.seen % self._height
         for row in range(first, first + self._source.height):
             self._arrivals[row] = arrival
-            self.holed += self._masks.find(self._lines[:, row], self._mask[row])
+            line, mask = self._lines[:, row], self._mask[row]
+            self.holed += self._masks.find(line, mask)
+            self.range.look(line, mask)
         return self._schedule.add(self._source.height)
 
     def end(self) -> Cut | None:

@@ -31,11 +31,26 @@ def native_network(bundle: Bundle, model: Model) -> tuple[Bundle, Model]:
     )
 
 
+def in_form(model: Model, as_bytes: bool) -> Model:
+    """The model with its native one in the form that a runtime takes, where the bundle has that."""
+    native = model.native
+    if native is None or native.integers is None or as_bytes:
+        return model
+    return dataclasses.replace(model, native=native.integers)
+
+
 def why_no_native(model: Model, as_bytes: bool) -> str | None:
-    """Say why a runtime that takes this form has no native model; None where it has one."""
-    if model.native is None:
+    """Say why a runtime that takes this form has no native model; None where it has one.
+
+    Numbers that have not 16 bits have one form, which every runtime takes.
+    """
+    native = model.native
+    if native is None:
         return "the bundle has none"
-    return None if model.native.as_bytes == as_bytes else "it is in the form of another runtime"
+    is_wide = {native.input_dtype, native.output_dtype} & {"uint16", "int16"}
+    if not is_wide or native.as_bytes == as_bytes:
+        return None
+    return "it is in the form of another runtime"
 
 
 def check_native(bundle: Bundle, model: Model, runner: Runner) -> dict[str, Any]:

@@ -132,4 +132,9 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        code = main()
+    except KeyboardInterrupt:  # before there was anything to report
+        sys.stderr.write("run.py: interrupted\n")
+        code = 130
+    sys.exit(code)

@@ -9,6 +9,9 @@ from .errors import is_absent
 SHOWN = 5
 """Layers that are named of each profiled model."""
 
+NOTABLE = 0.01
+"""Share of the values of a live run outside the training range that is worth a line."""
+
 
 def warnings(board: dict[str, Any]) -> list[str]:
     """What makes figures of this board less than comparable."""
@@ -94,6 +97,12 @@ def _live(report: dict[str, Any]) -> list[str]:
         f"sustains {report['sustainable_line_rate_hz']:.1f} lines/s, limited by "
         f"{report['limited_by']}",
     ]
+    outside = report["outside_training_range"]
+    if not is_absent(outside) and outside >= NOTABLE:
+        lines.append(
+            f"{outside:.1%} of the values lie outside the range that the network was trained on, "
+            "and are clipped: look at --dtype, --width, --layout and the units of the source"
+        )
     real_time = report["real_time"]
     if not is_absent(real_time):
         lines.append(

@@ -68,8 +68,10 @@ def check_references(bundle: Bundle) -> None:
     inputs = load_inputs(bundle)
     for model in bundle.models:
         load_outputs(bundle, model, inputs)
-        if model.native is not None:
-            load_native(bundle, model.native)
+        native = model.native
+        while native is not None:
+            load_native(bundle, native)
+            native = native.integers
 
 
 def _unit_tiles(file: Listed) -> list[np.ndarray]:
