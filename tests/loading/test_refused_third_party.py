@@ -151,7 +151,7 @@ def strange(refused, materials, tmp_path, monkeypatch):
         ("compiled", "returned a OptimizedModule, whose layers cannot be replaced"),
         ("weightless", "returned a network without weights, on the meta device"),
         ("seven_bands", r"does not run on a tile \[1, 12, 16, 16\] of this data .*--bands"),
-        ("not_finite", "values that are not finite; use other weights"),
+        ("not_finite", "holds values that are not finite, in head.weight; use other weights"),
         ("Cropped", r"turns \[1, 12, 16, 16\] into \[1, 12, 31, 31\], not a larger image"),
         ("NoLarger", r"turns \[1, 12, 16, 16\] into \[1, 12, 16, 16\], not a larger image"),
         ("OneSize", "takes images of 16 x 16 alone; .* let its forward take any"),
