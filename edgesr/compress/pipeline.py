@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from edgesr.compress.candidates import (
+    UNCHANGED,
     CalibratedModel,
     calibrate,
     enumerate_candidates,
@@ -55,7 +56,7 @@ from edgesr.report.build import RunResult, build_report
 from edgesr.report.entries import IN_TORCH, RUNTIME, Conditions, Selection
 from edgesr.report.model import OnnxFile, Report
 from edgesr.run_folder import LOADER, ONNX, PICTURES, RECIPE, STUDENT, RunFolder
-from edgesr.surgery import Candidate, Site, Spectrum, require_sites, spectrum
+from edgesr.surgery import Candidate, Site, Spectrum, find_sites, require_sites, spectrum
 
 
 def run(
@@ -80,8 +81,10 @@ def run(
         described = workload.scene.describe()
         validate_data(described)
         require_storable(described)
-        sites = require_sites(workload.model, workload.example())
-        if recipe.epochs:
+        unchanged = recipe.method == UNCHANGED
+        found = find_sites if unchanged else require_sites
+        sites = found(workload.model, workload.example())
+        if recipe.epochs and (recipe.qat or not unchanged):
             check_trains(workload.model, workload.example())
         weights = None if recipe.teacher is None else Path(recipe.teacher)
         teacher = open_teacher(weights, recipe.model if ":" in recipe.model else None, workload)
@@ -144,7 +147,9 @@ class _Run:
         return content
 
     def measured(self, calibrated: CalibratedModel, candidates: list[Candidate]) -> list[Candidate]:
-        """Measure the candidates; once a run."""
+        """Measure the candidates, if there are any; once a run."""
+        if not candidates:
+            return []
         asked = [(one.method, one.setting, one.settings) for one in candidates]
 
         def compute() -> list[dict[str, Any]]:

@@ -156,7 +156,8 @@ class CompressRecipe(WeightsRecipe):
         "auto",
         "Surgery",
         "pass that replaces the upsampler: auto (the fastest of all that are registered), grouped"
-        " (as published), lowrank, or one of another package",
+        " (as published), lowrank, or one of another package; none replaces nothing and deploys"
+        " the network as it is",
         metavar="PASS",
     )
     groups: int | None = option(

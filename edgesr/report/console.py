@@ -69,13 +69,15 @@ def _headline(report: Report) -> str:
     speed = teacher.latency_ms.median / student.latency_ms.median
     shrink = teacher.upsampler_params / max(student.upsampler_params, 1)
     gain = student.metrics.mpsnr - teacher.metrics.mpsnr
+    name = teacher.model or "network"
+    if report.chosen is None:
+        return f"{name}{scale}, {data.name}: deployed as it is"
     smaller = (
         f"{teacher.macs / student.macs:.1f}x fewer MACs,"
         f" {teacher.params / student.params:.1f}x smaller"
         if report.search
         else f"upsampler {shrink:.1f}x smaller"
     )
-    name = teacher.model or "network"
     return f"{name}{scale}, {data.name}: {smaller}, {_speed(speed)}, {_signed(gain)} dB"
 
 
@@ -218,6 +220,9 @@ def _notes(report: Report) -> Iterator[Note]:
 def _choice_notes(report: Report) -> Iterator[Note]:
     """What was chosen and why, from which spectrum, and how it was trained."""
     distillation = report.distillation
+    if report.chosen is None:
+        yield "chosen", "--method none: nothing was replaced or trained; the student is the teacher"
+        return
     yield "chosen", f"{surgery_name(report.chosen)}: {report.chosen.why}"
     if found := report.search:
         yield (
@@ -247,8 +252,8 @@ def _measurement_notes(report: Report) -> Iterator[Note]:
     yield (
         "data",
         f"{data.name}, bands {data.bands}, {data.degradation} LR,"
-        f" {data.normalisation.get('mode', '')} normalisation;"
-        " candidates: change on validation, before training",
+        f" {data.normalisation.get('mode', '')} normalisation"
+        + ("; candidates: change on validation, before training" if report.candidates else ""),
     )
     yield "MACs", f"input {_by(report.student.macs_input_shape)}, counted as fvcore does"
     yield (

@@ -89,20 +89,20 @@ class OneSize(nn.Module):
         return F.pixel_shuffle(self.up(F.relu(self.head(x) + self.position)), 2)
 
 
-class BehindBicubic(nn.Module):
-    """Works on the enlarged image: nothing in it magnifies."""
+class BeforeBicubic(nn.Module):
+    """Corrects the image before it is interpolated: no layer of it enlarges."""
 
     def __init__(self) -> None:
         super().__init__()
         self.head, self.tail = conv(BANDS, 12), conv(12, BANDS)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.interpolate(x, scale_factor=2, mode="bicubic", align_corners=False)
-        return x + self.tail(F.relu(self.head(x)))
+        x = x + 0.1 * self.tail(F.relu(self.head(x)))
+        return F.interpolate(x, scale_factor=2, mode="bicubic", align_corners=False)
 
 
 masked, in_place, relying, mean_taking = Masked, InPlace, Relying, MeanTaking
-clipping, one_size, behind_bicubic = Clipping, OneSize, BehindBicubic
+clipping, one_size, before_bicubic = Clipping, OneSize, BeforeBicubic
 
 
 def one_size_24() -> nn.Module:

@@ -23,6 +23,8 @@ from edgesr.surgery import Candidate
 if TYPE_CHECKING:
     from edgesr.compress.search import Search
 
+_UNTRAINED = {"epoch": 0}
+
 PUBLISHED = "grouped"
 """The pass of the LKCA-Net paper, whose network students are compared with."""
 
@@ -32,11 +34,11 @@ class Student:
     """A network after surgery and distillation.
 
     Attributes:
-        upsampler: the surgery on its upsampler.
+        upsampler: the surgery on its upsampler; None where the network is as it was.
         training: how its distillation went; its network is the trained one.
     """
 
-    upsampler: Candidate
+    upsampler: Candidate | None
     training: TrainResult
 
     @property
@@ -105,7 +107,7 @@ def make_students(
     Args:
         options: the budget, and how to distil.
         calibrated: the reference.
-        candidates: measured surgeries on its upsampler.
+        candidates: measured surgeries on its upsampler; of none the student is the reference.
         teacher: network to distil from.
         scratch: folder of files that a search times.
         remember: keeps a search's trials, so that it goes on where it was.
@@ -114,6 +116,8 @@ def make_students(
     Raises:
         OptionError: nothing keeps to the budget.
     """
+    if not candidates:
+        return Students(Student(None, TrainResult(calibrated.workload.model, [], _UNTRAINED)))
     budget = options.budget
     alone = select(candidates, options.surgery, budget.psnr_drop, budget.sam_drop)
 
