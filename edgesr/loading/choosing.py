@@ -102,7 +102,7 @@ class Fit:
             if found
         ]
         if others:
-            names = ", ".join(shown(other.key or "the whole file") for other in others)
+            names = _listed([other.key or "the whole file" for other in others], 8)
             parts.append(f"{names} would fit as well: --checkpoint-key")
         if not parts:
             return ""
@@ -122,7 +122,7 @@ def choose(found: Mapping[str, State], model: nn.Module, path: Path, key: str | 
         ModelError: nothing in the file fits, or several do and none is preferred.
     """
     fits = [fit for place, state in found.items() for fit in _parts(place, state, model)]
-    places = ", ".join(shown(place or "the whole file") for place in found)
+    places = _listed([place or "the whole file" for place in found], 8)
     if key is not None:
         fits = [fit for fit in fits if fit.key == key or fit.key.startswith(f"{key}.")]
         if not fits:
@@ -135,14 +135,15 @@ def choose(found: Mapping[str, State], model: nn.Module, path: Path, key: str | 
         key=lambda fit: fit.rank if fit.fits else (-fit.closeness, 0),
     )
     if not best.fits:
-        where = f" in {shown(best.key)}, of {places}" if list(found) != [best.key] else ""
+        where = shown(best.key or "the whole file")
+        where = f" in {where}, of {places}" if list(found) != [best.key] else ""
         raise ModelError(
             f"{path} does not fit the network {type(model).__name__}: {best.faults()}{where};"
             " use the weights of this very network"
         )
     rivals = [other for other in others if other.rank == best.rank]
     if any(not _same(best.state, rival.state) for rival in rivals):
-        names = ", ".join(shown(fit.key or "the whole file") for fit in (best, *rivals))
+        names = _listed([fit.key or "the whole file" for fit in (best, *rivals)], 8)
         raise ModelError(
             f"{path} holds several weights that fit the network: {names}; choose one by"
             " --checkpoint-key"
@@ -163,13 +164,13 @@ def _parts(place: str, state: State, model: nn.Module) -> Iterator[Fit]:
             if ".".join(parts[start:]) in wanted:
                 counts[".".join(parts[:start])] += 1
     for prefix in ("", *(prefix for prefix, _ in counts.most_common(_MOST))):
-        start = f"{prefix}." if prefix else ""
+        before = f"{prefix}." if prefix else ""
         inside = {
-            name.removeprefix(start): state[key]
+            name.removeprefix(before): state[key]
             for key, name in short.items()
-            if name.startswith(start)
+            if name.startswith(before)
         }
-        beside = [key for key, name in short.items() if not name.startswith(start)]
+        beside = [key for key, name in short.items() if not name.startswith(before)]
         where = ".".join(part for part in (place, prefix) if part)
         yield _held_against(model, wanted, inside, where, beside)
 
@@ -181,7 +182,10 @@ def _held_against(
     own = model.state_dict()
     buffers = {name for module, m in model.named_modules() for name in _within(module, m._buffers)}
     state: State = {}
-    unexpected, reshaped, dropped, resized = [], [], [], []
+    unexpected: list[str] = []
+    reshaped: list[str] = []
+    dropped: list[str] = []
+    resized: list[str] = []
     for name, value in inside.items():
         full = wanted.get(name)
         if full is None:
@@ -247,5 +251,5 @@ def _same(one: State, other: State) -> bool:
     )
 
 
-def _listed(keys: Sequence[str]) -> str:
-    return ", ".join(map(shown, keys[:2])) + ", ..." * (len(keys) > 2)
+def _listed(keys: Sequence[str], most: int = 2) -> str:
+    return ", ".join(map(shown, keys[:most])) + ", ..." * (len(keys) > most)

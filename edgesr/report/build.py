@@ -150,7 +150,7 @@ def build_report(run: RunResult) -> Report:
             spectrum_entry(name, found, run.rank_target) for name, found in run.spectra.items()
         ],
         candidates=[candidate_entry(one, chosen, run.selection) for one in run.candidates],
-        chosen=chosen and chosen_entry(chosen, run.selection),
+        chosen=None if chosen is None else chosen_entry(chosen, run.selection),
         distillation=distillation_entry(run.student.training),
         paper_baseline=_paper_baseline(run),
         onnx=run.onnx if isinstance(run.onnx, OnnxFile) else None,
