@@ -20,7 +20,7 @@ from edgesr.errors import OptionError
 from edgesr.evaluation.evaluate import evaluate, evaluate_bicubic
 from edgesr.loading.card import trained_on
 from edgesr.loading.fitting import check_trains, fit, scale_of
-from edgesr.loading.weights import load_custom, save_network
+from edgesr.loading.weights import Loaded, load_custom, save_network
 from edgesr.loading.workload import (
     files_read,
     load_weights,
@@ -72,11 +72,19 @@ def train(
         return _train_network(recipe, output, checkpoint, resume=resume, half=half)
 
 
+def _initial(recipe: TrainRecipe) -> Loaded | None:
+    if recipe.initial is None:
+        if recipe.checkpoint_key is not None:
+            raise OptionError("--checkpoint-key names a part of --initial; pass that as well")
+        return None
+    return load_weights(recipe.model, Path(recipe.initial), recipe.checkpoint_key)
+
+
 def _train_network(
     recipe: TrainRecipe, output: Path, checkpoint: Path, *, resume: bool, half: bool
 ) -> str:
     prepare_torch(recipe.device, recipe.threads, recipe.seed)
-    initial = load_weights(recipe.model, Path(recipe.initial)) if recipe.initial else None
+    initial = _initial(recipe)
     stored: Mapping[str, Any] = initial.metadata.get("data", {}) if initial else {}
     model = initial.model if initial else None
     if model is None and ":" in recipe.model:

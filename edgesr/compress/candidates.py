@@ -42,6 +42,8 @@ REPEATS = 7
 ROUNDS = 4  # in which all candidates are timed; the choice is by paired comparisons
 
 Call = Callable[[], object]
+UNCHANGED = "none"
+"""The method that replaces nothing: the network is deployed as it is."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class SurgeryOptions:
     """What may take the upsampler's place.
 
     Attributes:
-        method: "auto" for every pass on upsamplers, or the name of one.
+        method: "auto" for every pass on upsamplers, the name of one, or :data:`UNCHANGED`.
         settings: what is asked for exactly, by the key of the pass's setting, such as "rank".
         rank_target: share of the cumulative singular values at which ranks begin.
         rank_criterion: what is cumulated, see :class:`edgesr.surgery.Spectrum`.
@@ -66,8 +68,8 @@ class SurgeryOptions:
     exact_target: bool = False
 
     def __post_init__(self) -> None:
-        if self.method != "auto" and self.method not in upsampler_passes():
-            known = ", ".join(("auto", *sorted(upsampler_passes())))
+        if self.method not in ("auto", UNCHANGED, *upsampler_passes()):
+            known = ", ".join(("auto", *sorted(upsampler_passes()), UNCHANGED))
             raise OptionError(f"--method must be one of {known}, not {self.method!r}")
 
     @property
@@ -104,11 +106,13 @@ class CalibratedModel:
 def enumerate_candidates(
     options: SurgeryOptions, sites: Sequence[Site], spectra: Mapping[str, Spectrum]
 ) -> list[Candidate]:
-    """List the surgeries that are to be measured, largest first.
+    """List the surgeries that are to be measured, largest first; none where none is wanted.
 
     Raises:
         OptionError: what is asked for is impossible, or not smaller than the layers.
     """
+    if options.method == UNCHANGED:
+        return []
     passes = upsampler_passes()
     if len(options.settings) > 1:
         names = " and ".join(f"--{key}" for key in options.settings)
@@ -124,7 +128,8 @@ def enumerate_candidates(
     if options.exact_target:
         candidates = _at_target(candidates, passes, sites, starts)
     if not candidates:
-        advice = "there is nothing to gain" if options.method == "auto" else "pass --method auto"
+        nothing = "there is nothing to gain; --method none deploys the network as it is"
+        advice = nothing if options.method == "auto" else "pass --method auto"
         raise OptionError(f"no {options.method} surgery makes the upsampler smaller; {advice}")
     return candidates
 
@@ -202,7 +207,8 @@ def calibrate(
         seed: of the order of training patches; None takes the best in weight space, without data.
     """
     moments: dict[str, Moments] | None = None
-    if seed is not None:
+    methods = list(methods)
+    if seed is not None and methods:
         patches = shuffled_patches(workload, seed)
         moments = all_moments(workload.model, sites, patches, CALIBRATION_WINDOWS)
     return CalibratedModel(

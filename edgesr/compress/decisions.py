@@ -71,7 +71,7 @@ class Decisions:
     """All of a run's.
 
     Attributes:
-        surgery: of the student's upsampler.
+        surgery: of the student's upsampler; None where the network is deployed as it is.
         best: epoch, weights and figures of what the student's training has kept.
         threads: of PyTorch, on which roundings depend.
         search: None where the upsampler alone was made smaller.
@@ -79,7 +79,7 @@ class Decisions:
         version: of this file.
     """
 
-    surgery: Surgery
+    surgery: Surgery | None
     best: dict[str, Any]
     threads: int
     search: SearchDecision | None = None
@@ -126,10 +126,7 @@ def differences(earlier: Decisions, now: Decisions) -> list[str]:
     """What two runs decided otherwise, a line each."""
     found = []
     if earlier.surgery != now.surgery:
-        found.append(
-            f"surgery: {now.surgery.method} {now.surgery.setting}, was {earlier.surgery.method}"
-            f" {earlier.surgery.setting}"
-        )
+        found.append(f"surgery: {_words(now.surgery)}, was {_words(earlier.surgery)}")
     if earlier.search != now.search:
         designs = [one.search and one.search.design for one in (now, earlier)]
         found.append(f"search: {designs[0]}, was {designs[1]}")
@@ -151,3 +148,7 @@ def differences(earlier: Decisions, now: Decisions) -> list[str]:
             why = f" ({'; '.join(sorted(reasons))})" if reasons else ""
             found.append(f"int8 for {target}: {len(after)} layers, was {len(before)}{why}")
     return found
+
+
+def _words(surgery: Surgery | None) -> str:
+    return f"{surgery.method} {surgery.setting}" if surgery else "none"

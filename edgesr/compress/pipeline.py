@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from edgesr.compress.candidates import (
+    UNCHANGED,
     CalibratedModel,
     calibrate,
     enumerate_candidates,
@@ -57,7 +58,7 @@ from edgesr.report.build import RunResult, build_report
 from edgesr.report.entries import IN_TORCH, RUNTIME, Conditions, Selection
 from edgesr.report.model import OnnxFile, Report
 from edgesr.run_folder import DECISIONS, LOADER, ONNX, PICTURES, RECIPE, STUDENT, RunFolder
-from edgesr.surgery import Candidate, Site, Spectrum, require_sites, spectrum
+from edgesr.surgery import Candidate, Site, Spectrum, find_sites, require_sites, spectrum
 
 
 def run(
@@ -83,8 +84,10 @@ def run(
         described = workload.scene.describe()
         validate_data(described)
         require_storable(described)
-        sites = require_sites(workload.model, workload.example())
-        if recipe.epochs:
+        unchanged = recipe.method == UNCHANGED
+        found = find_sites if unchanged else require_sites
+        sites = found(workload.model, workload.example())
+        if recipe.epochs and (recipe.qat or not unchanged):
             check_trains(workload.model, workload.example())
         weights = None if recipe.teacher is None else Path(recipe.teacher)
         teacher = open_teacher(weights, recipe.model if ":" in recipe.model else None, workload)
@@ -149,7 +152,9 @@ class _Run:
         return content
 
     def measured(self, calibrated: CalibratedModel, candidates: list[Candidate]) -> list[Candidate]:
-        """Measure the candidates; once a run."""
+        """Measure the candidates, if there are any; once a run."""
+        if not candidates:
+            return []
         asked = [(one.method, one.setting, one.settings) for one in candidates]
 
         def compute() -> list[dict[str, Any]]:
@@ -169,8 +174,10 @@ class _Run:
         return found
 
     def selected(self, calibrated: CalibratedModel, candidates: list[Candidate]) -> Selected:
-        """Choose among them; once a run."""
+        """Choose among them, if there are any; once a run."""
         recipe = self.recipe
+        if not candidates:
+            return Selected()
 
         def compute() -> dict[str, Any]:
             tile = calibrated.workload.example(recipe.latency_tile)
@@ -184,7 +191,8 @@ class _Run:
         found: Selected = self.folder.remember(
             "selected", compute, Selected, lambda one: one.candidate in candidates
         )
-        return replace(found, candidate=candidates[candidates.index(found.candidate)])
+        taken = next(one for one in candidates if one == found.candidate)
+        return replace(found, candidate=taken)
 
     def deployed(
         self, calibrated: CalibratedModel, students: Students, onnx: OnnxFile | str
@@ -278,7 +286,7 @@ class _Run:
             )
         )
 
-    def decisions(self, alone: Candidate, students: Students, made: Artifacts) -> Decisions:
+    def decisions(self, alone: Candidate | None, students: Students, made: Artifacts) -> Decisions:
         """What a clock has decided in this run."""
         found = None
         if students.search is not None:
@@ -289,7 +297,7 @@ class _Run:
             )
         upsampler = alone if students.search is None else students.search.upsampler
         return Decisions(
-            Surgery.of(upsampler),
+            None if upsampler is None else Surgery.of(upsampler),
             students.student.training.best,
             torch.get_num_threads(),
             found,

@@ -16,17 +16,18 @@ import torch
 from torch import nn
 
 from edgesr.compress.candidates import CalibratedModel, calibrate, enumerate_candidates
-from edgesr.compress.decisions import Decisions
+from edgesr.compress.decisions import Decisions, Surgery
 from edgesr.compress.deploy_config import deploy_config
 from edgesr.compress.stages.export import export_student
-from edgesr.compress.stages.students import distil
+from edgesr.compress.stages.students import distil, unchanged
 from edgesr.compress.stages.teacher import open_teacher
 from edgesr.compress.surgery_config import surgery_options
 from edgesr.compress.training_config import student_config
 from edgesr.deploy import stage as deployment
+from edgesr.distill.trainer import TrainResult
 from edgesr.errors import OptionError
 from edgesr.files import file_sha256
-from edgesr.loading.workload import open_workload
+from edgesr.loading.workload import Workload, open_workload
 from edgesr.outputs import check_folder
 from edgesr.progress import log, timed_stage
 from edgesr.recipe.recipes import CompressRecipe
@@ -83,19 +84,10 @@ def replay(run: Path, output: Path) -> Replayed:
 
 def _make(recipe: CompressRecipe, decisions: Decisions, folder: Path, scratch: Path) -> None:
     workload = open_workload(recipe)
-    sites = require_sites(workload.model, workload.example())
-    weights = None if recipe.teacher is None else Path(recipe.teacher)
-    teacher = open_teacher(weights, recipe.model if ":" in recipe.model else None, workload)
-    spectra = {site.name: spectrum(workload.model, site) for site in sites}
-    candidates = enumerate_candidates(surgery_options(recipe), sites, spectra)
-    taken = decisions.surgery.find(candidates)
-    with timed_stage("calibrate on training patches"):
-        methods = dict.fromkeys(candidate.method for candidate in candidates)
-        seed = recipe.seed if recipe.init == "data" else None
-        calibrated = calibrate(workload, sites, spectra, methods, seed)
-    closed = _closed(decisions, calibrated, candidates, taken, recipe.seed)
-    config = student_config(recipe if recipe.searches else recipe.upsampler_alone)
-    training = distil(closed, calibrated, config, teacher, taken.label, keep=decisions.best)
+    if decisions.surgery is None:
+        training = unchanged(workload.model)
+    else:
+        training = _trained(recipe, decisions, decisions.surgery, workload)
     with timed_stage("export and verify"):
         onnx = export_student(folder, training, workload, recipe.latency_tile, scratch)
     if isinstance(onnx, str):
@@ -104,6 +96,25 @@ def _make(recipe: CompressRecipe, decisions: Decisions, folder: Path, scratch: P
     deployment.make(
         deploy_config(recipe), folder, folder / ONNX, workload, None, decisions.int8, engines=False
     )
+
+
+def _trained(
+    recipe: CompressRecipe, decisions: Decisions, surgery: Surgery, workload: Workload
+) -> TrainResult:
+    """The student, trained as far as the run kept it."""
+    sites = require_sites(workload.model, workload.example())
+    weights = None if recipe.teacher is None else Path(recipe.teacher)
+    teacher = open_teacher(weights, recipe.model if ":" in recipe.model else None, workload)
+    spectra = {site.name: spectrum(workload.model, site) for site in sites}
+    candidates = enumerate_candidates(surgery_options(recipe), sites, spectra)
+    taken = surgery.find(candidates)
+    with timed_stage("calibrate on training patches"):
+        methods = dict.fromkeys(candidate.method for candidate in candidates)
+        seed = recipe.seed if recipe.init == "data" else None
+        calibrated = calibrate(workload, sites, spectra, methods, seed)
+    closed = _closed(decisions, calibrated, candidates, taken, recipe.seed)
+    config = student_config(recipe if recipe.searches else recipe.upsampler_alone)
+    return distil(closed, calibrated, config, teacher, taken.label, keep=decisions.best)
 
 
 def _closed(

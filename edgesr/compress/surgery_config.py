@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from edgesr.compress.candidates import SurgeryOptions
+from edgesr.compress.candidates import UNCHANGED, SurgeryOptions
 from edgesr.compress.search.budget import Budget
 from edgesr.compress.search.options import SearchOptions
 from edgesr.compress.stages.students import StudentOptions
@@ -19,8 +19,14 @@ def surgery_options(recipe: CompressRecipe) -> SurgeryOptions:
     """What may take the upsampler's place.
 
     Raises:
-        OptionError: no pass on upsamplers is called as the recipe says.
+        OptionError: no pass on upsamplers is called as the recipe says, or nothing is to be
+            replaced and something else is asked of the replacement.
     """
+    if recipe.method == UNCHANGED and (recipe.is_forced or recipe.searches or recipe.teacher):
+        raise OptionError(
+            "--method none deploys the network as it is; leave out --rank, --groups,"
+            " --exact-target, --teacher, --search and limits on cost"
+        )
     return SurgeryOptions(
         method=recipe.method,
         settings=recipe.settings,

@@ -220,7 +220,7 @@ def _facts(report: Report, models: Mapping[str, DeployedModel]) -> dict[str, Any
     data = report.data.to_dict()
     facts: dict[str, Any] = {
         "network": report.student.model,
-        "surgery": report.chosen.to_dict(),
+        "surgery": report.chosen and report.chosen.to_dict(),
         "metrics": {precision: model.metrics.to_dict() for precision, model in models.items()},
         "data": {key: data[key] for key in ("name", "shape", "bands", "scale")},
         "normalisation": report.data.normalisation,

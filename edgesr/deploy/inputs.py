@@ -5,17 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from edgesr_export.tracing import STRATEGIES, Tracing, export_with_fallbacks, tracing
+from edgesr_export.tracing import FIXED, STRATEGIES, Tracing, export_with_fallbacks, tracing
 from edgesr_export.verify import Agreement
 from torch import Tensor, nn
 
+from edgesr.loading.signature import call_of
 from edgesr.loading.workload import LR_PATCH, Workload
 
 
 def write_network(
     module: nn.Module, workload: Workload, side: int, path: Path, like: Path | None = None
 ) -> tuple[Tracing, Agreement]:
-    """Write a network as ONNX, of free size if possible.
+    """Write a network as ONNX, of free size if possible; one that is cut into tiles at one size.
 
     See :func:`edgesr_export.tracing.export_with_fallbacks`.
 
@@ -30,6 +31,8 @@ def write_network(
         ExportError: there is no way.
     """
     strategies = tracing(like).strategies if like else STRATEGIES
+    if (call := call_of(module)) and call.side:
+        strategies = FIXED  # how many tiles an image has would have to stay a symbol
     return export_with_fallbacks(
         module,
         path,

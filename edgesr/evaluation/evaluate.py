@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 OVERLAP = 8
 """LR pixels around the part of a tile that is used."""
 
+WORTH = 6
+"""A tile of so many overlaps is half new: four times the pixels are seen, and no more."""
+
 
 @contextmanager
 def inference(model: nn.Module) -> Iterator[None]:
@@ -81,7 +84,7 @@ def check_tile(tile: int | None, overlap: int = OVERLAP) -> None:
     if tile is not None and tile <= 3 * overlap:
         raise OptionError(
             f"a tile of {tile} LR pixels leaves nothing between overlaps of {overlap}; "
-            f"use a tile of at least {3 * overlap + 1}"
+            f"use a tile of {WORTH * overlap or ALWAYS_WHOLE} or more"
         )
 
 
@@ -96,7 +99,8 @@ def super_resolve(
             is; a smaller image goes on mirrored.
         lr: [B, h, w] in [0, 1].
         scale: upscaling factor.
-        tile: side of the square tiles in LR pixels, more than 3 * ``overlap``; None for one pass
+        tile: side of the square tiles in LR pixels, more than 3 * ``overlap``, better 6 times
+            as much or more: of smaller ones little is new; None for one pass
             where the image has at most 64 x 64 pixels or the network can take it at once, else
             for tiles as large as :func:`edgesr.evaluation.tiling.tile_limit` allows.
         overlap: LR pixels around the part of a tile that is used. Results equal the single pass
@@ -118,7 +122,7 @@ def super_resolve(
     device, inner = _device(model), lr.shape[1:]
     fixed: tuple[int, int] | None = getattr(model, "fixed_size", None)
     if fixed is not None:
-        overlap = min(overlap, min(fixed) // 4)
+        overlap = min(overlap, min(fixed) // WORTH)
         wanted = [max(pair) for pair in zip(inner, fixed, strict=True)]
         lr = fit(lr[None], (None, None, *wanted))[0]
     bands, height, width = lr.shape

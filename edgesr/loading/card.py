@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from edgesr_export.card import ModelCard, NativeNumbers
+from edgesr_export.card import GLOBAL, ModelCard, NativeNumbers
 from torch import nn
 
 from edgesr import __version__
@@ -17,6 +17,7 @@ from edgesr.cube.bands import parse_bands
 from edgesr.errors import ModelError
 from edgesr.evaluation.context import measure_context
 from edgesr.files import file_sha256
+from edgesr.loading.signature import call_of
 from edgesr.loading.weights import Loaded
 from edgesr.loading.workload import scene_example
 
@@ -29,9 +30,12 @@ def trained_on(scene: Scene, model: nn.Module) -> dict[str, Any]:
     Beside :meth:`edgesr.cube.Scene.describe` it has the widths of the bands, the range of the
     training pixels, what fills nodata, and the network's context, which is measured.
     """
-    context = measure_context(
-        model.eval().cpu(), lambda side: scene_example(scene, side), scene.scale
-    )
+    context: int | str = GLOBAL
+    call = call_of(model)
+    if not (call and call.side):  # in tiles of its own it looks where they happen to lie
+        context = measure_context(
+            model.eval().cpu(), lambda side: scene_example(scene, side), scene.scale
+        )
     return {**scene.describe(), **scene.describe_numbers(), "context": context}
 
 

@@ -1,88 +1,107 @@
-"""State dicts in the files that people train with, under the names that their network has."""
+"""State dicts in the files that people train with: what a file holds, without running its code."""
 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from edgesr.errors import ModelError, brief
 
 EXTRA_STATE = "_extra_state"
 """How torch.nn ends the key of what ``get_extra_state`` returned."""
 
-NESTED_STATE = (
-    *("params_ema", "ema", "state_dict", "model_state_dict", "params", "model"),
-    *("netG", "generator", "net", "network", "weights"),
-)
-"""Where checkpoints keep the state dict; of several that are there, the first."""
+DEEPEST = 4
+"""Dictionaries in dictionaries that are still looked into."""
 
-WRAPPERS = ("module", "_orig_mod", "model", "netG", "generator", "net", "network")
-"""Prefixes that data-parallel training, compilation and trainers put before every key."""
-
-_WEIGHT_NORM = (
-    ("weight_g", "parametrizations.weight.original0"),
-    ("weight_v", "parametrizations.weight.original1"),
-)
-"""What weight normalisation is called in PyTorch's old form and in its new one."""
+State = dict[str, Any]
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read the state dict in a PyTorch file, which is never allowed to run code.
+class _Inert:
+    """Takes the place of any object beside tensors; does nothing and keeps nothing."""
+
+    def __new__(cls, *_: Any, **__: Any) -> _Inert:
+        return object.__new__(cls)
+
+    def __setstate__(self, _: Any) -> None:
+        """A file's word on what the object was."""
+
+
+def _empty(*_: Any) -> dict[Any, Any]:
+    return {}
+
+
+_DICTIONARIES = ("collections.defaultdict",)
+
+
+def read_checkpoint(path: Path) -> dict[str, State]:
+    """Read the state dicts in a PyTorch file, which is never allowed to run code.
+
+    Objects beside tensors, such as a trainer's settings, NumPy's numbers or paths, are passed over:
+    no class or function that the file names is looked up.
+
+    Returns:
+        State dicts by where they lie, such as ``netG`` or ``model.state_dict``; the key of one that
+        is the file itself is empty.
 
     Raises:
-        ModelError: the file is damaged, could run code, or holds no state dict.
+        ModelError: the file is damaged, would have to run code, or holds no state dict.
     """
+    names: list[str] = []
+    with suppress(ValueError, pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, OSError):
+        names = get_unsafe_globals_in_checkpoint(path)
+    stand_ins = [(_empty if name in _DICTIONARIES else _inert(), name) for name in names]
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with safe_globals(stand_ins):  # type: ignore[arg-type]
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise ModelError(
-            f"{path} holds Python objects besides tensors, which could run code, or is no weights "
-            "file; save torch.save(model.state_dict(), FILE) instead"
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise _objects(path) from error
+    except Exception as error:  # of a damaged file anything, such as AssertionError
+        if isinstance(error, MemoryError):
+            raise
         raise ModelError(
             f"{path} is truncated or not a PyTorch file ({brief(error)}); fetch it again"
         ) from error
-    state = _state_dict(content)
-    if state is None:
+    if isinstance(content, _Inert):
+        raise _objects(path)
+    found = dict(_state_dicts(content))
+    if not found:
         raise ModelError(f"{path} holds no state dict; save torch.save(model.state_dict(), FILE)")
-    return state
+    return found
 
 
-def _state_dict(content: Any) -> dict[str, Any] | None:
-    """Return the state dict in a checkpoint: the whole, or what lies under a usual name."""
-    if not isinstance(content, dict):
-        return None
-    if all(
-        isinstance(key, str) and (isinstance(value, Tensor) or key.endswith(EXTRA_STATE))
-        for key, value in content.items()
-    ):
-        return content
-    return next(filter(None, (_state_dict(content.get(key)) for key in NESTED_STATE)), None)
+def _inert() -> type[_Inert]:
+    """A class of its own for each name: torch knows them apart by it."""
+    return type("Inert", (_Inert,), {})
 
 
-def renamed(state: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the keys of a third-party checkpoint the names that the network has for them.
+def _objects(path: Path) -> ModelError:
+    return ModelError(
+        f"{path} holds Python objects besides tensors, which could run code, or is no weights "
+        "file; save torch.save(model.state_dict(), FILE) instead"
+    )
 
-    Args:
-        state: what :func:`read_checkpoint` found.
-        wanted: the state dict of the network.
-    """
-    result = dict(state)
-    own = {key.partition(".")[0] for key in wanted}
-    while len(first := {key.partition(".")[0] for key in result}) == 1 and first != own:
-        if not first & {*WRAPPERS}:
-            break
-        result = {key.partition(".")[2]: value for key, value in result.items()}
-    for one, other in _WEIGHT_NORM:
-        for old, new in ((one, other), (other, one)):
-            for key in [key for key in result if key.endswith(old) and key not in wanted]:
-                name = key.removesuffix(old) + new
-                if name in wanted and name not in result:
-                    result[name] = result.pop(key)
-    return result
+
+def _state_dicts(content: Any, place: str = "", depth: int = 0) -> Iterator[tuple[str, State]]:
+    """Every dictionary that holds tensors by name, with where it lies."""
+    if not isinstance(content, Mapping) or depth > DEEPEST:
+        return
+    named = {key: value for key, value in content.items() if isinstance(key, str)}
+    if any(isinstance(value, Tensor) for value in named.values()):
+        yield (
+            place,
+            {
+                key: value
+                for key, value in named.items()
+                if isinstance(value, Tensor) or key.endswith(EXTRA_STATE)
+            },
+        )
+    for key, value in named.items():
+        yield from _state_dicts(value, f"{place}.{key}" if place else key, depth + 1)

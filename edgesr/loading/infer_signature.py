@@ -1,7 +1,8 @@
 """Find out how a network is called, by trying it on real pixels.
 
 The plain call comes first, then what the signature of ``forward`` suggests. A call that works at
-one size is tried at odd ones, and with padding to a multiple where these fail.
+one size is tried at odd ones, and with padding to a multiple where these fail. A network that runs
+at one size alone is given tiles of it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import chain, product
 from typing import Any
 
 import torch
@@ -29,6 +30,9 @@ SIDES = {
     64: (32, 64),
 }
 """Sides of the first tile, and the multiples that are tried where it went well."""
+
+ALONE = (8, 10, 12, 20, 24, 30, 32, 36, 40, 50, 72, 80, 96, 100, 112, 120, 128)
+"""Further sides, for networks that may run at a single one."""
 
 ODD = (13, 11)  # no multiple of anything
 IMAGE_NAMES = ("sr", "output", "out", "pred", "prediction", "hr", "image", "x")
@@ -64,10 +68,10 @@ def find_call(model: nn.Module, example: Tensor, scale: int | None = None) -> tu
 
     Raises:
         ModelError: no call gives an image of the bands of ``example``, enlarged by a whole number
-            of at least 2 (or by ``scale``); or one does, but for a single size or image alone.
+            of at least 2 (or by ``scale``); or one does, but for a single image alone.
     """
     failures: dict[Call, _Failure] = {}
-    alone = ""
+    alone: list[Call] = []
     with evaluating(model):
         for wanted in _candidates(model, scale):
             for side, multiples in SIDES.items():
@@ -81,15 +85,27 @@ def find_call(model: nn.Module, example: Tensor, scale: int | None = None) -> tu
                     call = replace(found, multiple=multiple)
                     if _serves(model, call, example):
                         return call, call.scale
-                alone = alone or f"images of {side} x {side} alone"
-        if not alone and isinstance(_attempt(model, Call(), example[:1], scale), Call):
-            alone = "one image at a time"
-    if alone:
-        raise ModelError(
-            f"the network takes {alone}; training and tests need batches and other sizes: let its"
-            f" forward take any [N, {example.shape[1]}, h, w]"
-        )
+                alone.append(replace(found, side=side))
+        for call in chain(alone, _alone(model, failures, example, scale)):
+            if _serves(model, call, example):
+                return call, call.scale
+        if isinstance(_attempt(model, Call(), example[:1], scale), Call):
+            raise ModelError(
+                "the network takes one image at a time; training and tests need batches: let its"
+                f" forward take any [N, {example.shape[1]}, h, w]"
+            )
     raise ModelError(_refusal(failures, example, scale))
+
+
+def _alone(
+    model: nn.Module, failures: Mapping[Call, _Failure], example: Tensor, scale: int | None
+) -> Iterator[Call]:
+    """Calls that go well at one of the less usual sizes."""
+    for wanted in [call for call, failure in failures.items() if not failure.final]:
+        for side in ALONE:
+            found = _attempt(model, wanted, _tile(example, side, side), scale)
+            if isinstance(found, Call):
+                yield replace(found, side=side)
 
 
 def _candidates(model: nn.Module, scale: int | None) -> Iterator[Call]:
@@ -136,6 +152,7 @@ def _kinds(name: str) -> tuple[str, ...]:
 def _attempt(model: nn.Module, call: Call, tile: Tensor, scale: int | None) -> Call | _Failure:
     """Call a network; return the call with output and scale, or why it failed."""
     given = tile.clone()
+    version = given._version
     image, further = call.arguments(given)
     try:
         result = model(image, **further)
@@ -151,7 +168,7 @@ def _attempt(model: nn.Module, call: Call, tile: Tensor, scale: int | None) -> C
     if not images:
         return _Failure(_shapes(result), final=True, answered=True)
     factor, key, squeeze = max(images, key=lambda image: image[0])  # the first of equal ones
-    written = not torch.equal(given, tile)
+    written = given._version > version  # also where what it wrote changed nothing
     return replace(call, scale=factor, output=key, squeeze=squeeze, copy=written)
 
 
@@ -182,7 +199,8 @@ def _factor(value: Tensor, tile: Tensor, squeeze: bool) -> int:
 
 def _serves(model: nn.Module, call: Call, example: Tensor) -> bool:
     """Whether a call gives images of the right size at odd sizes, and at one and two multiples."""
-    sizes = [ODD] if call.multiple == 1 else [ODD, (call.multiple + 1, call.multiple)]
+    sizes = [ODD, *([(call.multiple + 1, call.multiple)] if call.multiple > 1 else [])]
+    sizes += [(call.side + 1, call.side)] if call.side else []
     for height, width in sizes:
         tile = _tile(example, height, width)
         try:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgesr.errors import ModelError
+from edgesr.loading.carried import cut, join
 from edgesr.loading.python_source import is_name
 from edgesr.models._parts import bicubic_skip
 
@@ -45,6 +46,8 @@ class Call:
         output: key or index of the image where the network returns more than that.
         squeeze: the image comes back as [N, 1, B, h r, w r].
         copy: the network writes into its image, and so is given a copy.
+        side: the only height and width that the network takes: it is given tiles, see
+            :func:`edgesr.loading.carried.cut`; 0 where it takes others.
     """
 
     scale: int = 0
@@ -55,6 +58,7 @@ class Call:
     output: str | int | None = None
     squeeze: bool = False
     copy: bool = False
+    side: int = 0
 
     @property
     def plain(self) -> bool:
@@ -76,9 +80,11 @@ class Call:
             call = cls(**{**values, "further": tuple(values["further"].items())})
         except (TypeError, KeyError, AttributeError) as error:
             raise ModelError(f"got {dict(values)!r} for how a network is called") from error
-        whole = (call.scale >= 2, call.multiple >= 1) if _whole(call.scale, call.multiple) else ()
+        whole = _whole(call.scale, call.multiple, call.side) and (
+            call.scale >= 2 and call.multiple >= 1 and call.side >= 0
+        )
         known = all(is_name(name) and kind in KINDS for name, kind in call.further)
-        if not (whole and all(whole) and known):
+        if not (whole and known):
             raise ModelError(f"got {dict(values)!r} for how a network is called")
         return call
 
@@ -99,6 +105,8 @@ class Call:
         height, width = x.shape[-2:]
         if self.copy:
             x = x.clone()
+        if self.side:
+            x = cut(x, self.side)
         if self.multiple > 1:
             missing = (0, -width % self.multiple, 0, -height % self.multiple)
             x = F.pad(x, missing, mode="replicate")
@@ -108,6 +116,8 @@ class Call:
             result = result[self.output]
         if self.squeeze:
             result = result.squeeze(1)
+        if self.side:
+            result = join(result, height, width, self.side, self.scale)
         if self.multiple > 1:
             result = result[..., : height * self.scale, : width * self.scale]
         return result
@@ -121,6 +131,8 @@ class Call:
             parts.append("with volumes [N, 1, B, h, w]")
         if self.multiple > 1:
             parts.append(f"padded to multiples of {self.multiple}")
+        if self.side:
+            parts.append(f"in tiles of {self.side} x {self.side}, the only size that it takes")
         if self.copy:
             parts.append("with a copy of x, since it writes into it")
         return ", ".join(parts)

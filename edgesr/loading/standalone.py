@@ -274,6 +274,8 @@ def _pieces(model: nn.Module, changes: list[str]) -> Iterator[tuple[str, bool]]:
     yield inspect.getsource(Skip), "Skip(" in body
     yield inspect.getsource(carried.SharedFactor), "SharedFactor(" in body
     call = call_of(model)
+    for function in (carried.tiles_along, carried.cut, carried.join, carried.faded):
+        yield inspect.getsource(function), bool(call and call.side)
     yield _called(call) if call else "", call is not None
 
 
@@ -283,7 +285,9 @@ def _called(call: Call) -> str:
     image = "larger" if call.enlarged else "x"
     arguments = [image, *(f"{name(n)}={_SCALES[k].format(scale=scale)}" for n, k in call.further)]
     lines = ["x = x.clone()"] if call.copy else []
-    lines += ["height, width = x.shape[-2:]"] if call.multiple > 1 else []
+    lines += ["height, width = x.shape[-2:]"] if call.multiple > 1 or call.side else []
+    side = literal(call.side)
+    lines += [f"x = cut(x, {side})"] if call.side else []
     if call.multiple > 1:
         multiple = literal(call.multiple)
         sides = f"(0, -width % {multiple}, 0, -height % {multiple})"
@@ -296,6 +300,7 @@ def _called(call: Call) -> str:
     lines.append(f"result = self.network({', '.join(arguments)})")
     lines += [] if call.output is None else [f"result = result[{literal(call.output)}]"]
     lines += ["result = result.squeeze(1)"] if call.squeeze else []
+    lines += [f"result = join(result, height, width, {side}, {scale})"] if call.side else []
     crop = f"[..., : height * {scale}, : width * {scale}]" if call.multiple > 1 else ""
     lines.append(f"return result{crop}")
     body = "".join(f"        {line}\n" for line in lines)

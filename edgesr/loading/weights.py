@@ -25,7 +25,8 @@ from torch import Tensor, nn
 
 from edgesr.errors import ModelError, brief, shown
 from edgesr.files import atomic_path
-from edgesr.loading.checkpoint import EXTRA_STATE, read_checkpoint, renamed
+from edgesr.loading.checkpoint import EXTRA_STATE, read_checkpoint
+from edgesr.loading.choosing import choose, shape_of
 from edgesr.loading.factory import build, factory_of
 from edgesr.loading.header import FORMAT, parse_header
 from edgesr.loading.signature import Call, adapt, call_of
@@ -81,6 +82,7 @@ def save_network(
         "call": call.to_dict() if (call := call_of(model)) else {},
     }
     tensors = {}
+    buffers = dict(model.named_buffers())
     for key, value in model.state_dict().items():
         if not isinstance(value, Tensor):
             header.setdefault("extra_state", {})[key] = _json_able(key, value)
@@ -88,7 +90,7 @@ def save_network(
         if value.is_complex():
             header.setdefault("complex", []).append(key)
             value = torch.view_as_real(value.resolve_conj())
-        tensors[key] = _stored(key, value, half)
+        tensors[key] = _stored(key, value, half, key in buffers)
     try:
         with atomic_path(path) as temporary:
             save_file(tensors, temporary, metadata={HEADER_KEY: json.dumps(header)})
@@ -141,15 +143,15 @@ def has_header(path: Path) -> bool:
     return _is_safetensors(path) and HEADER_KEY in _read_safetensors(path)[1]
 
 
-def load_custom(factory: str, weights: Path | None = None) -> nn.Module:
+def load_custom(factory: str, weights: Path | None = None, key: str | None = None) -> nn.Module:
     """Build any network by calling ``package.module:function`` without arguments.
 
     Args:
         factory: dotted module and function, looked up on the Python path and in the current folder.
         weights: its state dict as a safetensors or a PyTorch file, the latter read with
-            ``weights_only=True``. A dict around it (``state_dict``, ``params_ema``, ...) and
-            prefixes of all keys (``module.``, ...) are taken off; weight normalisation may be
-            written in either of PyTorch's two forms.
+            ``weights_only=True``. Of several state dicts in it the one is taken that fits, see
+            :mod:`edgesr.loading.choosing`.
+        key: where in the file the state dict lies; None finds it.
 
     Returns:
         The network in eval mode on the CPU, in float32; it remembers ``factory``.
@@ -158,13 +160,15 @@ def load_custom(factory: str, weights: Path | None = None) -> nn.Module:
         ModelError: the function cannot be found or fails, or the weights do not fit.
     """
     model = build(factory)
-    for key, value in model.state_dict().items():
+    for name, value in model.state_dict().items():
         if not isinstance(value, Tensor):
-            _json_able(key, value)  # before any work is done, not when its result is saved
+            _json_able(name, value)  # before any work is done, not when its result is saved
     if weights is not None:
         path = Path(weights)
-        tensors = _read_safetensors(path)[0] if _is_safetensors(path) else read_checkpoint(path)
-        _fill(model, renamed(tensors, model.state_dict()), path)
+        plain = _is_safetensors(path)
+        found = {"": _read_safetensors(path)[0]} if plain else read_checkpoint(path)
+        _load(model, choose(found, model, path, key).state, path)
+    _require_finite(model, factory if weights is None else str(weights))
     return model.eval()
 
 
@@ -206,11 +210,12 @@ def _decoded(
     return {**tensors, **joined, **header["extra_state"]}
 
 
-def _stored(key: str, value: Tensor, half: bool) -> Tensor:
+def _stored(key: str, value: Tensor, half: bool, buffer: bool) -> Tensor:
     value = value.detach().cpu()
     if value.is_floating_point():
+        infinite = value.isinf()
         value = value.half() if half else value.float()
-        if not torch.isfinite(value).all():
+        if not _usable(value, buffer) or not torch.equal(value.isinf(), infinite):
             advice = "exceeds half precision; save without half" if half else "is not finite"
             raise ModelError(f"weight {key} cannot be stored: it {advice}")
     return value.clone(memory_format=torch.contiguous_format)
@@ -310,9 +315,11 @@ def _require_fit(model: nn.Module, tensors: Mapping[str, Any], path: Path) -> No
     missing = sorted(key for key in wanted.keys() - tensors.keys() if not key.endswith(EXTRA_STATE))
     unexpected = sorted(tensors.keys() - wanted.keys())
     reshaped = [
-        f"{key} is {_shape(tensors[key])} instead of {_shape(value)}"
+        f"{key} is {shape_of(tensors[key])} instead of {shape_of(value)}"
         for key, value in wanted.items()
-        if isinstance(value, Tensor) and key in tensors and _shape(tensors[key]) != _shape(value)
+        if isinstance(value, Tensor)
+        and key in tensors
+        and shape_of(tensors[key]) != shape_of(value)
     ]
     faults = [
         f"{len(found)} {what} ({', '.join(map(shown, found[:2]))}{', ...' * (len(found) > 2)})"
@@ -330,13 +337,14 @@ def _require_fit(model: nn.Module, tensors: Mapping[str, Any], path: Path) -> No
         )
 
 
-def _shape(value: Any) -> list[int] | str:
-    return list(value.shape) if isinstance(value, Tensor) else type(value).__name__
-
-
 def _fill(model: nn.Module, tensors: Mapping[str, Any], path: Path) -> None:
     """Load ``tensors`` into ``model``; all keys and shapes must agree, all numbers be finite."""
     _require_fit(model, tensors, path)
+    _load(model, tensors, path)
+    _require_finite(model, str(path))
+
+
+def _load(model: nn.Module, tensors: Mapping[str, Any], path: Path) -> None:
     try:
         model.load_state_dict({**model.state_dict(), **tensors})
     except Exception as error:  # a third-party set_extra_state may raise anything
@@ -344,8 +352,17 @@ def _fill(model: nn.Module, tensors: Mapping[str, Any], path: Path) -> None:
             f"{path} does not fit the network {type(model).__name__} ({brief(error)}); use the "
             "weights of this very network"
         ) from error
+
+
+def _require_finite(model: nn.Module, source: str) -> None:
+    """Refuse weights that are not finite; in a buffer, -inf is what masks hold."""
+    buffers = dict(model.named_buffers())
     for key, value in model.state_dict().items():
-        if isinstance(value, Tensor) and not torch.isfinite(value).all():
+        if isinstance(value, Tensor) and not _usable(value, key in buffers):
             raise ModelError(
-                f"{path} holds values that are not finite, in {shown(key)}; use other weights"
+                f"{source} holds values that are not finite, in {shown(key)}; use other weights"
             )
+
+
+def _usable(value: Tensor, buffer: bool) -> bool:
+    return bool((value.isfinite() | ((value == -torch.inf) & buffer)).all())

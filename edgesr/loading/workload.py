@@ -83,7 +83,10 @@ def scene_example(scene: Scene, side: int = LR_PATCH) -> Tensor:
 
 
 def load_workload(
-    options: SceneOptions, model: str = DEFAULT_MODEL, weights: Path | None = None
+    options: SceneOptions,
+    model: str = DEFAULT_MODEL,
+    weights: Path | None = None,
+    key: str | None = None,
 ) -> Workload:
     """Load a network and a scene that it fits.
 
@@ -91,13 +94,14 @@ def load_workload(
         options: the scene.
         model: registered name, or ``package.module:factory``.
         weights: of the network; None takes the shipped ones, or what the factory made.
+        key: where in a checkpoint they lie; None finds it.
 
     Raises:
         ModelError: there are no such weights, or the network does not fit the data.
         DataError: the cube cannot be used.
         OptionError: the scale contradicts the network's.
     """
-    network, metadata, source = _load(model, weights, options.data)
+    network, metadata, source = _load(model, weights, options.data, key)
     scene = load_scene(options, metadata.get("data", {}), scale_of(network))
     name = str(metadata.get("model", model))
     workload = Workload(scene, network.eval(), metadata, source, name)
@@ -231,7 +235,11 @@ def _indices(bands: str | Sequence[int]) -> Sequence[int]:
     return parse_bands(bands, 1 << 16) if isinstance(bands, str) else bands
 
 
-def _load(model: str, weights: Path | None, data: str) -> tuple[nn.Module, Mapping[str, Any], str]:
+def _load(
+    model: str, weights: Path | None, data: str, key: str | None
+) -> tuple[nn.Module, Mapping[str, Any], str]:
+    if weights is None and key is not None:
+        raise OptionError("--checkpoint-key names a part of --weights; pass that as well")
     path = weights or shipped_weights(model, data)
     if path is None:
         if ":" in model:
@@ -241,24 +249,28 @@ def _load(model: str, weights: Path | None, data: str) -> tuple[nn.Module, Mappi
             f" edgesr train --model {model} --data {data} --output FILE, then pass"
             " --weights FILE"
         )
-    loaded = load_weights(model, path)
+    loaded = load_weights(model, path, key)
     return loaded.model, loaded.metadata, path.name
 
 
-def load_weights(model: str, path: Path) -> Loaded:
+def load_weights(model: str, path: Path, key: str | None = None) -> Loaded:
     """Load the weights of a network that is named by ``--model``.
 
     Args:
         model: registered name, or ``package.module:factory``; the default one is overruled by what
             the file says.
         path: weights of edgesr; of a factory's network, also a plain state dict.
+        key: where in a checkpoint they lie; None finds it.
 
     Raises:
+        OptionError: a key for weights of edgesr, which have none.
         ModelError: the weights cannot be read, or belong to another network.
     """
     factory = model if ":" in model else None
     if factory and not has_header(path):
-        return Loaded(load_custom(factory, path))
+        return Loaded(load_custom(factory, path, key))
+    if key is not None:
+        raise OptionError(f"{path} holds one network's weights; leave out --checkpoint-key")
     loaded = load_network(path, factory)
     held = str(loaded.metadata["model"])
     if model not in (DEFAULT_MODEL, held) and not (factory and ":" in held):
@@ -300,7 +312,7 @@ def open_workload(recipe: WeightsRecipe) -> Workload:
     """
     prepare_torch(recipe.device, recipe.threads, recipe.seed)
     weights = Path(recipe.weights) if recipe.weights else None
-    return load_workload(scene_options(recipe), recipe.model, weights)
+    return load_workload(scene_options(recipe), recipe.model, weights, recipe.checkpoint_key)
 
 
 def files_read(recipe: Recipe) -> list[Path]:

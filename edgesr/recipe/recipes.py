@@ -97,6 +97,13 @@ class Recipe(Options):
         "Network",
         "lkca_net, dacn, vdsr, 3dfcnn, or your own package.module:factory",
     )
+    checkpoint_key: str | None = option(
+        None,
+        "Network",
+        "where in a checkpoint the weights lie, such as params_ema or state_dict.model (default:"
+        " where the network fits)",
+        metavar="KEY",
+    )
     seed: int = option(0, "Run", "seed of every random draw", check=SEED)
     threads: int | None = option(
         None, "Run", "CPU threads (default: all cores)", check=POSITIVE, metavar="N"
@@ -150,7 +157,8 @@ class CompressRecipe(WeightsRecipe):
         "auto",
         "Surgery",
         "pass that replaces the upsampler: auto (the fastest of all that are registered), grouped"
-        " (as published), lowrank, or one of another package",
+        " (as published), lowrank, or one of another package; none replaces nothing and deploys"
+        " the network as it is",
         metavar="PASS",
     )
     groups: int | None = option(

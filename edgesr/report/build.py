@@ -66,12 +66,12 @@ class StudentResult:
 
     Attributes:
         network: what was measured of it.
-        upsampler: the surgery on its upsampler.
+        upsampler: the surgery on its upsampler; None where there was none.
         training: how its distillation went.
     """
 
     network: NetworkResult
-    upsampler: Candidate
+    upsampler: Candidate | None
     training: TrainResult
 
 
@@ -152,7 +152,7 @@ def build_report(run: RunResult) -> Report:
             spectrum_entry(name, found, run.rank_target) for name, found in run.spectra.items()
         ],
         candidates=[candidate_entry(one, chosen, run.selection) for one in run.candidates],
-        chosen=chosen_entry(chosen, run.selection),
+        chosen=None if chosen is None else chosen_entry(chosen, run.selection),
         distillation=distillation_entry(run.student.training),
         paper_baseline=_paper_baseline(run),
         onnx=run.onnx if isinstance(run.onnx, OnnxFile) else None,
@@ -188,7 +188,7 @@ def _baseline(found: StudentResult, conditions: Conditions) -> dict[str, Any]:
 
 
 def _paper_baseline(run: RunResult) -> PaperBaseline | None:
-    if run.paper is None:
+    if run.paper is None or run.paper.upsampler is None:
         return None
     return PaperBaseline(groups=run.paper.upsampler.setting, **_baseline(run.paper, run.conditions))
 
@@ -197,7 +197,7 @@ def _search(run: RunResult) -> SearchEntry | None:
     if run.search is None:
         return None
     entry = dict(run.search)
-    if run.alone is not None:
+    if run.alone is not None and run.alone.upsampler is not None:
         alone = {**surgery(run.alone.upsampler), **_baseline(run.alone, run.conditions)}
         entry["upsampler_alone"] = to_builtins(alone)
     return typed(entry, SearchEntry)

@@ -75,13 +75,15 @@ def _headline(report: Report) -> str:
     scale = f" x{data.scale}" if data.scale else ""
     shrink = teacher.upsampler_params / max(student.upsampler_params, 1)
     gain = student.metrics.mpsnr - teacher.metrics.mpsnr
+    name = teacher.model or "network"
+    if report.chosen is None:
+        return f"{name}{scale}, {data.name}: deployed as it is"
     smaller = (
         f"{teacher.macs / student.macs:.1f}x fewer MACs,"
         f" {teacher.params / student.params:.1f}x smaller"
         if report.search
         else f"upsampler {shrink:.1f}x smaller"
     )
-    name = teacher.model or "network"
     return f"{name}{scale}, {data.name}: {smaller}, {_speed(report)}, {_signed(gain)} dB"
 
 
@@ -228,6 +230,9 @@ def _notes(report: Report) -> Iterator[Note]:
 def _choice_notes(report: Report) -> Iterator[Note]:
     """What was chosen and why, from which spectrum, and how it was trained."""
     distillation = report.distillation
+    if report.chosen is None:
+        yield "chosen", "--method none: nothing was replaced or trained; the student is the teacher"
+        return
     yield "chosen", f"{surgery_name(report.chosen)}: {report.chosen.why}"
     for pair in report.chosen.compared:
         low, high = pair.interval
@@ -265,8 +270,8 @@ def _measurement_notes(report: Report) -> Iterator[Note]:
     yield (
         "data",
         f"{data.name}, bands {data.bands}, {data.degradation} LR,"
-        f" {data.normalisation.get('mode', '')} normalisation;"
-        " candidates: change on budget blocks, before training"
+        f" {data.normalisation.get('mode', '')} normalisation"
+        + ("; candidates: change on budget blocks, before training" if report.candidates else "")
         + (
             "; at worst: lower end of its interval; =: intervals overlap with the chosen one's"
             if any(one.validation.mpsnr_interval for one in report.candidates)

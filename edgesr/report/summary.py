@@ -44,6 +44,8 @@ class KeyFigure:
 def headline(report: Report) -> str:
     """The result in one sentence, whatever it is."""
     teacher, student = report.teacher, report.student
+    if report.chosen is None:
+        return "The network was deployed as it is: nothing was replaced or trained."
     shrink = teacher.upsampler_params / max(student.upsampler_params, 1)
     gain = round(student.metrics.mpsnr - teacher.metrics.mpsnr, 3)
     quality = (

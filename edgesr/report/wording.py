@@ -72,7 +72,8 @@ def export_warning(report: Report) -> str | None:
         parts.append(f"It is right on the real tiles tried and wrong for {images}.")
     if found.size != "free":
         height, width = found.size
-        parts.append(f"It takes {height} x {width} pixels alone ({found.why}).")
+        why = f" ({found.why})" if found.why else ""
+        parts.append(f"It takes {height} x {width} pixels alone{why}.")
     return " ".join(["The ONNX file:", *parts]) if parts else None
 
 

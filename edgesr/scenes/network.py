@@ -183,6 +183,8 @@ def open_network(
         )
     if suffix == ONNX and name not in ROUNDING:
         return _InGraph(model, name, numbers, dtypes)
+    if suffix == ONNX:
+        load_model(model.path)  # refuses weights that are not finite
     if suffix != WEIGHTS:
         return _Around(lambda: open_runner(model.path, name), numbers, dtypes[1])
     return _Around(lambda: _torch(model), numbers, dtypes[1])

@@ -116,7 +116,7 @@ def require_sites(model: nn.Module, example: Tensor) -> list[Site]:
         raise ModelError(
             f"{type(model).__name__} has no learnable upsampler (convolution before a pixel "
             "shuffle or after a resize, or a transposed one with stride above 1): "
-            "there is nothing to compress"
+            "there is nothing to compress; compress --method none deploys it as it is"
         )
     return sites
 

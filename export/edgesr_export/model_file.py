@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 from onnx.external_data_helper import load_external_data_for_model, uses_external_data
@@ -16,13 +17,15 @@ from edgesr_export.errors import ExportError, one_line
 LARGEST_FILE = 2**31 - 1
 """Bytes that one protobuf message can hold."""
 
+_FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
+
 
 def load_model(path: Path | str) -> onnx.ModelProto:
     """The model with all its weights in memory.
 
     Raises:
         ExportError: no such file, no ONNX network in it, weights beside it that are missing or
-            lie outside its folder, or more than 2 GB.
+            lie outside its folder, weights that are not finite, or more than 2 GB.
     """
     path = Path(path)
     model = read_graph(path)
@@ -37,7 +40,23 @@ def load_model(path: Path | str) -> onnx.ModelProto:
         load_external_data_for_model(model, str(path.parent))
     except (OSError, ValueError, onnx.checker.ValidationError) as error:
         raise ExportError(f"weights of {path} cannot be read: {one_line(error)}") from error
+    _require_finite(model, path)
     return model
+
+
+def _require_finite(model: onnx.ModelProto, path: Path) -> None:
+    """Refuse weights that are no numbers; a mask may hold -inf, and a single bound either."""
+    for tensor in _tensors(model.graph):
+        if tensor.data_type not in _FLOATS:
+            continue
+        values = onnx.numpy_helper.to_array(tensor)
+        allowed = np.isfinite(values) | np.isneginf(values)
+        if values.size == 1:
+            allowed = ~np.isnan(values)
+        if not allowed.all():
+            raise ExportError(
+                f"{path} holds values that are not finite, in {tensor.name!r}; use another file"
+            )
 
 
 def external_files(model: onnx.ModelProto, path: Path) -> list[Path]:

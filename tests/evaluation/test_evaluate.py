@@ -65,6 +65,22 @@ def test_too_little_overlap_is_not_exact():
     assert float((tiled - whole).abs().max()) > 1e-3
 
 
+def runs(side: int, tile: int, fixed: bool = False) -> int:
+    """How often a network runs for an image of ``side`` x ``side`` pixels."""
+    net, calls = LocalNet(), []
+    if fixed:
+        net.fixed_size = (tile, tile)
+    net.register_forward_pre_hook(lambda *_: calls.append(1))
+    super_resolve(net, torch.rand(3, side, side), scale=2, tile=None if fixed else tile)
+    return len(calls)
+
+
+def test_tiles_that_are_recommended_see_every_pixel_a_few_times_at_most():
+    assert runs(96, 48) * 48**2 <= 4 * 96**2
+    for tile in (12, 16, 24, 32):  # a network that is fixed to them has no choice
+        assert runs(96, tile, fixed=True) * tile**2 <= 6 * 96**2
+
+
 def test_global_networks_show_no_seam():
     # brightness rises from left to right, so that neighbouring tiles have different means
     lr = torch.linspace(0, 1, 96).expand(1, 24, 96)
@@ -95,8 +111,10 @@ def test_the_result_is_clamped_and_the_mode_restored():
 
 def test_bad_requests_are_refused():
     lr = torch.rand(3, 20, 20)
-    with pytest.raises(OptionError, match="at least 25"):
+    with pytest.raises(OptionError, match="use a tile of 48 or more"):
         super_resolve(LocalNet(), lr, scale=2, tile=24, overlap=8)
+    with pytest.raises(OptionError, match="use a tile of 64 or more"):
+        super_resolve(LocalNet(), lr, scale=2, tile=0, overlap=0)
     with pytest.raises(ModelError, match="scale 4"):
         super_resolve(LocalNet(), lr, scale=4)
     with pytest.raises(DataError, match="one image"):

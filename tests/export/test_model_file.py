@@ -110,3 +110,31 @@ def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert target.read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("where", ["initializer", "constant", "beside"])
+def test_one_weight_that_is_not_finite_is_enough(tmp_path, kind, value, where):
+    weights = WEIGHTS.astype(kind)
+    weights[7] = value
+    bad, path = model(), tmp_path / "bad.onnx"
+    if where == "constant":
+        del bad.graph.initializer[:]
+        held = numpy_helper.from_array(weights, "w")
+        bad.graph.node.insert(0, helper.make_node("Constant", [], ["w"], value=held))
+    else:
+        bad.graph.initializer[0].CopyFrom(numpy_helper.from_array(weights, "w"))
+    beside = {"save_as_external_data": True, "location": "w.bin", "size_threshold": 0}
+    onnx.save(bad, path, **(beside if where == "beside" else {}))
+    with pytest.raises(ExportError, match=r"bad.onnx holds values that are not finite, in 'w'"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("weights", [np.where(WEIGHTS > 9, 0, -np.inf), np.float32([np.inf])])
+def test_a_mask_and_a_bound_may_be_infinite(tmp_path, weights):
+    good, path = model(), tmp_path / "good.onnx"
+    held = numpy_helper.from_array(weights.astype(np.float32), "w")
+    good.graph.initializer[0].CopyFrom(held)
+    write_model(good, path)
+    assert len(load_model(path).graph.node) == 1

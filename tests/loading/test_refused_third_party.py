@@ -40,18 +40,16 @@ class NoLarger(Good):
         return F.avg_pool2d(super().forward(x), 2)
 
 
-class OneSize(Good):
-    def __init__(self):
-        super().__init__()
-        self.position = nn.Parameter(torch.zeros(1, 12, 16, 16))
-
-    def forward(self, x):
-        return super().forward(x + self.position)
-
-
 class OneImage(Good):
     def forward(self, x):
         return super().forward(x.view(1, *x.shape[1:]))
+
+
+class OverWrites(Good):
+    def forward(self, x):
+        y = torch.sigmoid(self.head(x))
+        y *= y.mean()
+        return F.pixel_shuffle(self.up(y), 2)
 
 
 class Supervised(Good):
@@ -151,15 +149,15 @@ def strange(refused, materials, tmp_path, monkeypatch):
         ("compiled", "returned a OptimizedModule, whose layers cannot be replaced"),
         ("weightless", "returned a network without weights, on the meta device"),
         ("seven_bands", r"does not run on a tile \[1, 12, 16, 16\] of this data .*--bands"),
-        ("not_finite", "values that are not finite; use other weights"),
+        ("not_finite", "holds values that are not finite, in head.weight; use other weights"),
         ("Cropped", r"turns \[1, 12, 16, 16\] into \[1, 12, 31, 31\], not a larger image"),
         ("NoLarger", r"turns \[1, 12, 16, 16\] into \[1, 12, 16, 16\], not a larger image"),
-        ("OneSize", "takes images of 16 x 16 alone; .* let its forward take any"),
         ("OneImage", "takes one image at a time; .* let its forward take any"),
         ("Supervised", r"in training mode the network gives list, not \[1, 12, 32, 32\]"),
         ("OtherInTraining", r"in training mode the network gives \[1, 12, 32, 16\], not"),
         ("OnlyAnswers", r"not run in training mode \(NotImplementedError: inference only\)"),
         ("NoGradient", "no gradient passes the network, so it cannot be trained"),
+        ("OverWrites", r"no gradient passes the network \(RuntimeError: .* x = x \+ y for x \+= y"),
         ("NoWeights", "has no learnable upsampler"),
     ],
 )

@@ -53,7 +53,7 @@ def export_student(
         log(f"no {LOADER}: {error}")
     path = folder / ONNX
     try:
-        if not (scratch / f"{TEACHER}.onnx").is_file():
+        if student is not workload.model and not (scratch / f"{TEACHER}.onnx").is_file():
             write_network(workload.model, workload, side, scratch / "again.onnx")
         found, agreement = write_network(student, workload, side, path)
     except ExportError as error:

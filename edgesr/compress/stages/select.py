@@ -42,9 +42,12 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Selected:
-    """The surgery that is taken, and the comparisons that decided; the last is the reference's."""
+    """The surgery that is taken, and the comparisons that decided; the last is the reference's.
 
-    candidate: Candidate
+    None where there is nothing to take: the network is deployed as it is.
+    """
+
+    candidate: Candidate | None = None
     compared: list[Comparison] = field(default_factory=list)
 
 

@@ -23,6 +23,7 @@ from edgesr.surgery import Candidate
 if TYPE_CHECKING:
     from edgesr.compress.search import Search
 
+
 PUBLISHED = "grouped"
 """The pass of the LKCA-Net paper, whose network students are compared with."""
 
@@ -32,11 +33,11 @@ class Student:
     """A network after surgery and distillation.
 
     Attributes:
-        upsampler: the surgery on its upsampler.
+        upsampler: the surgery on its upsampler; None where the network is as it was.
         training: how its distillation went; its network is the trained one.
     """
 
-    upsampler: Candidate
+    upsampler: Candidate | None
     training: TrainResult
 
     @property
@@ -106,7 +107,7 @@ def make_students(
     Args:
         options: the budget, and how to distil.
         calibrated: the reference.
-        candidates: measured surgeries on its upsampler.
+        candidates: measured surgeries on its upsampler; of none the student is the reference.
         teacher: network to distil from.
         scratch: folder of files that a search times.
         remember: keeps a search's trials, so that it goes on where it was.
@@ -117,6 +118,8 @@ def make_students(
     Raises:
         OptionError: nothing keeps to the budget.
     """
+    if not candidates:
+        return Students(Student(None, unchanged(calibrated.workload.model)))
     budget = options.budget
     if alone is None:
         alone = select(candidates, options.surgery, budget.psnr_drop, budget.sam_drop)
@@ -155,6 +158,11 @@ def make_students(
         with timed("distil the paper's"):
             baselines[PAPER] = single if baseline is alone else distilled(baseline)
     return Students(student, baselines, found)
+
+
+def unchanged(model: nn.Module) -> TrainResult:
+    """A network that nothing was done to, as if it had been trained."""
+    return TrainResult(model, [], {"epoch": 0})
 
 
 def distil(

@@ -23,7 +23,9 @@ class CumulativeSpectrum(Chart):
 
     def draw(self, shown: Shown, palette: Palette, index: int = 0) -> Figure:
         entry, chosen = shown.report.spectrum[index], shown.report.chosen
-        rank = chosen.rank and (chosen.settings or {}).get(entry.site, chosen.rank)
+        rank = None
+        if chosen is not None and chosen.rank is not None:
+            rank = (chosen.settings or {}).get(entry.site, chosen.rank)
         return draw_spectrum(entry, palette, rank)
 
 

@@ -33,18 +33,16 @@ class Report(Entry, frozen=True, kw_only=True):
     bicubic: Annotated[Measured, doc("What interpolation alone reaches.")]
     teacher: Annotated[Network, doc("The network before compression.")]
     student: Annotated[Network, doc("The network after compression.")]
-    sites: Annotated[
-        list[SiteEntry],
-        Meta(min_length=1, description="Learnable upsamplers found in the teacher."),
-    ]
-    spectrum: Annotated[
-        list[SpectrumEntry], Meta(min_length=1, description="Singular values of each site.")
-    ]
+    sites: Annotated[list[SiteEntry], doc("Learnable upsamplers found in the teacher.")]
+    spectrum: Annotated[list[SpectrumEntry], doc("Singular values of each site.")]
     candidates: Annotated[
         list[CandidateEntry],
         doc("Surgeries evaluated in closed form, before any training."),
     ]
-    chosen: Annotated[ChosenEntry, doc("The surgery of the student.")]
+    chosen: Annotated[
+        ChosenEntry | None,
+        doc("The surgery of the student; null where it is the teacher as it was, --method none."),
+    ]
     distillation: Annotated[Distillation, doc("Training of the student after the surgery.")]
     paper_baseline: Annotated[
         PaperBaseline | None,
