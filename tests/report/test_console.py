@@ -51,7 +51,7 @@ def test_intervals_and_candidates_that_are_equal_within_them_are_shown(report):
     other["equal"] = True
     text = printed(report)
     lines = [line for line in text.splitlines() if "low-rank" in line or "grouped" in line]
-    assert any(line.split()[-5] == "-0.034" for line in lines)
+    assert any("-0.034" in line.split() for line in lines)
     assert any(line.strip().startswith("=") for line in lines)
     assert "lower end of its interval" in " ".join(text.split())
 
