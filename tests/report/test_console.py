@@ -46,7 +46,7 @@ def test_the_chosen_candidate_is_marked_without_colour(report):
 
 
 def test_intervals_and_candidates_that_are_equal_within_them_are_shown(report):
-    first, other = report["candidates"][0], report["candidates"][1]
+    first, other = report["candidates"][0], report["candidates"][2]
     first["validation"] |= {"mpsnr_interval": [-0.01, 0.034], "sam_interval": [0.0, 0.1]}
     other["equal"] = True
     text = printed(report)
