@@ -1,9 +1,9 @@
 """How often a budget that held where it was decided holds on the test region as well.
 
 ``python -m benchmarks.honesty --scenes FOLDER --store FOLDER`` trains a small teacher on each cube
-of a folder with each seed, makes its upsampler smaller in closed form by everything that
-``edgesr compress`` tries, takes the smallest within a budget, and looks at what that loses on the
-test region. Two rules are compared:
+of a folder with each seed and makes it smaller in closed form by what ``edgesr compress`` tries:
+surgeries on the upsampler, blocks left out, layers factorised. It takes what computes least within
+a budget and looks at what that loses on the test region. Two rules are compared:
 
 * ``one window``: the window that chose the teacher's epoch decides, by the mean (as edgesr did);
 * ``budget blocks``: blocks of their own decide, by the upper end of their interval (as it does).
@@ -19,26 +19,30 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from benchmarks.results import FOLDER
 from edgesr.compress.candidates import SurgeryOptions, calibrate, enumerate_candidates
+from edgesr.compress.search.design import ERRORS, Design, build, survey
 from edgesr.cube import Cube, Scene, Window, make_scene, read_cube
 from edgesr.cube.bands import format_bands
 from edgesr.cube.protocols import PROTOCOLS, Regions
 from edgesr.distill.trainer import TrainConfig, train
 from edgesr.errors import EdgesrError
+from edgesr.evaluation.cost import count
 from edgesr.evaluation.drop import CONFIDENCE, block_figures, drop_between, worst
 from edgesr.evaluation.evaluate import evaluate, evaluate_bicubic
 from edgesr.files import atomic_path
 from edgesr.loading.workload import Workload
 from edgesr.models import create_model
+from edgesr.stored import at_once
 from edgesr.surgery import require_sites, spectrum
 
 SCALE = 4
@@ -51,7 +55,7 @@ class Settings:
     """What decides a run besides the cube, the seed and the rule."""
 
     bands: int = 48
-    blocks: int = 2
+    blocks: int = 4
     channels: int = 64
     patch: int = 32
     batch: int = 8
@@ -59,7 +63,7 @@ class Settings:
     steps: int = 25
     learning_rate: float = 1e-3
     confidence: float = CONFIDENCE
-    low_ranks: tuple[int, ...] = (6, 5, 4, 3, 2, 1)  # beyond the walk: a budget must bite
+    errors: tuple[int, ...] = (0, 2, 4, 6, 8)  # of ERRORS: what layers of the backbone lose
 
 
 def one_window(height: int, width: int, scale: int) -> Regions:
@@ -125,27 +129,20 @@ def run(cube: Cube, seed: int, rule: str, settings: Settings) -> dict[str, Any]:
 
 
 def measured(workload: Workload, seed: int, rule: str, settings: Settings) -> list[dict[str, Any]]:
-    """Size, drop where it is decided, and drop on the test region of every surgery."""
+    """Size, drop where it is decided, and drop on the test region of every network tried."""
     model, scene = workload.model, workload.scene
-    sites = require_sites(model, workload.example())
-    spectra = {site.name: spectrum(model, site) for site in sites}
-    asked = [SurgeryOptions(), *(SurgeryOptions(settings={"rank": r}) for r in settings.low_ranks)]
-    candidates = [one for options in asked for one in enumerate_candidates(options, sites, spectra)]
-    methods = dict.fromkeys(one.method for one in candidates)
-    calibrated = calibrate(workload, sites, spectra, methods, seed)
     before = {split: block_figures(model, scene, split) for split in ("budget", "test")}
     confidence = settings.confidence if rule == RULES[1] else 0.0
     found = []
-    for candidate in candidates:
-        student = calibrated.operate(candidate)
+    for label, student in students(workload, seed, settings):
         drops = {
             split: drop_between(figures, block_figures(student, scene, split), confidence)
             for split, figures in before.items()
         }
         found.append(
             {
-                "label": candidate.label,
-                "upsampler_params": candidate.upsampler_params,
+                "label": label,
+                "macs": count(student, tuple(workload.example().shape)).macs,
                 "drop": drops["budget"],
                 "test_drop": drops["test"]["psnr_drop"],
             }
@@ -153,12 +150,31 @@ def measured(workload: Workload, seed: int, rule: str, settings: Settings) -> li
     return found
 
 
+def students(workload: Workload, seed: int, settings: Settings) -> Iterator[tuple[str, nn.Module]]:
+    """Every surgery on the upsampler, and the smallest of low rank with a smaller backbone."""
+    sites = require_sites(workload.model, workload.example())
+    spectra = {site.name: spectrum(workload.model, site) for site in sites}
+    candidates = enumerate_candidates(SurgeryOptions(), sites, spectra)
+    methods = dict.fromkeys(one.method for one in candidates)
+    calibrated = calibrate(workload, sites, spectra, methods, seed)
+    for candidate in candidates:
+        yield candidate.label, calibrated.operate(candidate)
+    low = [one for one in candidates if one.method == "lowrank"][-1:]
+    backbone = survey(calibrated, seed, at_once)
+    for removed in range(settings.blocks):
+        for error in settings.errors:
+            if low and (removed or error):
+                design = Design(0, removed, error)
+                name = f"{low[0].label}, {removed} blocks out, layers lose {ERRORS[error]:g}"
+                yield name, build(calibrated, low, backbone, design)
+
+
 def verdict(candidates: Sequence[dict[str, Any]], limit: float) -> dict[str, Any] | None:
-    """The smallest surgery within a limit, and whether it holds on test; None where none is."""
+    """What computes least within a limit, and whether it holds on test; None where none is."""
     within = [one for one in candidates if worst(one["drop"], "psnr") <= limit]
     if not within:
         return None
-    taken = min(within, key=lambda one: one["upsampler_params"])
+    taken = min(within, key=lambda one: one["macs"])
     return {**taken, "holds": taken["test_drop"] <= limit}
 
 

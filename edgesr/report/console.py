@@ -272,11 +272,7 @@ def _measurement_notes(report: Report) -> Iterator[Note]:
         f"{data.name}, bands {data.bands}, {data.degradation} LR,"
         f" {data.normalisation.get('mode', '')} normalisation"
         + ("; candidates: change on budget blocks, before training" if report.candidates else "")
-        + (
-            "; at worst: lower end of its interval; =: intervals overlap with the chosen one's"
-            if any(one.validation.mpsnr_interval for one in report.candidates)
-            else ""
-        ),
+        + _interval_note(report),
     )
     yield "MACs", f"input {_by(report.student.macs_input_shape)}, counted as fvcore does"
     yield (
@@ -285,6 +281,14 @@ def _measurement_notes(report: Report) -> Iterator[Note]:
         f" {latency.runtime}, {_count(latency.threads, 'thread')}, {report.environment.cpu}"
         + ("; plain: exported without rewrites" if report.teacher.naive_latency_ms else ""),
     )
+
+
+def _interval_note(report: Report) -> str:
+    """What the columns of the candidates say of intervals."""
+    if any(one.validation.mpsnr_interval for one in report.candidates):
+        return "; at worst: lower end of its interval; =: intervals overlap with the chosen one's"
+    budget = report.data.split.get("budget")
+    return "; a single budget block has no interval" if budget and budget.windows == 1 else ""
 
 
 def deployment_notes(deployment: Deployment) -> Iterator[Note]:

@@ -46,12 +46,12 @@ def test_the_chosen_candidate_is_marked_without_colour(report):
 
 
 def test_intervals_and_candidates_that_are_equal_within_them_are_shown(report):
-    first, other = report["candidates"][0], report["candidates"][1]
+    first, other = report["candidates"][0], report["candidates"][2]
     first["validation"] |= {"mpsnr_interval": [-0.01, 0.034], "sam_interval": [0.0, 0.1]}
     other["equal"] = True
     text = printed(report)
     lines = [line for line in text.splitlines() if "low-rank" in line or "grouped" in line]
-    assert any(line.split()[-5] == "-0.034" for line in lines)
+    assert any("-0.034" in line.split() for line in lines)
     assert any(line.strip().startswith("=") for line in lines)
     assert "lower end of its interval" in " ".join(text.split())
 
