@@ -11,6 +11,8 @@ from edgesr.cli.parser import (
     add_command,
     add_json,
     add_output,
+    add_reading,
+    reading_options,
     recipe_file,
     recipe_of,
 )
@@ -96,7 +98,7 @@ def _info(commands: Any) -> None:
         "print what is understood of a cube, or what a model file says of itself",
         "edgesr info scene.hdr",
         run_info,
-        arguments="FILE [--json]",
+        arguments="FILE [options]",
     )
     info.add_argument(
         "file",
@@ -104,6 +106,7 @@ def _info(commands: Any) -> None:
         help="cube: a file, file.mat:variable, file.h5:/path; or model: .onnx, .engine,"
         " .safetensors",
     )
+    add_reading(info.add_argument_group("Cube, whatever the file says"))
     add_json(info)
 
 
@@ -167,6 +170,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
 
 def run_info(options: argparse.Namespace) -> None:
     """Print what was understood of a cube, or the card of a model."""
+    reading = reading_options(options)
     from edgesr.commands.info import describe_model, is_model, render_card
 
     if is_model(options.file):
@@ -178,6 +182,6 @@ def run_info(options: argparse.Namespace) -> None:
     from edgesr.cube import open_cube
     from edgesr.cube.info import describe_cube, render_info
 
-    with open_cube(options.file) as cube:
+    with open_cube(options.file, reading) as cube:
         description = describe_cube(cube)
     print(json.dumps(description, indent=2) if options.json else render_info(description))

@@ -14,7 +14,7 @@ import numpy as np
 
 from edgesr.cube.cube import PER_BAND, Cube, fits_bands, invalid_values
 from edgesr.cube.memory import require_memory
-from edgesr.errors import DataError, EdgesrError, EdgesrWarning, shown
+from edgesr.errors import DataError, EdgesrError, EdgesrWarning, root_cause, shown
 
 if TYPE_CHECKING:
     from edgesr.cube.opened import OpenCube
@@ -51,10 +51,9 @@ def reading(path: Path | str, kind: str) -> Iterator[None]:
     except MemoryError as error:
         raise DataError(f"{path}: too little memory to read it; convert it to .npy") from error
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(
-            f"{path}: cannot be read as {kind} ({reason}); it may be truncated or of another "
-            "format: copy it again, or check it with the program that wrote it"
+            f"{path}: cannot be read as {kind} ({root_cause(error)}); it may be truncated or of "
+            "another format: copy it again, or check it with the program that wrote it"
         ) from error
 
 

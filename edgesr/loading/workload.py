@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,9 @@ from torch import Tensor, nn
 from edgesr.cube import Cube, Normalisation, Scene, make_scene, read_cube
 from edgesr.cube.bands import format_bands, parse_bands
 from edgesr.cube.matching import check_numbers, match_bands
+from edgesr.cube.options import ReadOptions
 from edgesr.cube.parts import cube_files
+from edgesr.cube.reading import with_nodata_mask
 from edgesr.cube.sampling import covered, sampled_pixels
 from edgesr.errors import EdgesrWarning, ModelError, OptionError
 from edgesr.loading.fitting import fit, scale_of
@@ -48,6 +50,7 @@ class SceneOptions:
         degradation: "bicubic" or "area".
         patch: side of a training patch, HR pixels.
         seed: of the split.
+        reading: what is taken instead of what the file says.
     """
 
     data: str = EMBEDDED
@@ -58,6 +61,7 @@ class SceneOptions:
     degradation: str | None = None
     patch: int | None = None
     seed: int = 0
+    reading: ReadOptions = field(default_factory=ReadOptions)
 
 
 @dataclass(frozen=True)
@@ -144,11 +148,22 @@ def load_scene(
     known = known or stored.get("scale")
     if options.scale and known and options.scale != known:
         raise OptionError(f"--scale {options.scale} contradicts the network's scale {known}")
-    cube = read_cube(options.data)
+    cube = _with_stored_nodata(read_cube(options.data, options.reading), stored)
     known = options.scale or known
     if known is None and callable(scale):  # pixels of the cube as they are do for a try
         known = scale(scene_example(_divide(options, stored, cube, 1)))
     return _divide(options, stored, cube, known or 4)
+
+
+def _with_stored_nodata(cube: Cube, stored: Mapping[str, Any]) -> Cube:
+    """The cube that weights were trained on without its nodata, where no one else says what it is.
+
+    Otherwise it would be divided otherwise than for the training.
+    """
+    nodata = stored.get("nodata")
+    if cube.nodata is not None or nodata is None or stored.get("name") != cube.name:
+        return cube
+    return with_nodata_mask(replace(cube, nodata=float(nodata)))
 
 
 def _divide(options: SceneOptions, stored: Mapping[str, Any], cube: Cube, scale: int) -> Scene:
@@ -267,6 +282,11 @@ def shipped_weights(model: str, data: str) -> Path | None:
     return Path(str(files("edgesr") / "teachers" / name)) if name else None
 
 
+def reading_options(recipe: Recipe) -> ReadOptions:
+    """How the cubes that a recipe names are read."""
+    return ReadOptions(recipe.nodata, recipe.axes, recipe.wavelength_unit)
+
+
 def scene_options(recipe: Recipe) -> SceneOptions:
     """The scene that a recipe names."""
     return SceneOptions(
@@ -278,6 +298,7 @@ def scene_options(recipe: Recipe) -> SceneOptions:
         degradation=recipe.degradation,
         patch=recipe.patch,
         seed=recipe.seed,
+        reading=reading_options(recipe),
     )
 
 
