@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from edgesr.cube.bands import format_bands
 from edgesr.cube.normalise import listed
-from edgesr.errors import DataError
+from edgesr.errors import DataError, EdgesrWarning
 
 NEAR_NM = 5.0
 """A band of unknown width is the same one up to this distance between centres."""
@@ -69,6 +70,14 @@ def match_bands(
             f"{name}: {missing.size} of the network's {centres.size} bands are missing: {lacking}"
             f"{more} nm; its bands lie at {known.min():g} to {known.max():g} nm: pass a cube of "
             "the sensor that the network was trained on"
+        )
+    shared = np.unique(centres).size - np.unique(chosen).size
+    if shared > 0:
+        warnings.warn(
+            f"{name}: its bands are wider apart than those that the network was trained on: "
+            f"{shared} of the network's {centres.size} bands repeat the one beside",
+            EdgesrWarning,
+            stacklevel=2,
         )
     return [int(one) for one in chosen]
 

@@ -24,7 +24,10 @@ _POSSIBLE: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
     "fwhm": ("finite and above 0", lambda values: np.isfinite(values) & (values > 0)),
     "gain": ("finite and not 0", lambda values: np.isfinite(values) & (values != 0)),
     "offset": ("finite", np.isfinite),
-    "transform": ("finite", np.isfinite),
+    "transform": (
+        "finite and of pixels that have a size",
+        lambda values: np.isfinite(values).all() & (values[0] * values[4] != values[1] * values[3]),
+    ),
 }
 _MOST_LISTED = 20  # variables of a file that a message names
 _MASKED_AT_ONCE = 1 << 29  # bytes; a larger memory-mapped cube is looked at only where it is used
@@ -100,10 +103,11 @@ def axis_order(shape: tuple[int, ...], lengths: set[int]) -> tuple[Order, bool]:
     """The order of the axes of a stored array, and whether it is no more than assumed.
 
     The band axis is the one axis whose length is among ``lengths``, those of vectors of
-    wavelengths; else it is assumed to be the last.
+    wavelengths. Where there are several such, or none, it is assumed to be the last of all, or the
+    first where that has another length.
     """
     matching = [axis for axis, length in enumerate(shape) if length in lengths]
-    bands = matching[0] if len(matching) == 1 else 2
+    bands = 2 if not matching or (len(matching) > 1 and 2 in matching) else matching[0]
     height, width = (axis for axis in range(3) if axis != bands)
     return (height, width, bands), len(matching) != 1
 

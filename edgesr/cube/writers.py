@@ -132,7 +132,7 @@ def _write_envi(cube: Cube, path: Path) -> None:
     _check_place(cube, path)
     header = {"wavelength": cube.wavelengths, "fwhm": cube.fwhm}
     tags = {key: _braced(values) for key, values in header.items() if values is not None}
-    if cube.wavelengths is not None:
+    if tags:
         tags["wavelength_units"] = "Nanometers"
     if cube.bad_bands is not None:
         tags["bbl"] = _braced((~cube.bad_bands).astype(int))
@@ -265,6 +265,7 @@ def _tag_bands(cube: Cube, target: Any) -> None:
             if cube.band_names is None:
                 target.set_band_description(band + 1, f"{cube.wavelengths[band]:.10g} nm")
         if cube.fwhm is not None:
+            tags["wavelength_units"] = "Nanometers"
             tags["fwhm"] = f"{cube.fwhm[band]:.10g}"
         if cube.bad_bands is not None:
             tags["bbl"] = str(int(not cube.bad_bands[band]))

@@ -146,11 +146,13 @@ def test_what_cells_hold_competes_with_no_variable(tmp_path):
         file["wavelength"] = CENTRES
         file["#refs#/b"] = DATA[:, :, :3]
         file["#refs#/c"] = DATA[:, :, :3]
+        file["#subsystem#/d"] = DATA[:, :, :3]
     check(tmp_path / "a.h5")
-    assert read_cube(f"{tmp_path}/a.h5:/#refs#/b").shape == (7, 9, 3)
+    with pytest.warns(EdgesrWarning, match=r"/wavelength \(5\) left out"):
+        assert read_cube(f"{tmp_path}/a.h5:/#refs#/b").shape == (7, 9, 3)
     with h5py.File(tmp_path / "a.h5", "a") as file:
         del file["image"]
-    with pytest.raises(DataError, match="no array has three axes"):
+    with pytest.raises(DataError, match=r"several arrays .* such as .*a.h5:/#refs#/b"):
         read_cube(tmp_path / "a.h5")
 
 

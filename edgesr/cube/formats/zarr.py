@@ -88,11 +88,11 @@ def _opened(root: Any, path: Path, wanted: str | None, options: ReadOptions) -> 
 
     variables = {name: _variable(one) for name, one in numeric.items()}
     cube = Arrays(path, variables, load, pixels, attributes, axis_names).open(wanted, options)
-    return replace(cube, **_of_bands(cube, load, variables, attributes))
+    return replace(cube, **_of_bands(cube, load, variables))
 
 
-def _of_bands(cube: OpenCube, load: Any, variables: Any, attributes: Any) -> dict[str, Any]:
-    """Gain, offset and names of bands, where they differ."""
+def _of_bands(cube: OpenCube, load: Any, variables: Any) -> dict[str, Any]:
+    """Gain and offset of each band, where they differ."""
     name = cube.source.rpartition(":")[2]
     folder = name.rpartition("/")[0]
     found: dict[str, Any] = {}
@@ -100,9 +100,6 @@ def _of_bands(cube: OpenCube, load: Any, variables: Any, attributes: Any) -> dic
         beside = variables.get(f"{folder}/{field}")
         if beside is not None and beside.shape == (cube.bands,):
             found[field] = factor_of(load(f"{folder}/{field}"), neutral)
-    names = attributes(name).get("band_names")
-    if isinstance(names, list):
-        found["band_names"] = tuple(map(str, names))
     return found
 
 
