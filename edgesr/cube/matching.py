@@ -114,8 +114,11 @@ class Rescale:
     ) -> Rescale | None:
         """By way of physical values, which are ``gain * number + offset`` on either side.
 
-        None where a gain is unknown, or both sides say the same.
+        A gain is 1 where a side has an offset alone. None where one has neither, so that its units
+        are unknown, or both say the same.
         """
+        gain = 1.0 if gain is None and offset is not None else gain
+        to_gain = 1.0 if to_gain is None and to_offset is not None else to_gain
         if gain is None or to_gain is None:
             return None
         ours, theirs, shift, to_shift = (
@@ -126,6 +129,10 @@ class Rescale:
         if np.allclose(factor, 1.0, rtol=1e-6) and np.allclose(moved, 0.0, atol=1e-6):
             return None
         return cls(factor, moved)
+
+    def inverse(self, values: np.ndarray) -> np.ndarray:
+        """Numbers [..., B] of the training data as the cube has them."""
+        return (values - self.offset) / self.factor
 
 
 def rescale_option(factor: float) -> str:

@@ -185,9 +185,10 @@ def described_wavelengths(descriptions: Sequence[str | None]) -> np.ndarray | No
 
 
 def band_names(names: Iterable[str | None]) -> tuple[str, ...] | None:
-    """Names of bands, empty where one has none; None where all say but number or wavelength."""
-    found = tuple((name or "").strip() for name in names)
-    return None if all(_NO_NAME.fullmatch(name) for name in found) else found
+    """Names of bands, empty where one says but its number or wavelength; None where all do."""
+    texts = ((name or "").strip() for name in names)
+    found = tuple("" if _NO_NAME.fullmatch(text) else text for text in texts)
+    return found if any(found) else None
 
 
 def is_wavelength_name(name: str) -> bool:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from edgesr.cube import Cube, Normalisation, Scene, make_scene, read_cube
 from edgesr.cube.bands import format_bands, parse_bands
-from edgesr.cube.matching import check_numbers, match_bands
+from edgesr.cube.matching import Rescale, check_numbers, match_bands
 from edgesr.cube.options import ReadOptions
 from edgesr.cube.parts import cube_files
 from edgesr.cube.reading import with_nodata_mask
@@ -191,21 +191,32 @@ def _divide(options: SceneOptions, stored: Mapping[str, Any], cube: Cube, scale:
     if matched is not None and reordered:
         scene = replace(scene, bands=tuple(matched), source_bands=source.bands)
     if "normalisation" in stored and not (options.normalisation or options.bands):
-        scene = replace(scene, normalisation=Normalisation.from_dict(stored["normalisation"]))
-        _require_numbers_of_a_kind(scene, stored)
+        scene = _in_trained_numbers(scene, stored)
     return scene
 
 
-def _require_numbers_of_a_kind(scene: Scene, stored: Mapping[str, Any]) -> None:
-    """Refuse a scene in other units than the training data's; warn where a part lies outside."""
-    limits = stored["normalisation"]
-    known = stored.get("native") or {"low": limits["lower"], "high": limits["upper"]}
+def _in_trained_numbers(scene: Scene, stored: Mapping[str, Any]) -> Scene:
+    """The scene with the normalisation of the weights, in its own numbers.
+
+    Where both sides know gain and offset, these lead from one to the other. A scene in other units
+    is refused; a warning tells where a part lies outside the training range.
+    """
+    limits = Normalisation.from_dict(stored["normalisation"])
+    known = stored.get("native") or {"low": limits.lower, "high": limits.upper}
     low, high = np.asarray(known["low"]), np.asarray(known["high"])
     usual = np.asarray(known.get("fill", (low + high) / 2))
+    rescale = Rescale.between(
+        scene.cube.gain, scene.cube.offset, stored.get("gain"), stored.get("offset")
+    )
+    if rescale is not None:
+        lower, upper = rescale.inverse(limits.lower), rescale.inverse(limits.upper)
+        limits = Normalisation(limits.mode, lower, upper)
+        low, high, usual = (rescale.inverse(one) for one in (low, high, usual))
     pixels = sampled_pixels(scene.cube, covered(scene.train, scene.cube.extent), limit=NUMBERS)
     advice = "train on it, or let --normalisation band fit it anew"
     if warning := check_numbers(pixels, low, high, usual, scene.cube.name, lambda _: advice):
         warnings.warn(warning, EdgesrWarning, stacklevel=2)
+    return replace(scene, normalisation=limits)
 
 
 def _default_protocol(data: str, cube: Cube, stored: Mapping[str, Any]) -> str:
