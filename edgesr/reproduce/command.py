@@ -106,7 +106,10 @@ def _check_cubes(store: Store, scenes: Scenes, cubes: dict[str, str]) -> None:
     for name in cubes:
         cube = scenes.cube(name)
         sample = cube.data[::7, ::7].tobytes()
-        found = {"shape": list(cube.shape), "sha256": hashlib.sha256(sample).hexdigest()[:16]}
+        found: dict[str, Any] = {
+            "shape": list(cube.shape),
+            "sha256": hashlib.sha256(sample).hexdigest()[:16],
+        }
         if scenes.reading.nodata is not None:  # the axes are in the shape and the hash
             found["nodata"] = nodata_in_json(scenes.reading.nodata)
         if known.setdefault(name, found) != found:

@@ -145,7 +145,7 @@ class Layout:
         return cls(
             (number("lines", 1), number("samples", 1), number("bands", 1)),
             _INTERLEAVES[interleave],
-            np.dtype(_TYPES[code]).newbyteorder("<>"[int(order)]),
+            np.dtype(_TYPES[code]).newbyteorder(">" if order == "1" else "<"),
             number("header offset", 0, "0"),
         )
 
