@@ -20,6 +20,7 @@ _PER_UNIT = {
 }
 _NOT_SAID = ("", "unknown", "none")
 _LARGEST_MICROMETRES = 100.0  # an optical wavelength without a unit: above it, nanometres
+_NARROWEST_NANOMETRES = 0.5  # a width without a unit and wavelengths: below it, micrometres
 _WIDTHS = (1e-4, 1.0)
 """A width in wavelengths: what is outside is in another unit, such as 10 nm among micrometres."""
 _NUMBER = re.compile(
@@ -102,7 +103,8 @@ def spectrum(
         centres: wavelengths as they are stored, or None.
         widths: as they are stored, or None. Those as wide as the wavelengths, or a ten-thousandth
             of them, are in another unit than said: the one that fits is taken, with a warning.
-        unit: of the wavelengths, and of the widths where they have none of their own.
+        unit: of the wavelengths, and of the widths where they have none of their own. Where there
+            are no wavelengths and no unit, widths below 0.5 are taken for micrometres.
         path: of the file, for warnings.
         said: unit of both by the user.
         unit_of_widths: their own.
@@ -111,8 +113,10 @@ def spectrum(
     if centres is not None or said is not None or not _is_unsaid(unit):
         factor = unit_factor(np.empty(0) if centres is None else centres, unit, path, said)
     wavelengths = None if centres is None or factor is None else centres * factor
-    if said is None and not _is_unsaid(unit_of_widths):
-        factor = _per_unit(unit_of_widths)
+    if said is None:
+        factor = _per_unit(unit_of_widths) or factor
+    if widths is not None and centres is None and factor is None and _is_unsaid(unit):
+        factor = 1e3 if np.median(widths) < _NARROWEST_NANOMETRES else 1.0
     if widths is None or factor is None:
         return wavelengths, None
     if wavelengths is None:
@@ -129,9 +133,9 @@ def spectrum(
 
 def _unit_that_fits(widths: np.ndarray, wavelengths: np.ndarray, factor: float) -> float:
     """Nanometres per unit of widths: ``factor``, unless only another can be."""
-    share = float(np.median(widths)) / float(np.median(wavelengths))
-    fitting = (one for one in (factor, 1.0, 1e3) if _WIDTHS[0] < share * one < _WIDTHS[1])
-    return next(fitting, factor)
+    width = float(np.median(widths))
+    low, high = (share * float(np.median(wavelengths)) for share in _WIDTHS)
+    return next((one for one in (factor, 1.0, 1e3) if low < width * one < high), factor)
 
 
 def _short(factor: float) -> str:

@@ -254,6 +254,30 @@ def test_widths_have_a_unit_of_their_own(tmp_path):
     np.testing.assert_array_equal(read_cube(tmp_path / "a.h5").fwhm, 0.4)
 
 
+def test_the_unit_of_the_image_is_not_that_of_its_wavelengths(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["image"] = DATA
+        about = file["image"].attrs
+        about["units"], about["wavelength"] = "W/m2/sr/um", CENTRES / 1000
+        about["fwhm"], about["fwhm_units"] = np.full(5, 10.0), "nm"
+    cube = read_cube(tmp_path / "a.h5")
+    np.testing.assert_allclose(cube.wavelengths, CENTRES)
+    np.testing.assert_array_equal(cube.fwhm, 10)
+
+
+def test_wavelengths_of_zero_beside_widths(tmp_path):
+    np.savez(tmp_path / "a.npz", image=DATA, wavelength=np.zeros(5), fwhm=np.full(5, 10.0))
+    with pytest.warns(EdgesrWarning, match="wavelengths left out"):
+        cube = read_cube(tmp_path / "a.npz")
+    assert cube.wavelengths is None
+
+
+@pytest.mark.parametrize(("widths", "factor"), [(np.arange(5.0, 10), 1), (np.full(5, 0.01), 1000)])
+def test_widths_of_no_unit(tmp_path, widths, factor):
+    np.savez(tmp_path / "a.npz", image=DATA, fwhm=widths)
+    np.testing.assert_array_equal(read_cube(tmp_path / "a.npz").fwhm, widths * factor)
+
+
 @pytest.mark.parametrize("suffix", [".npz", ".tif", ".img"])
 def test_widths_alone_come_back(tmp_path, make_cube, suffix):
     write_cube(make_cube(7, 9, 5, fwhm=np.arange(5.0, 10)), tmp_path / f"a{suffix}")

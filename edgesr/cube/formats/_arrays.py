@@ -172,25 +172,17 @@ class Arrays:
 
     def _scaling(self, about: Mapping[str, Any]) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Gain and offset of the cube's attributes; others that may be some are told."""
-        gain, offset = (
-            self._numbers(about, ("scale_factor",)),
-            self._numbers(about, ("add_offset",)),
-        )
+        gain = self._numbers(about, ("scale_factor",))
         if gain is None and (divisor := self._numbers(about, _DIVISORS)) is not None:
             with np.errstate(divide="ignore"):
                 gain = 1.0 / divisor
-        for key in about:
-            known = key in ("scale_factor", "add_offset", *_DIVISORS)
-            if (
-                not known
-                and _MAYBE_SCALING.fullmatch(key.lower())
-                and _numbers(about[key]) is not None
-            ):
+        for key in sorted(set(about) - {"scale_factor", "add_offset", *_DIVISORS}):
+            if _MAYBE_SCALING.fullmatch(key.lower()) and _numbers(about[key]) is not None:
                 self._warn(
                     f"attribute {shown(key)} left out: numbers stay as they are stored, since only"
                     " scale_factor and add_offset are understood"
                 )
-        return gain, offset
+        return gain, self._numbers(about, ("add_offset",))
 
     def _numbers(self, about: Mapping[str, Any], names: Sequence[str]) -> np.ndarray | None:
         """The numbers in the first of these attributes that there is; None where it holds none."""
@@ -208,7 +200,9 @@ class Arrays:
             for key in about:
                 values = _numbers(about[key]) if says(key) else None
                 if values is not None and values.size > 1:
-                    yield _Vector(key, values, _text(_first(about, (f"{key}_units", *_UNITS))))
+                    yield _Vector(
+                        key, values, _text(_first(about, [f"{key}_{unit}" for unit in _UNITS]))
+                    )
 
     def _place(self, name: str, order: Order) -> dict[str, Any]:
         """Coordinate system and transform, by the conventions of CF and GeoZarr."""
