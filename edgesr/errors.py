@@ -34,6 +34,13 @@ def brief(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+def root_cause(error: BaseException) -> str:
+    """The first line of the error that an error came from: GDAL's own say to "see" that one."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def shown(value: object) -> str:
     """Text of anyone's, such as a path or a key, as one line that can be printed."""
     text = str(value)

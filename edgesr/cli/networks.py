@@ -11,7 +11,9 @@ from edgesr.cli.parser import (
     add_command,
     add_json,
     add_output,
+    add_reading,
     given_options,
+    reading_options,
     recipe_file,
     recipe_of,
 )
@@ -112,7 +114,7 @@ def _info(commands: Any) -> None:
         "print what is understood of a cube, or what a model file says of itself",
         "edgesr info scene.hdr",
         run_info,
-        arguments="FILE [--card FILE] [--json]",
+        arguments="FILE [options]",
     )
     info.add_argument(
         "file",
@@ -121,6 +123,7 @@ def _info(commands: Any) -> None:
         " .safetensors",
     )
     _card(info)
+    add_reading(info.add_argument_group("Cube, whatever the file says"))
     add_json(info)
 
 
@@ -228,6 +231,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
 
 def run_info(options: argparse.Namespace) -> None:
     """Print what was understood of a cube, or the card of a model."""
+    reading = reading_options(options)
     from edgesr.commands.info import describe_model, is_model, render_card
 
     if is_model(options.file):
@@ -241,6 +245,6 @@ def run_info(options: argparse.Namespace) -> None:
     from edgesr.cube import open_cube
     from edgesr.cube.info import describe_cube, render_info
 
-    with open_cube(options.file) as cube:
+    with open_cube(options.file, reading) as cube:
         description = describe_cube(cube)
     print(json.dumps(description, indent=2) if options.json else render_info(description))

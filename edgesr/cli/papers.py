@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from edgesr.cli.parser import add_command, add_json, file_to_write
+from edgesr.cli.parser import add_command, add_json, add_reading, file_to_write, reading_options
 from edgesr.errors import OptionError
 
 
@@ -53,6 +53,7 @@ def _reproduce(commands: Any) -> None:
     reproduce.add_argument(
         "--quick", action="store_true", help="rehearse: one step of training, cubes of any size"
     )
+    add_reading(reproduce.add_argument_group("Cubes, whatever the files say"))
     reproduce.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (default: cpu)")
     reproduce.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all)")
     add_json(reproduce)
@@ -78,6 +79,7 @@ def run_reproduce(options: argparse.Namespace) -> None:
         quick=options.quick,
         device=options.device,
         threads=options.threads,
+        reading=reading_options(options),
     )
     if options.json:
         print(json.dumps(content, indent=2))

@@ -7,10 +7,13 @@ import os
 from collections.abc import Callable
 from dataclasses import Field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from edgesr.errors import EdgesrError
 from edgesr.recipe.options import Options, field_type, help_of, option_name, read_toml
+
+if TYPE_CHECKING:
+    from edgesr.cube.options import ReadOptions
 
 R = TypeVar("R", bound=Options)
 
@@ -114,6 +117,24 @@ def add_output(
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Add --json."""
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+
+
+def add_reading(group: Any) -> None:
+    """Add --nodata, --axes and --wavelength-unit; :func:`reading_options` reads them."""
+    group.add_argument("--nodata", type=float, metavar="X", help="the number that means none")
+    group.add_argument("--axes", metavar="BHW", help="order of the axes: h, w and b")
+    group.add_argument("--wavelength-unit", choices=("nm", "um"), help="of the wavelengths")
+
+
+def reading_options(options: argparse.Namespace) -> ReadOptions:
+    """What the user knows better than the files of the cubes.
+
+    Raises:
+        OptionError: no such order of axes.
+    """
+    from edgesr.cube.options import ReadOptions
+
+    return ReadOptions(options.nodata, options.axes, options.wavelength_unit)
 
 
 def recipe_file(options: argparse.Namespace) -> list[Path]:

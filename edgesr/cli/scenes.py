@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from edgesr.cli.parser import add_command, file_to_write
+from edgesr.cli.parser import add_command, add_reading, file_to_write
 from edgesr.errors import OptionError
 
 FORMATS = ("tif", "zarr", "img")
@@ -158,9 +158,7 @@ def add_scene_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--rescale", metavar="F[,O]", help="factor and offset to the training data's numbers"
     )
-    group.add_argument("--nodata", type=float, metavar="X", help="the number that means none")
-    group.add_argument("--axes", metavar="BHW", help="order of the axes: h, w and b")
-    group.add_argument("--wavelength-unit", choices=("nm", "um"), help="of the wavelengths")
+    add_reading(group)
     group.add_argument("--stac", action="store_true", help="write a STAC item beside it")
 
 

@@ -26,6 +26,7 @@ from edgesr.loading.workload import (
     load_weights,
     open_scene,
     prepare_torch,
+    reading_options,
     scene_example,
 )
 from edgesr.locks import Lock
@@ -165,7 +166,7 @@ def _extra_scenes(recipe: TrainRecipe, target: Scene) -> list[Scene]:
     """Open the extra cubes for training alone, each scaled by itself."""
     scenes = []
     for spec in recipe.extra:
-        cube = read_cube(spec)
+        cube = read_cube(spec, reading_options(recipe))
         scenes.append(
             make_scene(
                 cube.select_bands(match_bands(target, cube)),

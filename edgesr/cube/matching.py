@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from edgesr.cube.bands import format_bands
 from edgesr.cube.normalise import listed
-from edgesr.errors import DataError
+from edgesr.errors import DataError, EdgesrWarning
 
 NEAR_NM = 5.0
 """A band of unknown width is the same one up to this distance between centres."""
@@ -70,6 +71,14 @@ def match_bands(
             f"{more} nm; its bands lie at {known.min():g} to {known.max():g} nm: pass a cube of "
             "the sensor that the network was trained on"
         )
+    shared = np.unique(centres).size - np.unique(chosen).size
+    if shared > 0:
+        warnings.warn(
+            f"{name}: its bands are wider apart than those that the network was trained on: "
+            f"{shared} of the network's {centres.size} bands repeat the one beside",
+            EdgesrWarning,
+            stacklevel=2,
+        )
     return [int(one) for one in chosen]
 
 
@@ -105,8 +114,11 @@ class Rescale:
     ) -> Rescale | None:
         """By way of physical values, which are ``gain * number + offset`` on either side.
 
-        None where a gain is unknown, or both sides say the same.
+        A gain is 1 where a side has an offset alone. None where one has neither, so that its units
+        are unknown, or both say the same.
         """
+        gain = 1.0 if gain is None and offset is not None else gain
+        to_gain = 1.0 if to_gain is None and to_offset is not None else to_gain
         if gain is None or to_gain is None:
             return None
         ours, theirs, shift, to_shift = (
@@ -117,6 +129,10 @@ class Rescale:
         if np.allclose(factor, 1.0, rtol=1e-6) and np.allclose(moved, 0.0, atol=1e-6):
             return None
         return cls(factor, moved)
+
+    def inverse(self, values: np.ndarray) -> np.ndarray:
+        """Numbers [..., B] of the training data as the cube has them."""
+        return (values - self.offset) / self.factor
 
 
 def rescale_option(factor: float) -> str:

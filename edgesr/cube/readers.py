@@ -15,7 +15,7 @@ from edgesr.cube.formats import READERS, Reader
 from edgesr.cube.opened import OpenCube
 from edgesr.cube.options import ReadOptions
 from edgesr.cube.reading import reading, with_nodata_mask, without_impossible
-from edgesr.errors import DataError, OptionError
+from edgesr.errors import DataError, OptionError, root_cause
 
 _VIRTUAL = re.compile(r"/vsicurl/https?://\S+|/vsis3/\S+", re.IGNORECASE)
 _STARTS = 520  # bytes; MATLAB 7.3 has 512 of its own before those that tell what it is
@@ -96,9 +96,9 @@ def _open_remote(spec: str, address: str, options: ReadOptions) -> OpenCube:
     try:
         opened = open_tiff(address, options)
     except RasterioError as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(
-            f"{spec}: cannot be opened as a GeoTIFF ({reason}); check the address, or download it"
+            f"{spec}: cannot be opened as a GeoTIFF ({root_cause(error)}); check the address, or "
+            "download it"
         ) from error
     parts = urlsplit(spec.removeprefix("/vsicurl/"))
     shown = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="")  # without any key

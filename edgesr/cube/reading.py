@@ -14,7 +14,7 @@ import numpy as np
 
 from edgesr.cube.cube import PER_BAND, Cube, fits_bands, invalid_values
 from edgesr.cube.memory import require_memory
-from edgesr.errors import DataError, EdgesrError, EdgesrWarning, shown
+from edgesr.errors import DataError, EdgesrError, EdgesrWarning, root_cause, shown
 
 if TYPE_CHECKING:
     from edgesr.cube.opened import OpenCube
@@ -24,7 +24,10 @@ _POSSIBLE: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
     "fwhm": ("finite and above 0", lambda values: np.isfinite(values) & (values > 0)),
     "gain": ("finite and not 0", lambda values: np.isfinite(values) & (values != 0)),
     "offset": ("finite", np.isfinite),
-    "transform": ("finite", np.isfinite),
+    "transform": (
+        "finite and of pixels that have a size",
+        lambda values: np.isfinite(values).all() & (values[0] * values[4] != values[1] * values[3]),
+    ),
 }
 _MOST_LISTED = 20  # variables of a file that a message names
 _MASKED_AT_ONCE = 1 << 29  # bytes; a larger memory-mapped cube is looked at only where it is used
@@ -51,10 +54,9 @@ def reading(path: Path | str, kind: str) -> Iterator[None]:
     except MemoryError as error:
         raise DataError(f"{path}: too little memory to read it; convert it to .npy") from error
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(
-            f"{path}: cannot be read as {kind} ({reason}); it may be truncated or of another "
-            "format: copy it again, or check it with the program that wrote it"
+            f"{path}: cannot be read as {kind} ({root_cause(error)}); it may be truncated or of "
+            "another format: copy it again, or check it with the program that wrote it"
         ) from error
 
 
@@ -101,10 +103,11 @@ def axis_order(shape: tuple[int, ...], lengths: set[int]) -> tuple[Order, bool]:
     """The order of the axes of a stored array, and whether it is no more than assumed.
 
     The band axis is the one axis whose length is among ``lengths``, those of vectors of
-    wavelengths; else it is assumed to be the last.
+    wavelengths. Where there are several such, or none, it is assumed to be the last of all, or the
+    first where that has another length.
     """
     matching = [axis for axis, length in enumerate(shape) if length in lengths]
-    bands = matching[0] if len(matching) == 1 else 2
+    bands = 2 if not matching or (len(matching) > 1 and 2 in matching) else matching[0]
     height, width = (axis for axis in range(3) if axis != bands)
     return (height, width, bands), len(matching) != 1
 

@@ -18,10 +18,11 @@ from edgesr.cube.cube import Cube, without_masked
 from edgesr.cube.formats._envi import header_georeference, parse_header
 from edgesr.cube.nodata import held_nodata
 from edgesr.cube.scaling import per_band
-from edgesr.errors import DataError, EdgesrWarning, brief
+from edgesr.errors import DataError, EdgesrWarning, brief, root_cause
 from edgesr.files import atomic_path
 
 _ENVI = (".hdr", ".img")
+_NOT_WHOLE = "what was written does not come back; the disk may be full"
 
 
 def write_cube(cube: Cube, path: Path) -> None:
@@ -44,13 +45,15 @@ def write_cube(cube: Cube, path: Path) -> None:
             with atomic_path(path) as temporary:
                 write(cube, temporary)
     except CRSError as error:
-        reason = str(error).splitlines()[0]
         raise DataError(
-            f"{path}: cannot be written ({reason}); correct the crs of {cube.name}, or choose .npz"
+            f"{path}: cannot be written ({root_cause(error)}); correct the crs of {cube.name}, or "
+            "choose .npz"
         ) from error
     except (OSError, RasterioError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"{path}: cannot be written ({reason}); choose another folder") from error
+        raise DataError(
+            f"{path}: cannot be written ({root_cause(error)}); free some space, or choose another "
+            "folder"
+        ) from error
 
 
 def written_files(path: Path) -> list[Path]:
@@ -106,6 +109,10 @@ def _write_npy(cube: Cube, path: Path) -> None:
             stacklevel=2,
         )
     np.save(path, cube.data)
+    try:  # on a full disk, NumPy closes what it could not write without a word
+        np.load(path, mmap_mode="r")
+    except ValueError:
+        raise OSError(_NOT_WHOLE) from None
 
 
 def _write_geotiff(cube: Cube, path: Path) -> None:
@@ -125,7 +132,7 @@ def _write_envi(cube: Cube, path: Path) -> None:
     _check_place(cube, path)
     header = {"wavelength": cube.wavelengths, "fwhm": cube.fwhm}
     tags = {key: _braced(values) for key, values in header.items() if values is not None}
-    if cube.wavelengths is not None:
+    if tags:
         tags["wavelength_units"] = "Nanometers"
     if cube.bad_bands is not None:
         tags["bbl"] = _braced((~cube.bad_bands).astype(int))
@@ -211,6 +218,18 @@ def _write_raster(
                 target.write(np.ascontiguousarray(cube.data[:, :, band]), band + 1)
             if header is None and _needs_stored_mask(cube):
                 target.write_mask(~np.asarray(cube.mask))
+        _check_written(cube, path, driver)
+
+
+def _check_written(cube: Cube, path: Path, driver: str) -> None:
+    """Read all bands again: on a full disk, GDAL closes what it could not write without a word."""
+    import rasterio
+
+    with rasterio.open(path, driver=driver) as source:
+        for band in range(cube.bands):
+            written, held = source.read(band + 1), cube.data[:, :, band]
+            if not np.array_equal(written, held, equal_nan=held.dtype.kind == "f"):
+                raise OSError(_NOT_WHOLE)
 
 
 def _place_by_points(cube: Cube, target: Any) -> None:
@@ -246,6 +265,7 @@ def _tag_bands(cube: Cube, target: Any) -> None:
             if cube.band_names is None:
                 target.set_band_description(band + 1, f"{cube.wavelengths[band]:.10g} nm")
         if cube.fwhm is not None:
+            tags["wavelength_units"] = "Nanometers"
             tags["fwhm"] = f"{cube.fwhm[band]:.10g}"
         if cube.bad_bands is not None:
             tags["bbl"] = str(int(not cube.bad_bands[band]))

@@ -93,7 +93,10 @@ def save_network(
         tensors[key] = _stored(key, value, half, key in buffers)
     try:
         with atomic_path(path) as temporary:
+            temporary.touch()
+            mode = temporary.stat().st_mode  # of any new file; safetensors keeps its own private
             save_file(tensors, temporary, metadata={HEADER_KEY: json.dumps(header)})
+            temporary.chmod(mode)
     except (OSError, SafetensorError) as error:
         raise ModelError(
             f"cannot write weights to {path} ({brief(error)}); choose a folder that exists and is "

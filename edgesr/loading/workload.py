@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,10 @@ from torch import Tensor, nn
 
 from edgesr.cube import Cube, Normalisation, Scene, make_scene, read_cube
 from edgesr.cube.bands import format_bands, parse_bands
-from edgesr.cube.matching import check_numbers, match_bands
+from edgesr.cube.matching import Rescale, check_numbers, match_bands
+from edgesr.cube.options import ReadOptions
 from edgesr.cube.parts import cube_files
+from edgesr.cube.reading import with_nodata_mask
 from edgesr.cube.sampling import covered, sampled_pixels
 from edgesr.errors import EdgesrWarning, ModelError, OptionError
 from edgesr.loading.fitting import fit, scale_of
@@ -48,6 +50,7 @@ class SceneOptions:
         degradation: "bicubic" or "area".
         patch: side of a training patch, HR pixels.
         seed: of the split.
+        reading: what is taken instead of what the file says.
     """
 
     data: str = EMBEDDED
@@ -58,6 +61,7 @@ class SceneOptions:
     degradation: str | None = None
     patch: int | None = None
     seed: int = 0
+    reading: ReadOptions = field(default_factory=ReadOptions)
 
 
 @dataclass(frozen=True)
@@ -148,11 +152,22 @@ def load_scene(
     known = known or stored.get("scale")
     if options.scale and known and options.scale != known:
         raise OptionError(f"--scale {options.scale} contradicts the network's scale {known}")
-    cube = read_cube(options.data)
+    cube = _with_stored_nodata(read_cube(options.data, options.reading), stored)
     known = options.scale or known
     if known is None and callable(scale):  # pixels of the cube as they are do for a try
         known = scale(scene_example(_divide(options, stored, cube, 1)))
     return _divide(options, stored, cube, known or 4)
+
+
+def _with_stored_nodata(cube: Cube, stored: Mapping[str, Any]) -> Cube:
+    """The cube that weights were trained on without its nodata, where no one else says what it is.
+
+    Otherwise it would be divided otherwise than for the training.
+    """
+    nodata = stored.get("nodata")
+    if cube.nodata is not None or nodata is None or stored.get("name") != cube.name:
+        return cube
+    return with_nodata_mask(replace(cube, nodata=float(nodata)))
 
 
 def _divide(options: SceneOptions, stored: Mapping[str, Any], cube: Cube, scale: int) -> Scene:
@@ -180,21 +195,32 @@ def _divide(options: SceneOptions, stored: Mapping[str, Any], cube: Cube, scale:
     if matched is not None and reordered:
         scene = replace(scene, bands=tuple(matched), source_bands=source.bands)
     if "normalisation" in stored and not (options.normalisation or options.bands):
-        scene = replace(scene, normalisation=Normalisation.from_dict(stored["normalisation"]))
-        _require_numbers_of_a_kind(scene, stored)
+        scene = _in_trained_numbers(scene, stored)
     return scene
 
 
-def _require_numbers_of_a_kind(scene: Scene, stored: Mapping[str, Any]) -> None:
-    """Refuse a scene in other units than the training data's; warn where a part lies outside."""
-    limits = stored["normalisation"]
-    known = stored.get("native") or {"low": limits["lower"], "high": limits["upper"]}
+def _in_trained_numbers(scene: Scene, stored: Mapping[str, Any]) -> Scene:
+    """The scene with the normalisation of the weights, in its own numbers.
+
+    Where both sides know gain and offset, these lead from one to the other. A scene in other units
+    is refused; a warning tells where a part lies outside the training range.
+    """
+    limits = Normalisation.from_dict(stored["normalisation"])
+    known = stored.get("native") or {"low": limits.lower, "high": limits.upper}
     low, high = np.asarray(known["low"]), np.asarray(known["high"])
     usual = np.asarray(known.get("fill", (low + high) / 2))
+    rescale = Rescale.between(
+        scene.cube.gain, scene.cube.offset, stored.get("gain"), stored.get("offset")
+    )
+    if rescale is not None:
+        lower, upper = rescale.inverse(limits.lower), rescale.inverse(limits.upper)
+        limits = Normalisation(limits.mode, lower, upper)
+        low, high, usual = (rescale.inverse(one) for one in (low, high, usual))
     pixels = sampled_pixels(scene.cube, covered(scene.train, scene.cube.extent), limit=NUMBERS)
     advice = "train on it, or let --normalisation band fit it anew"
     if warning := check_numbers(pixels, low, high, usual, scene.cube.name, lambda _: advice):
         warnings.warn(warning, EdgesrWarning, stacklevel=2)
+    return replace(scene, normalisation=limits)
 
 
 def _default_protocol(data: str, cube: Cube, stored: Mapping[str, Any]) -> str:
@@ -284,6 +310,11 @@ def shipped_weights(model: str, data: str) -> Path | None:
     return Path(str(files("edgesr") / "teachers" / name)) if name else None
 
 
+def reading_options(recipe: Recipe) -> ReadOptions:
+    """How the cubes that a recipe names are read."""
+    return ReadOptions(recipe.nodata, recipe.axes, recipe.wavelength_unit)
+
+
 def scene_options(recipe: Recipe) -> SceneOptions:
     """The scene that a recipe names."""
     return SceneOptions(
@@ -295,6 +326,7 @@ def scene_options(recipe: Recipe) -> SceneOptions:
         degradation=recipe.degradation,
         patch=recipe.patch,
         seed=recipe.seed,
+        reading=reading_options(recipe),
     )
 
 

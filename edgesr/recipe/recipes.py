@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from itertools import permutations
 from typing import Self
 
 from edgesr_export.targets import ALWAYS, PRECISIONS, TARGETS, runtimes
@@ -33,6 +34,7 @@ EMBEDDED = "indian_pines"
 DEFAULT_MODEL = "lkca_net"
 NORMALISED, NATIVE = IO = ("normalised", "native")
 """What files take and give; those of normalised numbers are always made."""
+_AXES = tuple("".join(order) for order in permutations("hwb"))
 
 
 def _runtimes() -> Collection[str]:
@@ -50,6 +52,26 @@ class Recipe(Options):
 
     data: str = option(
         EMBEDDED, "Data", f"cube: a file, file.mat:variable, file.h5:/path, or {EMBEDDED}"
+    )
+    nodata: float | None = option(
+        None,
+        "Data",
+        "the number that means no measurement, whatever the files say",
+        metavar="X",
+    )
+    axes: str | None = option(
+        None,
+        "Data",
+        "order of the axes of the stored arrays, whatever the files say: {names}",
+        check=one_of(*_AXES),
+        metavar="BHW",
+    )
+    wavelength_unit: str | None = option(
+        None,
+        "Data",
+        "of the wavelengths, whatever the files say: nm or um",
+        check=one_of("nm", "um"),
+        metavar="UNIT",
     )
     protocol: str | None = option(
         None,

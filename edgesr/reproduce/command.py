@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from edgesr.cube.nodata import nodata_in_json
+from edgesr.cube.options import ReadOptions
 from edgesr.cube.parts import cube_files
 from edgesr.errors import OptionError
 from edgesr.loading.workload import prepare_torch
@@ -36,6 +38,7 @@ def reproduce(
     quick: bool = False,
     device: str = "cpu",
     threads: int | None = None,
+    reading: ReadOptions | None = None,
 ) -> dict[str, Any]:
     """Run what a table needs, and return the content of the results file.
 
@@ -52,6 +55,7 @@ def reproduce(
         quick: one step for every training, on cubes of any size: a rehearsal.
         device: torch device.
         threads: CPU threads; None for all.
+        reading: of the cubes, what is taken instead of what their files say.
 
     Raises:
         OptionError: an unknown table, a cube that is missing or belongs to another table, or
@@ -75,7 +79,7 @@ def reproduce(
     files = [file for cube in cubes.values() for file in cube_files(cube)]
     check_outputs([output], files, overwrite=True, makes_folder=True)
     prepare_torch(device, threads)
-    scenes = Scenes(cubes)
+    scenes = Scenes(cubes, reading)
     with Store.locked(output) as store:
         check_folder(store.folder, files)
         _check_cubes(store, scenes, cubes)
@@ -102,7 +106,12 @@ def _check_cubes(store: Store, scenes: Scenes, cubes: dict[str, str]) -> None:
     for name in cubes:
         cube = scenes.cube(name)
         sample = cube.data[::7, ::7].tobytes()
-        found = {"shape": list(cube.shape), "sha256": hashlib.sha256(sample).hexdigest()[:16]}
+        found: dict[str, Any] = {
+            "shape": list(cube.shape),
+            "sha256": hashlib.sha256(sample).hexdigest()[:16],
+        }
+        if scenes.reading.nodata is not None:  # the axes are in the shape and the hash
+            found["nodata"] = nodata_in_json(scenes.reading.nodata)
         if known.setdefault(name, found) != found:
             raise OptionError(
                 f"{store.path} holds results of another {name}; choose another --output"

@@ -8,6 +8,7 @@ import numpy as np
 
 from edgesr.cube import Cube, Scene, make_scene, read_cube
 from edgesr.cube.bands import format_bands
+from edgesr.cube.options import ReadOptions
 from edgesr.errors import OptionError
 from edgesr.recipe.recipes import EMBEDDED
 from edgesr.reproduce.trial import SceneSpec
@@ -43,7 +44,8 @@ def parse_cubes(given: Iterable[str], expected: Iterable[str] = ()) -> dict[str,
 class Scenes:
     """Opens each cube once, and each scene once."""
 
-    def __init__(self, cubes: Mapping[str, str]) -> None:
+    def __init__(self, cubes: Mapping[str, str], reading: ReadOptions | None = None) -> None:
+        self.reading = reading or ReadOptions()
         self._paths = cubes
         self._cubes: dict[str, Cube] = {}
         self._scenes: dict[SceneSpec, Scene] = {}
@@ -51,7 +53,7 @@ class Scenes:
     def cube(self, name: str) -> Cube:
         """Return a cube; DataError where it cannot be read."""
         if name not in self._cubes:
-            self._cubes[name] = read_cube(self._paths[name])
+            self._cubes[name] = read_cube(self._paths[name], self.reading)
         return self._cubes[name]
 
     def open(self, spec: SceneSpec) -> Scene:

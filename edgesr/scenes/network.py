@@ -139,7 +139,7 @@ def numbers_of(card: ModelCard, cube: OpenCube, rescale: Rescale | None = None) 
 
     def here(values: tuple[float, ...]) -> np.ndarray:
         found = np.asarray(values, np.float64)
-        return found if rescale is None else (found - rescale.offset) / rescale.factor
+        return found if rescale is None else rescale.inverse(found)
 
     normalisation = Normalisation(limits.mode, here(limits.lower), here(limits.upper))
     return Numbers(index, normalisation, here(native.fill), here(native.low), here(native.high))

@@ -146,11 +146,13 @@ def test_what_cells_hold_competes_with_no_variable(tmp_path):
         file["wavelength"] = CENTRES
         file["#refs#/b"] = DATA[:, :, :3]
         file["#refs#/c"] = DATA[:, :, :3]
+        file["#subsystem#/d"] = DATA[:, :, :3]
     check(tmp_path / "a.h5")
-    assert read_cube(f"{tmp_path}/a.h5:/#refs#/b").shape == (7, 9, 3)
+    with pytest.warns(EdgesrWarning, match=r"/wavelength \(5\) left out"):
+        assert read_cube(f"{tmp_path}/a.h5:/#refs#/b").shape == (7, 9, 3)
     with h5py.File(tmp_path / "a.h5", "a") as file:
         del file["image"]
-    with pytest.raises(DataError, match="no array has three axes"):
+    with pytest.raises(DataError, match=r"several arrays .* such as .*a.h5:/#refs#/b"):
         read_cube(tmp_path / "a.h5")
 
 
@@ -193,3 +195,197 @@ def test_a_unit_that_cannot_be_is_replaced_and_said(
     said = read_cube(path, ReadOptions(wavelength_unit="um" if "m" in unit.lower()[0] else "nm"))
     expected = stored * (1000 if unit.lower().startswith("m") else 1)
     np.testing.assert_allclose(said.wavelengths, expected)
+
+
+@pytest.mark.parametrize(
+    ("unit", "factor"),
+    [
+        ("Nanometers (nm)", 1), ("nanometre", 1), ("NM", 1), ("Micrometers", 1e-3), ("µm", 1e-3),
+        ("microns", 1e-3), ("Ångström", 10), ("Angstroms", 10), ("mm", 1e-6), ("meters", 1e-9),
+    ],
+)  # fmt: skip
+def test_units_as_they_are_spelt(tmp_path, make_cube, unit, factor):
+    write_cube(make_cube(7, 9, 5), tmp_path / "a.img")
+    with (tmp_path / "a.hdr").open("a") as file:
+        listed = ", ".join(map(str, CENTRES * factor))
+        file.write(f"wavelength = {{{listed}}}\nwavelength units = {unit}\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", EdgesrWarning)
+        np.testing.assert_allclose(read_cube(tmp_path / "a.img").wavelengths, CENTRES)
+
+
+def test_a_unit_that_is_no_length_is_told(tmp_path, make_cube):
+    write_cube(make_cube(7, 9, 5), tmp_path / "a.img")
+    with (tmp_path / "a.hdr").open("a") as file:
+        file.write("wavelength = {400, 500, 600, 700, 800}\nwavelength units = GHz\n")
+    with pytest.warns(EdgesrWarning, match=r"a\.img: wavelengths left out, as GHz is no unit"):
+        assert read_cube(tmp_path / "a.img").wavelengths is None
+    cube = read_cube(tmp_path / "a.img", ReadOptions(wavelength_unit="nm"))
+    assert cube.wavelengths.tolist() == [400, 500, 600, 700, 800]
+
+
+@pytest.mark.parametrize(
+    ("centres", "unit", "width", "told"),
+    [(1.0, "nm", 10, None), (1e-3, "um", 0.01, None), (1e-3, "um", 10, "nm"),
+     (1.0, "nm", 0.01, "um"), (1.0, "", 0.01, "um")],
+)  # fmt: skip
+def test_widths_in_another_unit_than_the_wavelengths(
+    tmp_path, make_cube, centres, unit, width, told
+):
+    """Of bands from 400 to 2100 nm, none is 0.01 nm wide, and none 10 micrometres."""
+    write_cube(make_cube(7, 9, 5), tmp_path / "a.img")
+    with (tmp_path / "a.hdr").open("a") as file:
+        listed = ", ".join(map(str, CENTRES * centres))
+        file.write(f"wavelength = {{{listed}}}\nwavelength units = {unit}\n")
+        file.write(f"fwhm = {{{', '.join([str(width)] * 5)}}}\n")
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always", EdgesrWarning)
+        cube = read_cube(tmp_path / "a.img")
+    np.testing.assert_allclose(cube.fwhm, 10)
+    lines = [str(one.message) for one in warned if one.category is EdgesrWarning]
+    assert [f"can only be in {told}" in line for line in lines] == [True] * (told is not None)
+
+
+def test_widths_have_a_unit_of_their_own(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["image"] = DATA
+        file["wavelength"], file["fwhm"] = CENTRES / 1000, np.full(5, 0.4)
+        file["wavelength"].attrs["units"], file["fwhm"].attrs["units"] = "um", "nm"
+    np.testing.assert_array_equal(read_cube(tmp_path / "a.h5").fwhm, 0.4)
+
+
+def test_the_unit_of_the_image_is_not_that_of_its_wavelengths(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["image"] = DATA
+        about = file["image"].attrs
+        about["units"], about["wavelength"] = "W/m2/sr/um", CENTRES / 1000
+        about["fwhm"], about["fwhm_units"] = np.full(5, 10.0), "nm"
+    cube = read_cube(tmp_path / "a.h5")
+    np.testing.assert_allclose(cube.wavelengths, CENTRES)
+    np.testing.assert_array_equal(cube.fwhm, 10)
+
+
+def test_wavelengths_of_zero_beside_widths(tmp_path):
+    np.savez(tmp_path / "a.npz", image=DATA, wavelength=np.zeros(5), fwhm=np.full(5, 10.0))
+    with pytest.warns(EdgesrWarning, match="wavelengths left out"):
+        cube = read_cube(tmp_path / "a.npz")
+    assert cube.wavelengths is None
+
+
+@pytest.mark.parametrize(("widths", "factor"), [(np.arange(5.0, 10), 1), (np.full(5, 0.01), 1000)])
+def test_widths_of_no_unit(tmp_path, widths, factor):
+    np.savez(tmp_path / "a.npz", image=DATA, fwhm=widths)
+    np.testing.assert_array_equal(read_cube(tmp_path / "a.npz").fwhm, widths * factor)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".tif", ".img"])
+def test_widths_alone_come_back(tmp_path, make_cube, suffix):
+    write_cube(make_cube(7, 9, 5, fwhm=np.arange(5.0, 10)), tmp_path / f"a{suffix}")
+    cube = read_cube(tmp_path / f"a{suffix}")
+    assert cube.wavelengths is None
+    np.testing.assert_array_equal(cube.fwhm, np.arange(5.0, 10))
+
+
+# --- lists of other names, places and lengths ----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["wavelengths_nm", "CenterWavelength", "wl", "WL_nm", "wave", "wav", "wvl", "lambda",
+     "band_centers", "band_centre", "bands_nm", "wavelen", "info/Wave_Length"],
+)  # fmt: skip
+def test_names_of_wavelengths(tmp_path, name):
+    np.savez(tmp_path / "a.npz", image=DATA.transpose(2, 0, 1), **{name: CENTRES})
+    check(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("name", ["bands", "index", "wavelength_unit", "good_wavelengths", "fwhm"])
+def test_names_that_are_of_no_wavelengths(tmp_path, name):
+    np.savez(tmp_path / "a.npz", image=DATA, **{name: CENTRES})
+    with open_cube(tmp_path / "a.npz") as opened:
+        assert opened.wavelengths is None
+        assert opened.axes_assumed
+
+
+@pytest.mark.parametrize(
+    "values",
+    [CENTRES, ", ".join(map(str, CENTRES)), np.array([str(one) for one in CENTRES], "S")],
+    ids=["numbers", "text", "texts"],
+)
+def test_attributes_of_numbers_or_text(tmp_path, values):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["image"] = DATA.transpose(2, 0, 1)
+        file["image"].attrs["wavelength"] = values
+        file["image"].attrs["band_names"] = ["a", "b", "", "d", "e"]
+    check(tmp_path / "a.h5")
+    assert read_cube(tmp_path / "a.h5").band_names == ("a", "b", "", "d", "e")
+
+
+def test_the_vector_of_the_cube_s_own_name_tells_the_axis(tmp_path):
+    """That of another spectrometer has as many values as the image has lines."""
+    with h5py.File(tmp_path / "a.nc", "w") as file:
+        file["observation_data/rhot_red"] = DATA.transpose(2, 0, 1)
+        file["sensor_band_parameters/blue_wavelength"] = np.arange(7.0) + 400
+        file["sensor_band_parameters/red_wavelength"] = CENTRES
+    check(tmp_path / "a.nc")
+
+
+def test_bands_are_assumed_where_wavelengths_fit(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["image"] = np.arange(5 * 5 * 8).reshape(5, 5, 8)
+        file["wavelength"] = CENTRES
+    with open_cube(tmp_path / "a.h5") as opened:
+        assert opened.axes_assumed
+        assert opened.shape == (5, 8, 5)
+        np.testing.assert_array_equal(opened.wavelengths, CENTRES)
+
+
+def test_lists_that_fit_no_axis_are_told(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["image"] = DATA
+        file["wavelength"], file["bbl"] = np.arange(6.0) + 400, np.ones(8, int)
+    with pytest.warns(EdgesrWarning) as warned:
+        cube = read_cube(tmp_path / "a.h5")
+    assert (cube.wavelengths, cube.bad_bands) == (None, None)
+    assert [str(one.message).partition(": ")[2] for one in warned] == [
+        "/wavelength (6) left out: of another length than the 5 bands; correct the metadata",
+        "/bbl (8) left out: of another length than the 5 bands; correct the metadata",
+    ]
+
+
+def test_tags_of_some_bands_are_told(tmp_path, make_cube):
+    path = tmp_path / "a.tif"
+    write_cube(make_cube(7, 9, 5), path)
+    with rasterio.open(path, "r+") as file:
+        for band in range(1, 5):
+            file.update_tags(band, wavelength=400 + band, wavelength_units="nm", bbl=1)
+    with pytest.warns(EdgesrWarning) as warned:
+        cube = read_cube(path)
+    assert (cube.wavelengths, cube.bad_bands) == (None, None)
+    assert [str(one.message) for one in warned] == [
+        f"{path}: {what} left out: 4 of 5 bands have one; correct the metadata"
+        for what in ("wavelength", "bbl")
+    ]
+
+
+@pytest.mark.parametrize("domain", [None, "ENVI"])
+def test_lists_in_the_tags_of_a_geotiff(tmp_path, make_cube, domain):
+    path = tmp_path / "a.tif"
+    write_cube(make_cube(7, 9, 5), path)
+    with rasterio.open(path, "r+") as file:
+        listed = "{" + ", ".join(map(str, CENTRES / 1000)) + "}"
+        file.update_tags(
+            ns=domain, wavelength=listed, wavelength_units="um", bbl="{1,0,1,1,1}",
+            fwhm="{0.01,0.01,0.01,0.01,0.02}",
+        )  # fmt: skip
+    cube = read_cube(path)
+    np.testing.assert_allclose(cube.wavelengths, CENTRES)
+    np.testing.assert_allclose(cube.fwhm, [10, 10, 10, 10, 20])
+    assert cube.bad_bands.tolist() == [False, True, False, False, False]
+
+
+def test_names_of_some_bands_come_through(tmp_path, make_cube):
+    cube = make_cube(7, 9, 5, band_names=("red", "", "nir", "", ""))
+    for suffix in (".tif", ".img", ".npz"):
+        write_cube(cube, tmp_path / f"a{suffix}")
+        assert read_cube(tmp_path / f"a{suffix}").band_names == cube.band_names

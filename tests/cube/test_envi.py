@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import warnings
+from codecs import BOM_UTF8
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edgesr.cube import Cube, open_cube, read_cube, write_cube
 from edgesr.cube.formats._envi import parse_header
@@ -82,6 +85,32 @@ def test_first_pixels_that_spell_a_mark(tmp_path, mark, suffix):
         assert opened.shape == (7, 9, 5)
 
 
+def test_a_header_finds_a_file_of_any_suffix_that_is_as_long_as_it_says(tmp_path):
+    pixels(tmp_path / "f.envi")
+    header(tmp_path / "f.hdr")
+    (tmp_path / "f.png").write_bytes(b"a picture")
+    (tmp_path / "f.1.envi").write_bytes((tmp_path / "f.envi").read_bytes())  # another's
+    np.testing.assert_array_equal(read_cube(tmp_path / "f.hdr").data, DATA)
+    (tmp_path / "f.other").write_bytes((tmp_path / "f.envi").read_bytes())
+    with pytest.raises(DataError, match=r"the ENVI header of f\.envi or f\.other; name the data"):
+        read_cube(tmp_path / "f.hdr")
+
+
+def test_a_header_of_fewer_bytes_is_told(tmp_path):
+    path = pixels(tmp_path / "f.img")
+    header(tmp_path / "f.hdr", bands=3)
+    with pytest.warns(EdgesrWarning, match=rf"{path}: the header describes 378 bytes, .* has 630"):
+        assert read_cube(path).shape == (7, 9, 3)
+
+
+def test_a_header_that_begins_with_a_byte_order_mark(tmp_path):
+    path = pixels(tmp_path / "f.img")
+    header(tmp_path / "f.hdr")
+    (tmp_path / "f.hdr").write_bytes(BOM_UTF8 + (tmp_path / "f.hdr").read_bytes())
+    for spec in (path, tmp_path / "f.hdr"):
+        np.testing.assert_array_equal(read_cube(spec).data, DATA)
+
+
 # --- what moves pixels ---------------------------------------------------------------------------
 
 
@@ -101,6 +130,55 @@ def test_pixels_that_lie_elsewhere_are_refused(tmp_path, line, why):
     header(tmp_path / "scene.hdr", line)
     with pytest.raises(DataError, match=rf"\A[^\n]*{why}[^\n]*\Z"):
         read_cube(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("interleave = tile", "interleave is tile in its ENVI header; it has to be one of bsq"),
+        ("byte order = 2", "byte order is 2 .* 0 or 1"),
+        ("lines = -7", "lines is -7 .* at least 1"),
+        ("samples = 9.5", "samples is 9.5 "),
+        ("bands =", "bands is missing in its ENVI header"),
+        ("bands = 1" + "0" * 5000, "bands is 10{39} in"),
+        ("header offset = -2", "header offset is -2 .* at least 0"),
+        ("data type = 6", "data type is 6 .* real numbers"),
+    ],
+)
+def test_a_layout_that_there_is_not_is_one_line(tmp_path, line, why):
+    path = pixels(tmp_path / "scene.img")
+    header(tmp_path / "scene.hdr", line)
+    with pytest.raises(DataError, match=rf"\A{path}: {why}[^\n]*\Z"):
+        read_cube(path)
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    shape=st.tuples(*[st.integers(1, 6)] * 3),
+    interleave=st.sampled_from(["bsq", "bil", "BIP"]),
+    code=st.sampled_from([("1", "u1"), ("2", "i2"), ("4", "f4"), ("5", "f8"), ("15", "u8")]),
+    order=st.sampled_from("01"),
+    before=st.integers(0, 9),
+)
+def test_any_layout(tmp_path_factory, shape, interleave, code, order, before):
+    """Each value lies where the header's words say, counted by hand."""
+    folder = tmp_path_factory.mktemp("layout")
+    (height, width, bands), dtype = shape, np.dtype(code[1]).newbyteorder("<>"[int(order)])
+    places = {
+        "bsq": lambda row, col, band: (band * height + row) * width + col,
+        "bil": lambda row, col, band: (row * bands + band) * width + col,
+        "bip": lambda row, col, band: (row * width + col) * bands + band,
+    }
+    stored = np.arange(height * width * bands).astype(dtype)
+    (folder / "a.raw").write_bytes(bytes(before) + stored.tobytes())
+    (folder / "a.hdr").write_text(
+        f"ENVI\nsamples = {width}\nlines = {height}\nbands = {bands}\ndata type = {code[0]}\n"
+        f"interleave = {interleave}\nbyte order = {order}\nheader offset = {before}\n"
+    )
+    data = read_cube(folder / "a.hdr").data
+    assert data.shape == shape
+    for index in np.ndindex(shape):
+        assert data[index] == places[interleave.lower()](*index)
 
 
 def test_keys_that_say_that_nothing_is_moved(tmp_path):
@@ -150,6 +228,8 @@ def test_names_of_bands(tmp_path):
     path = pixels(tmp_path / "scene.img")
     header(tmp_path / "scene.hdr", "band names = {red edge (1), b, c,\n d, e}")
     assert read_cube(path).band_names == ("red edge (1)", "b", "c", "d", "e")
+    header(tmp_path / "scene.hdr", "band names = {a, , c, d, }")
+    assert read_cube(path).band_names == ("a", "", "c", "d", "")
     header(tmp_path / "scene.hdr", "band names = {Band 1, Band 2, Band 3, Band 4, Band 5}")
     assert read_cube(path).band_names is None
 
@@ -199,6 +279,22 @@ def test_a_header_of_the_full_name_that_would_be_taken_is_told(tmp_path):
     with pytest.raises(DataError, match=r"a\.img\.hdr would be taken for its header; move it away"):
         write_cube(Cube(DATA), tmp_path / "a.hdr")
     assert [path.name for path in tmp_path.iterdir()] == ["a.img.hdr"]
+
+
+def test_points_of_a_header(tmp_path):
+    path = pixels(tmp_path / "a.img")
+    header(
+        tmp_path / "a.hdr", "geo points = {1, 1, 50.5, 10.25, 9, 1, 50.5, 10.5, 1, 7, 50, 10.25}"
+    )
+    found = {(point.row, point.col): (point.x, point.y) for point in read_cube(path).gcps}
+    assert found == {(0, 0): (10.25, 50.5), (0, 8): (10.5, 50.5), (6, 0): (10.25, 50.0)}
+
+
+def test_pixels_without_a_size_place_nothing(tmp_path):
+    path = pixels(tmp_path / "a.img")
+    header(tmp_path / "a.hdr", "map info = {UTM, 1, 1, 5e5, 4e6, 0, 30, 33, North, WGS-84}")
+    with pytest.warns(EdgesrWarning, match=f"{path}: transform left out"):
+        assert read_cube(path).transform is None
 
 
 def test_what_is_no_header(tmp_path):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edgesr.cube.matching import Rescale, check_numbers, match_bands
-from edgesr.errors import DataError
+from edgesr.errors import DataError, EdgesrWarning
 
 CENTRES = [500.0, 510.0, 520.0, 530.0]
 
@@ -39,6 +41,12 @@ def test_a_band_is_the_same_within_half_its_width():
 
 def test_of_two_bands_at_one_wavelength_the_place_in_training_decides():
     assert match([500, 510, 510, 520, 530], index=(0, 2, 3, 4)) == [0, 2, 3, 4]
+
+
+def test_a_coarser_sensor_is_told():
+    with pytest.warns(EdgesrWarning, match="2 of the network's 4 bands repeat the one beside"):
+        assert match([505, 525]) == [0, 0, 1, 1]
+    assert match([500, 510, 520], wanted=[500, 500, 510, 520], index=(0, 1, 2, 3)) == [0, 0, 1, 2]
 
 
 def test_another_part_of_the_spectrum_is_refused_with_the_list():
@@ -96,6 +104,24 @@ def test_gains_on_both_sides_turn_one_number_into_the_other():
     assert rescale.factor * 0.35 + rescale.offset == pytest.approx(3500)
     rescale = Rescale.between(None, None, 1e-4, None)
     assert rescale is None
+    assert Rescale.between(1e-4, None, None, None) is None
+    rescale = Rescale.between(None, -1000.0, 1.0, None)  # an offset alone
+    assert (rescale.factor, rescale.offset) == (1, -1000)
     rescale = Rescale.between(np.full(3, 1e-4), np.zeros(3), 1e-4, -0.1)
     assert rescale.factor * 3500 + rescale.offset == pytest.approx(np.full(3, 4500))
     assert Rescale.between(1e-4, 0.0, np.full(3, 1e-4), None) is None
+
+
+FINITE = st.floats(-1e3, 1e3)
+GAINS = st.floats(1e-5, 1e3)
+
+
+@given(number=FINITE, gain=GAINS, offset=FINITE, to_gain=GAINS, to_offset=FINITE)
+def test_a_number_means_the_same_on_both_sides(number, gain, offset, to_gain, to_offset):
+    rescale = Rescale.between(gain, offset, to_gain, to_offset)
+    there = number if rescale is None else rescale.factor * number + rescale.offset
+    largest = max(abs(gain * number), abs(offset), abs(to_offset), 1e-5)
+    assert abs(gain * number + offset - (to_gain * there + to_offset)) < 1e-5 * largest + 1e-5
+    if rescale is not None:
+        scale = max(abs(number), abs(to_gain * there), abs(to_offset), abs(offset)) / gain
+        assert abs(float(rescale.inverse(np.asarray(there))) - number) <= 1e-9 * max(scale, 1)

@@ -13,7 +13,7 @@ import rasterio
 from edgesr.cube import Cube, read_cube, write_cube
 from edgesr.cube.info import describe_cube, render_info
 from edgesr.cube.scaling import factor_of, per_band
-from edgesr.errors import DataError
+from edgesr.errors import DataError, EdgesrWarning
 
 GAIN = np.array([1 / 3, 2e-5 / 7, 0.1])
 OFFSET = np.array([0.1, -10 / 3, 1e-9 / 3])
@@ -72,6 +72,50 @@ def test_hdf5_attributes_of_each_band(tmp_path: Path) -> None:
     np.testing.assert_array_equal(cube.gain, GAIN)
     assert cube.offset == 0.5
     assert "times a gain of each band, plus 0.5" in render_info(describe_cube(cube))
+
+
+def test_a_header_that_makes_reflectance(tmp_path: Path) -> None:
+    write_cube(Cube(DATA), tmp_path / "a.hdr")
+    with (tmp_path / "a.hdr").open("a") as header:
+        header.write("data reflectance gain values = {1, 2, 3}\n")
+        header.write("data reflectance offset values = {4, 5, 6}\n")
+    cube = read_cube(tmp_path / "a.hdr")
+    assert (cube.gain.tolist(), cube.offset.tolist()) == ([1, 2, 3], [4, 5, 6])
+    with (tmp_path / "a.hdr").open("a") as header:  # those of the numbers themselves go before
+        header.write("data gain values = {7, 7, 7}\n")
+    assert (read_cube(tmp_path / "a.hdr").gain, read_cube(tmp_path / "a.hdr").offset) == (7, None)
+
+
+def test_neon_divides(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["SITE/Reflectance/Reflectance_Data"] = DATA
+        about = file["SITE/Reflectance/Reflectance_Data"].attrs
+        about["Scale_Factor"], about["Data_Ignore_Value"] = 10000.0, -9999.0
+    cube = read_cube(tmp_path / "a.h5")
+    assert (cube.gain, cube.nodata) == (1e-4, -9999)
+
+
+@pytest.mark.parametrize("name", ["gain", "Gains", "offset", "slope", "scale", "Scaling_Factor"])
+def test_attributes_that_may_scale_are_told(tmp_path: Path, name: str) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["a"] = DATA
+        file["a"].attrs[name] = 0.5
+    with pytest.warns(EdgesrWarning, match=rf"a\.h5: attribute {name} left out"):
+        cube = read_cube(tmp_path / "a.h5")
+    assert (cube.gain, cube.offset) == (None, None)
+
+
+def test_attributes_that_hold_no_number_are_told(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["a"] = DATA
+        about = file["a"].attrs
+        about["scale_factor"], about["add_offset"], about["_FillValue"] = "much", "5", "none"
+    with pytest.warns(EdgesrWarning) as told:
+        cube = read_cube(tmp_path / "a.h5")
+    assert (cube.gain, cube.offset, cube.nodata) == (None, 5, None)
+    assert {str(one.message).split(": ")[1] for one in told} == {
+        "attribute scale_factor left out", "attribute _FillValue left out",
+    }  # fmt: skip
 
 
 def test_one_for_each_band_and_no_other_number_of_them() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,18 @@ def test_surgery_is_repeated_on_loading(network: nn.Module, tmp_path: Path) -> N
     lr = torch.rand(1, 5, 4, 4)
     with torch.no_grad():
         assert torch.equal(loaded.model(lr), student(lr))
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_others_may_read_the_file_as_any_other(network: nn.Module, tmp_path: Path, mask) -> None:
+    before = os.umask(mask)
+    try:
+        save_network(network, tmp_path / "network.safetensors")
+        (tmp_path / "plain").touch()
+    finally:
+        os.umask(before)
+    modes = {path.stat().st_mode for path in tmp_path.iterdir()}
+    assert len(modes) == 1
 
 
 def test_replaces_atomically(network: nn.Module, saved: Path) -> None:

@@ -104,6 +104,19 @@ def test_another_cube_is_seen_through_the_ranges_of_the_weights(recipe, stored, 
     assert scene.normalisation.to_dict() == stored["normalisation"]
 
 
+def test_a_cube_of_another_gain_is_seen_in_the_numbers_of_the_training(recipe, stored, tmp_path):
+    """The same reflectance, stored with half the gain and an offset."""
+    cube = read_cube(recipe.data)
+    same = Cube(cube.data * 2.0 + 300, "other", gain=0.5e-4, offset=-300 * 0.5e-4)
+    write_cube(same, tmp_path / "other.npz")
+    known = {**stored, "gain": [1e-4] * 8, "offset": None}
+    first = open_scene(recipe, known, 4)
+    other = open_scene(replace(recipe, data=str(tmp_path / "other.npz")), known, 4)
+    window = first.test[0]
+    for ours, theirs in zip(first.pair(window), other.pair(window), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+
+
 def test_what_the_recipe_says_overrules_the_weights(recipe, stored):
     scene = open_scene(replace(recipe, bands="2-5", degradation="area"), stored, 4)
     assert scene.bands == (2, 3, 4, 5)

@@ -10,9 +10,14 @@ import pytest
 from reproduce_fakes import saved_cube
 
 from edgesr.cli.main import main
+from edgesr.cube import ReadOptions
+from edgesr.errors import OptionError
 from edgesr.reproduce import catalogue
+from edgesr.reproduce.command import _check_cubes
 from edgesr.reproduce.published import METRICS
 from edgesr.reproduce.real import GROUPS, equal_rank
+from edgesr.reproduce.scenes import Scenes
+from edgesr.reproduce.store import Store
 
 BANDS = {
     "chikusei": 128,
@@ -120,6 +125,17 @@ def test_results_of_another_cube_are_refused(workplace, refused) -> None:
     Path("runs/reproduce.json").write_text(json.dumps(content))
     line = refused("reproduce", "lkca:fig4", "--data", "houston2018=houston2018.npy", "--quick")
     assert "holds results of another houston2018" in line
+
+
+def test_results_of_another_nodata_are_refused(workplace) -> None:
+    """The cube is the one of the results; what it masks is not."""
+    saved_cube(Path("made.npy"), side=16, bands=4)
+    cubes = {"made": "made.npy"}
+    with Store.locked(Path("results.json")) as store:
+        for reading in (None, ReadOptions(), None):
+            _check_cubes(store, Scenes(cubes, reading), cubes)
+        with pytest.raises(OptionError, match="holds results of another made"):
+            _check_cubes(store, Scenes(cubes, ReadOptions(nodata=3)), cubes)
 
 
 @pytest.mark.parametrize(

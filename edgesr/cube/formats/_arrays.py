@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +18,25 @@ from edgesr.cube.pixels import ArrayPixels, Pixels
 from edgesr.cube.reading import Order, Variable, axis_order, choose_variable
 from edgesr.cube.scaling import factor_of
 from edgesr.cube.spectral import (
+    band_names,
     has_wavelength_unit,
     is_bad_band_name,
     is_band_axis,
     is_fwhm_name,
     is_wavelength_name,
-    unit_factor,
+    numbers,
+    spectrum,
 )
+from edgesr.errors import EdgesrWarning, shown
 
 _NODATA = ("Data_Ignore_Value", "_FillValue", "missing_value", "nodata")
 _UNITS = ("Units", "units", "unit")
+_DIVISORS = ("Scale_Factor",)  # as NEON has it: reflectance is the number divided by it
+_BAND_NAMES = ("band_names", "Band_Names", "band names")
+_MAYBE_SCALING = re.compile(
+    r"(data_?|reflectance_?|radiance_?|radiometric_?)*"
+    r"(scal(e|ing)(_?factors?)?|gains?|slopes?|offsets?|intercepts?|bias(es)?)(_?values?)?"
+)
 
 
 @dataclass(frozen=True)
@@ -65,13 +75,19 @@ class Arrays:
         centres = self._beside(name, is_wavelength_name, is_axis=True)
         order, assumed = self._order(name, shape, centres, options)
         bands = shape[order[2]]
-        centre = next((one for one in centres if one.values.size == bands), None)
-        wavelengths = factor = None
-        if centre is not None:
-            factor = unit_factor(centre.values, centre.unit, self.path, options.wavelength_unit)
-            wavelengths = None if factor is None else centre.values * factor
-        fwhm = self._of_bands(name, is_fwhm_name, bands)
-        good = self._of_bands(name, is_bad_band_name, bands)
+        centre = _of_bands(centres, bands)
+        width = _of_bands(self._beside(name, is_fwhm_name), bands)
+        good = _of_bands(self._beside(name, is_bad_band_name), bands)
+        self._tell_of_others(name, bands)
+        wavelengths, fwhm = spectrum(
+            None if centre is None else centre.values,
+            None if width is None else width.values,
+            None if centre is None else centre.unit,
+            self.path,
+            options.wavelength_unit,
+            None if width is None else width.unit,
+        )
+        gain, offset = self._scaling(about)
         if self.pixels is None:
             pixels: Pixels = ArrayPixels(self.load(name).transpose(order))
         else:
@@ -80,11 +96,12 @@ class Arrays:
             pixels,
             name=self.path.stem,
             wavelengths=wavelengths,
-            fwhm=None if fwhm is None else fwhm * (factor or 1.0),
-            bad_bands=None if good is None else good == 0,
-            nodata=_number(_first(about, _NODATA)),
-            gain=factor_of(_first(about, ("scale_factor",)), 1.0),
-            offset=factor_of(_first(about, ("add_offset",)), 0.0),
+            fwhm=fwhm,
+            bad_bands=None if good is None else good.values == 0,
+            nodata=self._nodata(about),
+            gain=factor_of(gain, 1.0),
+            offset=factor_of(offset, 0.0),
+            band_names=_names(_first(about, _BAND_NAMES)),
             source=f"{self.path}:{name}",
             axes_assumed=assumed,
             **self._place(name, order),
@@ -99,7 +116,10 @@ class Arrays:
         if len(named) == 1:
             height, width = (axis for axis in range(3) if axis != named[0])
             return (height, width, named[0]), False
-        return axis_order(shape, {centre.values.size for centre in centres})
+        words = _words(name)
+        shared = [len(words & _words(centre.name)) for centre in centres]
+        nearest = [one for one, many in zip(centres, shared, strict=True) if many == max(shared)]
+        return axis_order(shape, {centre.values.size for centre in nearest})
 
     def _beside(
         self, name: str, says: Callable[[str], bool], *, is_axis: bool = False
@@ -121,27 +141,68 @@ class Arrays:
     def _variables(
         self, says: Callable[[str], bool], lengths: tuple[int, ...], is_axis: bool
     ) -> Iterator[_Vector]:
-        for other, variable in self.variables.items():
-            size = max(variable.shape, default=0)
-            if size != np.prod(variable.shape) or size not in lengths:
-                continue
+        for other, variable in self._vectors():
             unit = _text(_first(self.attributes(other), _UNITS))
             in_units = is_axis and has_wavelength_unit(unit) and not is_fwhm_name(other)
-            if says(other) or in_units:
+            if max(variable.shape) in lengths and (says(other) or in_units):
                 yield _Vector(other, self.load(other).ravel().astype(np.float64), unit)
+
+    def _vectors(self) -> Iterator[tuple[str, Variable]]:
+        """Variables that have one axis, those of length 1 aside."""
+        for name, variable in self.variables.items():
+            size = max(variable.shape, default=0)
+            if size > 1 and size == np.prod(variable.shape):
+                yield name, variable
+
+    def _tell_of_others(self, name: str, bands: int) -> None:
+        """Say which lists of bands are left out, as they have another length; none has this one."""
+        for says in (is_wavelength_name, is_fwhm_name, is_bad_band_name):
+            sizes = {one: max(vector.shape) for one, vector in self._vectors() if says(one)}
+            sizes |= {one.name: one.values.size for one in self._attributes(name, says)}
+            if sizes and bands not in sizes.values():
+                listed = ", ".join(f"{shown(one)} ({size})" for one, size in sizes.items())
+                self._warn(f"{listed} left out: of another length than the {bands} bands")
+
+    def _warn(self, what: str) -> None:
+        warnings.warn(f"{self.path}: {what}; correct the metadata", EdgesrWarning, stacklevel=2)
+
+    def _nodata(self, about: Mapping[str, Any]) -> float | None:
+        found = self._numbers(about, _NODATA)
+        return None if found is None else float(found[0])
+
+    def _scaling(self, about: Mapping[str, Any]) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Gain and offset of the cube's attributes; others that may be some are told."""
+        gain = self._numbers(about, ("scale_factor",))
+        if gain is None and (divisor := self._numbers(about, _DIVISORS)) is not None:
+            with np.errstate(divide="ignore"):
+                gain = 1.0 / divisor
+        for key in sorted(set(about) - {"scale_factor", "add_offset", *_DIVISORS}):
+            if _MAYBE_SCALING.fullmatch(key.lower()) and _numbers(about[key]) is not None:
+                self._warn(
+                    f"attribute {shown(key)} left out: numbers stay as they are stored, since only"
+                    " scale_factor and add_offset are understood"
+                )
+        return gain, self._numbers(about, ("add_offset",))
+
+    def _numbers(self, about: Mapping[str, Any], names: Sequence[str]) -> np.ndarray | None:
+        """The numbers in the first of these attributes that there is; None where it holds none."""
+        name = next((name for name in names if name in about), None)
+        if name is None:
+            return None
+        found = _numbers(about[name])
+        if found is None:
+            self._warn(f"attribute {name} left out: it holds no number")
+        return found
 
     def _attributes(self, name: str, says: Callable[[str], bool]) -> Iterator[_Vector]:
         for holder in _upwards(name):
             about = self.attributes(holder)
             for key in about:
-                if says(key):
-                    values = np.asarray(about[key])
-                    if values.dtype.kind in "iufb" and values.ndim and values.size > 1:
-                        yield _Vector(key, values.ravel().astype(np.float64), None)
-
-    def _of_bands(self, name: str, says: Callable[[str], bool], bands: int) -> np.ndarray | None:
-        found = self._beside(name, says)
-        return next((one.values for one in found if one.values.size == bands), None)
+                values = _numbers(about[key]) if says(key) else None
+                if values is not None and values.size > 1:
+                    yield _Vector(
+                        key, values, _text(_first(about, [f"{key}_{unit}" for unit in _UNITS]))
+                    )
 
     def _place(self, name: str, order: Order) -> dict[str, Any]:
         """Coordinate system and transform, by the conventions of CF and GeoZarr."""
@@ -198,8 +259,26 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _number(value: Any) -> float | None:
-    return None if value is None else float(np.ravel(value)[0])
+def _of_bands(vectors: Sequence[_Vector], bands: int) -> _Vector | None:
+    return next((one for one in vectors if one.values.size == bands), None)
+
+
+def _numbers(value: Any) -> np.ndarray | None:
+    """Numbers as attributes hold them, some as text: float64 [N], or None."""
+    found = np.ravel(np.asarray(value))
+    if found.dtype.kind in "iufb" and found.size:
+        return found.astype(np.float64)
+    return numbers(" ".join(_texts(found)))
+
+
+def _texts(values: np.ndarray) -> list[str]:
+    return [one.decode(errors="replace") if isinstance(one, bytes) else str(one) for one in values]
+
+
+def _names(value: Any) -> tuple[str, ...] | None:
+    """Names of bands, where a value is a list of texts."""
+    found = np.ravel(np.asarray([] if value is None else value))
+    return band_names(_texts(found)) if found.size > 1 and found.dtype.kind in "OSU" else None
 
 
 def is_numeric(array: np.ndarray | Variable) -> bool:

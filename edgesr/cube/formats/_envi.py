@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
+from codecs import BOM_UTF8
+from contextlib import suppress
+from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+import numpy as np
 
 from edgesr.errors import DataError, shown
 
@@ -12,6 +19,12 @@ _DATA_SUFFIXES = (
     "", ".img", ".raw", ".dat", ".bsq", ".bil", ".bip", ".bin", ".cube", ".sli", ".hyspex", ".rfl",
     ".pix",
 )  # fmt: skip
+_TYPES = {
+    "1": "u1", "2": "i2", "3": "i4", "4": "f4", "5": "f8", "12": "u2", "13": "u4", "14": "i8",
+    "15": "u8",
+}  # fmt: skip
+_INTERLEAVES = {"bsq": (2, 0, 1), "bil": (0, 2, 1), "bip": (0, 1, 2)}
+"""Which of height, width and bands the axes of the stored array are."""
 _LAYOUT = {
     "file compression": "compressed pixels",
     "major frame offsets": "gaps between their bands or lines",
@@ -35,13 +48,16 @@ def parse_header(path: Path) -> dict[str, str]:
     """
     if path.stat().st_size > _LARGEST_HEADER:
         raise DataError(f"{path}: too large for an ENVI header; name the right one")
-    text = path.read_bytes().decode("utf-8", errors="replace").replace("\r\n", "\n")
-    if not text.lstrip("\ufeff \t\n").startswith("ENVI"):
+    content = path.read_bytes()
+    if not begins_header(content):
         raise DataError(f"{path}: no ENVI header, whose first word is ENVI; name the right one")
-    return {
-        " ".join(key.lower().split()): value.strip()
-        for key, value in _FIELD.findall(text.replace("\r", "\n"))
-    }
+    text = content.decode("utf-8", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
+    return {" ".join(key.lower().split()): value.strip() for key, value in _FIELD.findall(text)}
+
+
+def begins_header(start: bytes) -> bool:
+    """Whether a file that starts so is an ENVI header."""
+    return start.removeprefix(BOM_UTF8).lstrip().startswith(b"ENVI")
 
 
 def find_header(path: Path) -> Path | None:
@@ -58,7 +74,8 @@ def data_file(path: Path) -> Path:
     """The data file of an ENVI header; a data file is returned as it is.
 
     A file that has a header of its own full name beside it, such as ``a.img`` and ``a.img.hdr``, is
-    that header's.
+    that header's. Where none has a usual suffix, any of the header's name that is exactly as long
+    as it says is taken.
 
     Raises:
         DataError: it is missing, or could be any of several.
@@ -69,8 +86,11 @@ def data_file(path: Path) -> Path:
     if stem.suffix and stem.is_file():  # this is the header of its full name
         return stem
     spelled = [one for suffix in _DATA_SUFFIXES for one in (suffix, suffix.upper())]
-    found = [Path(f"{stem}{suffix}") for suffix in dict.fromkeys(spelled)]
-    found = [one for one in found if one.is_file() and find_header(one) == path]
+    usual = [Path(f"{stem}{suffix}") for suffix in dict.fromkeys(spelled)]
+    found = [one for one in usual if one.is_file() and find_header(one) == path]
+    if not found:
+        beside = sorted(path.parent.glob(f"{escape(stem.name)}.*"))
+        found = [one for one in beside if find_header(one) == path and is_described(one)]
     if len(found) == 1:
         return found[0]
     if found:
@@ -82,6 +102,80 @@ def data_file(path: Path) -> Path:
         f"{path}: the data file of this ENVI header is missing; put it beside the header with the "
         f"same name, such as {stem.name}.img"
     )
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the values of a plain ENVI file lie in it.
+
+    Attributes:
+        shape: height, width and bands.
+        axes: which of these the axes of the stored array are.
+        dtype: of the values, with their byte order.
+        offset: bytes before them.
+    """
+
+    shape: tuple[int, int, int]
+    axes: tuple[int, int, int]
+    dtype: np.dtype
+    offset: int
+
+    @classmethod
+    def of(cls, header: dict[str, str], path: Path) -> Self:
+        """What a header says.
+
+        Raises:
+            DataError: a size, type, order or offset that is missing, or that there is not.
+        """
+
+        def number(key: str, least: int, usual: str = "") -> int:
+            text = header.get(key, usual)
+            if not re.fullmatch(r"\d{1,18}", text) or int(text) < least:
+                raise _wrong(path, key, text, f"a whole number of at least {least}")
+            return int(text)
+
+        code, interleave = header.get("data type", ""), header.get("interleave", "bsq").lower()
+        if interleave not in _INTERLEAVES:
+            raise _wrong(path, "interleave", interleave, f"one of {', '.join(_INTERLEAVES)}")
+        if code not in _TYPES:
+            raise _wrong(path, "data type", code, "that of real numbers, 1 to 5 or 12 to 15")
+        order = header.get("byte order", "0")
+        if order not in ("0", "1"):
+            raise _wrong(path, "byte order", order, "0 or 1")
+        return cls(
+            (number("lines", 1), number("samples", 1), number("bands", 1)),
+            _INTERLEAVES[interleave],
+            np.dtype(_TYPES[code]).newbyteorder(">" if order == "1" else "<"),
+            number("header offset", 0, "0"),
+        )
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self.offset + math.prod(self.shape) * self.dtype.itemsize
+
+    def mapped(self, path: Path) -> np.ndarray:
+        """The pixels [H, W, B] of a file, memory-mapped, read-only."""
+        stored = tuple(self.shape[axis] for axis in self.axes)
+        back = [self.axes.index(axis) for axis in range(3)]
+        return np.memmap(path, self.dtype, mode="r", offset=self.offset, shape=stored).transpose(
+            back
+        )
+
+
+def is_described(path: Path) -> bool:
+    """Whether a header beside a file describes it to the byte: it is no other format, then."""
+    header = find_header(path)
+    if header is None:
+        return False
+    with suppress(Exception):  # a damaged header describes nothing
+        return Layout.of(parse_header(header), header).size == path.stat().st_size
+    return False
+
+
+def _wrong(path: Path, key: str, received: str, needed: str) -> DataError:
+    said = f"is {shown(received[:40])}" if received else "is missing"
+    return DataError(f"{path}: {key} {said} in its ENVI header; it has to be {needed}")
 
 
 def check_layout(header: dict[str, str], path: Path) -> None:

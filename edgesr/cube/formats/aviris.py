@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgesr.cube.formats._base import register
-from edgesr.cube.formats.envi import Envi, is_described
+from edgesr.cube.formats._envi import begins_header, is_described
+from edgesr.cube.formats.envi import Envi
 from edgesr.cube.opened import OpenCube
 from edgesr.cube.options import ReadOptions
 
@@ -29,7 +30,7 @@ class Aviris(Envi):
 
     def recognises(self, path: Path, start: bytes) -> bool:
         known = _nodata(path) is not None
-        return known and (start.lstrip().startswith(b"ENVI") or is_described(path))
+        return known and (begins_header(start) or is_described(path))
 
     def open(self, path: Path, wanted: str | None, options: ReadOptions) -> OpenCube:
         cube = super().open(path, wanted, options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import warnings
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,6 +10,8 @@ import numpy as np
 
 from edgesr.cube.formats._base import Reader, register
 from edgesr.cube.formats._envi import (
+    Layout,
+    begins_header,
     check_layout,
     data_file,
     find_header,
@@ -21,14 +23,9 @@ from edgesr.cube.opened import OpenCube
 from edgesr.cube.options import ReadOptions
 from edgesr.cube.pixels import ArrayPixels, Pixels
 from edgesr.cube.reading import reading
-from edgesr.cube.scaling import Factor, factor_of
-from edgesr.cube.spectral import band_names, numbers, unit_factor
-from edgesr.errors import DataError
-
-_TYPES = {
-    "1": "u1", "2": "i2", "3": "i4", "4": "f4", "5": "f8", "12": "u2", "13": "u4", "14": "i8",
-    "15": "u8",
-}  # fmt: skip
+from edgesr.cube.scaling import factor_of
+from edgesr.cube.spectral import band_names, numbers, spectrum
+from edgesr.errors import DataError, EdgesrWarning
 
 
 @register
@@ -36,9 +33,9 @@ class Envi(Reader):
     """Reads every interleave and byte order, from the header or the data file.
 
     Taken from the header: ``wavelength`` with its units, ``fwhm``, ``bbl``, ``data ignore value``,
-    ``data gain values``, ``data offset values``, ``reflectance scale factor``, ``band names``,
-    ``map info`` and ``coordinate system string``. That a header lies beside a file is the weakest
-    sign of all, so this reader is asked last.
+    ``data gain values``, ``data offset values`` (else those of reflectance), ``reflectance scale
+    factor``, ``band names``, ``map info`` and ``coordinate system string``. That a header lies
+    beside a file is the weakest sign of all, so this reader is asked last.
     """
 
     name, title, order = "envi", "ENVI (.hdr)", 200
@@ -46,7 +43,7 @@ class Envi(Reader):
     options = ("wavelength_unit",)
 
     def recognises(self, path: Path, start: bytes) -> bool:
-        return start.lstrip().startswith(b"ENVI") or find_header(path) is not None
+        return begins_header(start) or find_header(path) is not None
 
     def files(self, path: Path) -> list[Path]:
         found = [path, find_header(path) or path]
@@ -62,81 +59,59 @@ class Envi(Reader):
         check_mask(pixels)
         with reading(pixels, "ENVI"):
             header = parse_header(header_file)
-            mapped = _mapped(pixels, header)
+            check_layout(header, pixels)
+            mapped = _mapped(pixels, Layout.of(header, pixels))
             return described(ArrayPixels(mapped), header, path, options)
 
 
 def described(pixels: Pixels, header: dict[str, str], path: Path, options: ReadOptions) -> OpenCube:
     """The cube that a header describes."""
-    wavelengths, fwhm = numbers(header.get("wavelength")), numbers(header.get("fwhm"))
-    factor = None
-    if wavelengths is not None:
-        units = header.get("wavelength units")
-        factor = unit_factor(wavelengths, units, path, options.wavelength_unit)
+    centres, widths = numbers(header.get("wavelength")), numbers(header.get("fwhm"))
+    unit = header.get("wavelength units")
+    wavelengths, fwhm = spectrum(centres, widths, unit, path, options.wavelength_unit)
+    gain, offset = _scaling(header)
     good = numbers(header.get("bbl"))
     nodata = numbers(header.get("data ignore value"))
     names = header.get("band names", "").strip("{}").split(",")
     return OpenCube(
         pixels,
         name=path.stem,
-        wavelengths=None if wavelengths is None or factor is None else wavelengths * factor,
-        fwhm=None if fwhm is None or factor is None else fwhm * factor,
+        wavelengths=wavelengths,
+        fwhm=fwhm,
         bad_bands=None if good is None else good == 0,
         nodata=None if nodata is None else float(nodata[0]),
-        gain=_gain(header),
-        offset=factor_of(numbers(header.get("data offset values")), 0.0),
+        gain=factor_of(gain, 1.0),
+        offset=factor_of(offset, 0.0),
         band_names=band_names(names),
         source=str(path),
         **header_georeference(header),
     )
 
 
-def _gain(header: dict[str, str]) -> Factor | None:
-    gains = numbers(header.get("data gain values"))
-    if gains is None and (factor := numbers(header.get("reflectance scale factor"))) is not None:
-        with np.errstate(divide="ignore"):
-            gains = 1.0 / factor[:1]
-    return factor_of(gains, 1.0)
+def _scaling(header: dict[str, str]) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Gain and offset of a header: those of the data, else those that make them reflectance."""
+    for kind in ("data", "data reflectance"):
+        found = tuple(numbers(header.get(f"{kind} {what} values")) for what in ("gain", "offset"))
+        if any(values is not None for values in found):
+            return found[0], found[1]
+    factor = numbers(header.get("reflectance scale factor"))
+    with np.errstate(divide="ignore"):
+        return None if factor is None else 1.0 / factor[:1], None
 
 
-def is_described(path: Path) -> bool:
-    """Whether a header beside a file describes it to the byte: it is no other format, then."""
-    header = find_header(path)
-    if header is None:
-        return False
-    with suppress(Exception):  # a damaged header describes nothing
-        return _size(parse_header(header)) == path.stat().st_size
-    return False
-
-
-def _size(header: dict[str, str]) -> int:
-    """Bytes of a data file."""
-    values = math.prod(int(header[key]) for key in ("lines", "samples", "bands"))
-    size = np.dtype(_TYPES[header["data type"]]).itemsize
-    return int(header.get("header offset", "0")) + values * size
-
-
-def _mapped(path: Path, header: dict[str, str]) -> np.ndarray:
-    """Pixels [H, W, B] of an uncompressed ENVI data file, memory-mapped, read-only."""
-    height, width, bands = (int(header[key]) for key in ("lines", "samples", "bands"))
-    check_layout(header, path)
-    interleave = header.get("interleave", "bsq").lower()
-    stored, axes = {
-        "bsq": ((bands, height, width), (1, 2, 0)),
-        "bil": ((height, bands, width), (0, 2, 1)),
-        "bip": ((height, width, bands), (0, 1, 2)),
-    }[interleave]
-    code = header["data type"]
-    if code not in _TYPES:
-        raise DataError(f"{path}: values of ENVI's data type {code} are not real numbers")
-    big_endian = header.get("byte order", "0") == "1"
-    dtype = np.dtype(_TYPES[code]).newbyteorder(">" if big_endian else "<")
-    expected, received = _size(header), path.stat().st_size
+def _mapped(path: Path, layout: Layout) -> np.ndarray:
+    """Pixels [H, W, B] of a data file, memory-mapped."""
+    expected, received = layout.size, path.stat().st_size
     if received < expected:
         raise DataError(
             f"{path}: truncated: the header describes {expected} bytes, the file has {received}; "
             "copy it again"
         )
-    return np.memmap(
-        path, dtype, mode="r", offset=int(header.get("header offset", "0")), shape=stored
-    ).transpose(axes)
+    if received > expected:
+        warnings.warn(
+            f"{path}: the header describes {expected} bytes, the file has {received}; what follows "
+            "is left out: check that this is its header",
+            EdgesrWarning,
+            stacklevel=2,
+        )
+    return layout.mapped(path)

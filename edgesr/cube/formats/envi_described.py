@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgesr.cube.formats._base import register
-from edgesr.cube.formats.envi import Envi, is_described
+from edgesr.cube.formats._envi import is_described
+from edgesr.cube.formats.envi import Envi
 
 
 @register

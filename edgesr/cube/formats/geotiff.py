@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,13 @@ from edgesr.cube.formats._gdal import (
 from edgesr.cube.opened import OpenCube
 from edgesr.cube.options import ReadOptions
 from edgesr.cube.scaling import factor_of
-from edgesr.cube.spectral import band_names, described_wavelengths, numbers, unit_factor
+from edgesr.cube.spectral import (
+    band_names,
+    described_wavelengths,
+    numbers,
+    spectrum,
+)
+from edgesr.errors import EdgesrWarning
 
 
 @register
@@ -29,7 +36,8 @@ class GeoTiff(Reader):
 
     Wavelengths, widths and bad bands come from the band tags (``wavelength``,
     ``wavelength_units``, ``fwhm``, ``bbl``, as EnMAP-Box and GDAL write them, or GDAL's IMAGERY
-    domain), else from the band descriptions, such as Wyvern's ``Band_503``.
+    domain), or lists of these names among the tags of the file, or of its domain ENVI, else from
+    the band descriptions, such as Wyvern's ``Band_503``.
     """
 
     name, title, kind, order = "geotiff", "GeoTIFF", "a GeoTIFF", 50
@@ -58,9 +66,9 @@ def open_tiff(place: Path | str, options: ReadOptions) -> OpenCube:
 
 def _described(source: Any, place: Path | str, options: ReadOptions) -> OpenCube:
     pixels = RasterPixels(source, place)
-    tags = [source.tags(index) for index in source.indexes]
+    tags = _band_tags(source)
     wavelengths, fwhm = _spectrum(source, tags, options.wavelength_unit, place)
-    good = _from_tags(tags, "bbl")
+    good = _from_tags(tags, "bbl", place)
     return OpenCube(
         pixels,
         name=Path(place).stem,
@@ -83,24 +91,42 @@ def _spectrum(
 
     A ``unit`` of the user's is that of the band tags.
     """
-    wavelengths, fwhm = _from_tags(tags, "wavelength"), _from_tags(tags, "fwhm")
-    factor = None
-    if wavelengths is not None:
-        factor = unit_factor(wavelengths, tags[0].get("wavelength_units"), place, unit)
-    if factor is None:
-        imagery = [source.tags(index, ns="IMAGERY") for index in source.indexes]
-        wavelengths = _from_tags(imagery, "CENTRAL_WAVELENGTH_UM")
-        fwhm, factor = _from_tags(imagery, "FWHM_UM"), 1e3
+    centres, widths = _from_tags(tags, "wavelength", place), _from_tags(tags, "fwhm", place)
+    wavelengths, fwhm = spectrum(centres, widths, tags[0].get("wavelength_units"), place, unit)
     if wavelengths is None:
-        wavelengths, factor = described_wavelengths(source.descriptions), 1.0
-    return (
-        None if wavelengths is None else wavelengths * factor,
-        None if fwhm is None else fwhm * factor,
-    )
+        imagery = [source.tags(index, ns="IMAGERY") for index in source.indexes]
+        centres = _from_tags(imagery, "CENTRAL_WAVELENGTH_UM", place)
+        if centres is not None:
+            return spectrum(centres, _from_tags(imagery, "FWHM_UM", place), "um", place)
+        wavelengths = described_wavelengths(source.descriptions)
+    return wavelengths, fwhm
 
 
-def _from_tags(tags: list[dict[str, str]], key: str) -> np.ndarray | None:
-    """One number per band, float64 [B], or None when a band has none."""
+def _band_tags(source: Any) -> list[dict[str, str]]:
+    """Tags of each band; what none has is taken from lists among those of the whole file."""
+    tags = [source.tags(index) for index in source.indexes]
+    for about in (source.tags(ns="ENVI"), source.tags()):
+        unit = about.get("wavelength_units")
+        for key in ("wavelength", "fwhm", "bbl"):
+            listed = numbers(about.get(key))
+            if listed is None or listed.size != len(tags) or any(key in tag for tag in tags):
+                continue
+            for tag, value in zip(tags, listed, strict=True):
+                tag[key] = repr(float(value))
+                if unit is not None:
+                    tag.setdefault("wavelength_units", unit)
+    return tags
+
+
+def _from_tags(tags: list[dict[str, str]], key: str, place: Path | str) -> np.ndarray | None:
+    """One number per band, float64 [B]; None where bands have none, which is said of a part."""
     found = [numbers(tag.get(key)) for tag in tags]
     values = [value[0] for value in found if value is not None]
+    if 0 < len(values) < len(tags):
+        warnings.warn(
+            f"{place}: {key.lower()} left out: {len(values)} of {len(tags)} bands have one; "
+            "correct the metadata",
+            EdgesrWarning,
+            stacklevel=2,
+        )
     return np.array(values) if len(values) == len(tags) else None

@@ -24,7 +24,7 @@ from edgesr.cube.options import ReadOptions
 from edgesr.cube.pixels import Pixels
 from edgesr.cube.reading import Order, Variable
 
-_CELLS = "#refs#"  # where MATLAB keeps what cells and structs refer to
+_HIDDEN = ("#refs#", "#subsystem#")  # where MATLAB keeps what cells and objects refer to
 
 
 @register
@@ -60,10 +60,9 @@ def _opened(file: Any, path: Path, wanted: str | None, options: ReadOptions) -> 
         raise elsewhere_error(path, wanted, other)
     if elsewhere and not any(len(item.shape) == 3 for item in datasets.values()):
         raise elsewhere_error(path, *next(iter(elsewhere.items())))
-    if not (wanted or "").strip("/").startswith(_CELLS):
-        datasets = {
-            name: item for name, item in datasets.items() if not name.startswith(f"/{_CELLS}/")
-        }
+    if not (wanted or "").strip("/").startswith(_HIDDEN):
+        shown = {name: item for name, item in datasets.items() if name.split("/")[1] not in _HIDDEN}
+        datasets = shown if any(item.ndim == 3 for item in shown.values()) else datasets
     matlab = _is_matlab(file, path)
 
     def is_reversed(item: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import struct
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from edgesr.cube.control import GroundControl
 from edgesr.cube.cube import Window
 from edgesr.cube.formats._arrays import Arrays, is_numeric
 from edgesr.cube.formats._base import Reader, register
@@ -19,8 +21,9 @@ from edgesr.cube.options import ReadOptions
 from edgesr.cube.pixels import Pixels, in_ranges
 from edgesr.cube.reading import Order, Variable, require_memory_to_read
 from edgesr.cube.scaling import factor_of
-from edgesr.errors import DataError, shown
+from edgesr.errors import DataError, EdgesrWarning, shown
 
+_POINT = ("row", "col", "x", "y", "z")
 _MARKS = ("zarr.json", ".zgroup", ".zarray")
 _CODECS = frozenset(
     {
@@ -37,7 +40,8 @@ class Zarr(Reader):
     """Reads windows of the one array of three axes, named by its dimensions or by vectors beside.
 
     Follows the conventions of CF and GeoZarr: nodata, gain and offset (arrays ``gain`` and
-    ``offset`` beside it where they differ between bands), grid mapping, coordinates.
+    ``offset`` beside it where they differ between bands), grid mapping, coordinates. Of a scene
+    that ``upscale`` wrote, control points and RPCs, too.
     """
 
     name, title, order, folders = "zarr", "Zarr", 10, True
@@ -88,11 +92,28 @@ def _opened(root: Any, path: Path, wanted: str | None, options: ReadOptions) -> 
 
     variables = {name: _variable(one) for name, one in numeric.items()}
     cube = Arrays(path, variables, load, pixels, attributes, axis_names).open(wanted, options)
-    return replace(cube, **_of_bands(cube, load, variables, attributes))
+    about = attributes(cube.source.rpartition(":")[2].rpartition("/")[0])
+    return replace(cube, **_of_bands(cube, load, variables), **_points(about, path))
 
 
-def _of_bands(cube: OpenCube, load: Any, variables: Any, attributes: Any) -> dict[str, Any]:
-    """Gain, offset and names of bands, where they differ."""
+def _points(about: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Control points and RPCs in the attributes of the group, as ``upscale`` writes them."""
+    try:
+        points = about.get("ground_control_points", ())
+        gcps = tuple(GroundControl(**{key: float(one[key]) for key in _POINT}) for one in points)
+        rpcs = {str(key): str(value) for key, value in about.get("rpcs", {}).items()}
+    except (AttributeError, KeyError, TypeError, ValueError):
+        warnings.warn(
+            f"{path}: control points and RPCs left out, as they are no such; correct the metadata",
+            EdgesrWarning,
+            stacklevel=2,
+        )
+        return {}
+    return {"gcps": gcps, "rpcs": rpcs or None}
+
+
+def _of_bands(cube: OpenCube, load: Any, variables: Any) -> dict[str, Any]:
+    """Gain and offset of each band, where they differ."""
     name = cube.source.rpartition(":")[2]
     folder = name.rpartition("/")[0]
     found: dict[str, Any] = {}
@@ -100,9 +121,6 @@ def _of_bands(cube: OpenCube, load: Any, variables: Any, attributes: Any) -> dic
         beside = variables.get(f"{folder}/{field}")
         if beside is not None and beside.shape == (cube.bands,):
             found[field] = factor_of(load(f"{folder}/{field}"), neutral)
-    names = attributes(name).get("band_names")
-    if isinstance(names, list):
-        found["band_names"] = tuple(map(str, names))
     return found
 
 

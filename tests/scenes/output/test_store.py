@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from edgesr.errors import DataError, OptionError
+from edgesr.errors import DataError, EdgesrWarning, OptionError
 from edgesr.scenes.output import (
     BlockStore,
     SceneMeta,
@@ -43,6 +43,13 @@ def test_nothing_but_the_result_is_left(scene, target):
     assert scene.write(target) == [target]
     assert list(target.parent.iterdir()) == [target]
     assert not interrupted(target)
+
+
+def test_npy_says_what_it_loses(scene, make_scene, tmp_path, recwarn):
+    make_scene(20, 20, 2, "uint8").write(tmp_path / "bare.npy")
+    assert not [one for one in recwarn if one.category is EdgesrWarning]
+    with pytest.warns(EdgesrWarning, match=r"nodata, wavelengths, .* gain, .* transform are not"):
+        scene.write(tmp_path / "out.npy")
 
 
 def test_what_was_written_is_done_when_it_is_opened_again(scene, target, content):

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from rasterio.crs import CRS
 
+from edgesr.cube import read_cube
 from edgesr.cube.control import GroundControl
-from edgesr.errors import OptionError
+from edgesr.errors import EdgesrWarning, OptionError
 from edgesr.scenes.output import check_target
 
 zarr = pytest.importorskip("zarr", reason="the extra zarr is not installed")
@@ -78,6 +79,12 @@ def test_gains_that_differ_rotation_and_ground_control(scene, tmp_path):
         {"row": 0.5, "col": 2, "x": 12.0, "y": 45.0, "z": 0.0}
     ]
     assert group.attrs["rpcs"] == {"LINE_OFF": "1"}
+    cube = read_cube(tmp_path / "out.zarr")
+    assert (cube.gcps, cube.rpcs) == (points, {"LINE_OFF": "1"})
+    group = zarr.open_group(tmp_path / "out.zarr", mode="r+")
+    group.attrs["ground_control_points"] = [{"row": "first"}]
+    with pytest.warns(EdgesrWarning, match=r"out\.zarr: control points and RPCs left out"):
+        assert read_cube(tmp_path / "out.zarr").gcps == ()
 
 
 @pytest.mark.parametrize(("dtype", "nodata"), [("int16", -999), ("float32", -9999.0)])
