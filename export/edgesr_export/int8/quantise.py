@@ -23,6 +23,7 @@ from edgesr_export.int8.telemetry import load_nncf
 from edgesr_export.int8.trial import Bench
 from edgesr_export.int8.validate_qdq import validate_qdq
 from edgesr_export.model_file import load_model, write_model
+from edgesr_export.rewrite.transposed import by_convolutions
 from edgesr_export.runtime import Session
 from edgesr_export.targets import find_target
 
@@ -105,12 +106,13 @@ def quantize(
         raise ExportError(f"{path} cannot be written: {path.parent} is no folder; create it first")
     load_nncf()
     model = prepare(load_model(source))
-    layers = find_layers(model)
+    as_int8 = by_convolutions(model)
+    layers = find_layers(as_int8)
     reasons = {layer.name: layer.fixed or scheme.unfit(layer) for layer in layers}
     reasons |= dict.fromkeys(_known(keep, layers, source), "asked for")
     images = checked_tiles(tiles, model)
     before = checked_metrics(quality.evaluate, Session(source, speed.threads))
-    calibration = _calibrated(model, _open(layers, reasons), images, scheme)
+    calibration = _calibrated(as_int8, _open(layers, reasons), images, scheme)
     for layer in _open(layers, reasons):
         if layer.name not in calibration.weights:
             reasons[layer.name] = "NNCF leaves it in float: a gate, or an input without a range"
@@ -129,7 +131,7 @@ def quantize(
         if times and times["int8"] >= times["float"]:
             reasons |= dict.fromkeys(chosen, "what the limits allow makes the network no faster")
             chosen = set()
-        verdicts = _verdicts(layers, candidates, chosen, reasons, decision)
+        verdicts = _verdicts(find_layers(model), candidates, chosen, reasons, decision)
         if chosen:
             quantised = bench.quantised(chosen)
             validate_qdq(quantised, chosen, scheme)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import re
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import onnx
 import pytest
 from edgesr_export.errors import ExportError
 from edgesr_export.fp16 import to_fp16
+from edgesr_export.int8 import Quality, quantize
 from edgesr_export.tensorrt import (
     PrecisionError,
     Settings,
@@ -91,6 +94,41 @@ def test_an_engine_of_every_network_has_the_precision_asked_for(
         assert set(found.values()) == {expect}
     kept = [name for name in side["kept_in_float32"] if "norm" in name or "mean" in name]
     assert len(kept) == {"lkca_net": 4, "dacn": 6}.get(name, 4) * ("fp16" in precision)
+
+
+@pytest.fixture(scope="module")
+def int8_of(files, tmp_path_factory):
+    """The int8 file of a network by the project's own quantiser, each made once."""
+    if importlib.util.find_spec("nncf") is None:
+        pytest.skip("NNCF is not here: install the extra 'int8'")
+    folder = tmp_path_factory.mktemp("int8")
+    tiles = [np.random.default_rng(0).random((1, 32, 16, 16), dtype=np.float32)]
+    quality = Quality(lambda _: {"mpsnr": 30.0, "sam": 1.0}, 1, 1)
+
+    @cache
+    def made(name):
+        path = folder / f"{name}.onnx"
+        return quantize(files(name), path, tiles, target="tensorrt", quality=quality)
+
+    return made
+
+
+@pytest.mark.parametrize("capability", ["8.6", "8.9"])
+@pytest.mark.parametrize("name", ["dacn", "dacn_lowrank"])
+def test_dacn_and_its_student_have_int8_engines(int8_of, tmp_path, name, capability):
+    result = int8_of(name)
+    side = build(
+        result.path,
+        tmp_path / "m.engine",
+        expect="int8",
+        compute_capability=capability,
+        settings=Settings(progress=False),
+    ).side
+    found = {layer: both["obtained"] for layer, both in side.precision.items()}
+    assert {layer for layer, kind in found.items() if kind == "int8"} == set(result.quantised)
+    floats = [layer for layer in result.layers if layer.precision != "int8"]
+    assert {layer.reason for layer in floats} == {"both factors are computed"}  # attention
+    assert sum("transposed" in layer.kind for layer in result.layers) == 2
 
 
 def test_two_builds_for_two_gpus_differ(files, tmp_path):
