@@ -25,11 +25,12 @@ from typing import Any
 import numpy as np
 import onnx
 from msgspec.structs import replace
+from onnx import TensorProto
 
 from edgesr_export.card import ModelCard, attach, card_of
 from edgesr_export.errors import ExportError, one_line
 from edgesr_export.fp16 import kept_nodes, to_fp16
-from edgesr_export.model_file import load_model, write_model
+from edgesr_export.model_file import load_model, read_graph, tensors, write_model
 from edgesr_export.opset import check_opset, lower, opset_of
 from edgesr_export.probes import probes
 from edgesr_export.rewrite import rewrite
@@ -43,6 +44,13 @@ HALF_TOLERANCE = 2e-2
 """For float16: some tens of roundings of 2^-11 each."""
 LEVEL_TOLERANCE = 2e-2
 """For exact rewrites around int8 layers: what lay between two levels may round to the other one."""
+
+HALVES = frozenset((TensorProto.FLOAT16, TensorProto.BFLOAT16))
+QUANTISED = frozenset(
+    ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul",
+     "ConvInteger", "MatMulInteger")
+)  # fmt: skip
+"""Operators of files whose layers are in 8 bits already."""
 
 _KEY = "links"
 Run = Callable[[np.ndarray], np.ndarray]
@@ -147,6 +155,7 @@ def convert(
     if opset is not None:
         check_opset(opset)
     model = load_model(source)
+    _check_float32(model, source)
     card = _float_card(model, source)
     on.refuse(model)
     images = [*_named(tiles), *probes(_input_shape(model, source))]
@@ -193,9 +202,25 @@ def convert(
 
 def recorded_links(path: Path | str) -> list[Link]:
     """The comparisons that :func:`convert` stored; empty where the file was made otherwise."""
-    model = onnx.load(Path(path), load_external_data=False)
+    model = read_graph(Path(path))
     entries = {entry.key: entry.value for entry in model.metadata_props}
     return [Link(**entry) for entry in json.loads(entries.get(_KEY, "[]"))]
+
+
+def _check_float32(model: onnx.ModelProto, source: Path) -> None:
+    """Refuse a file of another precision, which would pass for what is asked for."""
+    stored = {tensor.name for tensor in model.graph.initializer}
+    images = [one for one in model.graph.input if one.name not in stored] + [*model.graph.output]
+    kinds = {one.type.tensor_type.elem_type for one in images} - {TensorProto.UNDEFINED}
+    halves = {tensor.data_type for tensor in tensors(model.graph)} & HALVES
+    quantised = {node.op_type for node in model.graph.node} & QUANTISED
+    found = [TensorProto.DataType.Name(kind).lower() for kind in kinds - {TensorProto.FLOAT}]
+    found += [f"weights in {TensorProto.DataType.Name(kind).lower()}" for kind in halves]
+    if problems := found or sorted(quantised):
+        raise ExportError(
+            f"{source} is no float32 file ({problems[0]}); give the float32 file that it was made"
+            " of, from which every precision is made"
+        )
 
 
 def _float_card(model: onnx.ModelProto, source: Path) -> ModelCard | None:

@@ -85,6 +85,7 @@ class Built:
         compute_capability: of the device that it is for.
         build_s: seconds that the build took.
         layers: number of layers by the precision that they compute in.
+        why_one_size: why it serves one size where a range was asked for; None where it does not.
     """
 
     path: Path
@@ -93,6 +94,7 @@ class Built:
     compute_capability: str
     build_s: float
     layers: dict[str, int]
+    why_one_size: str | None = None
 
 
 class Target:

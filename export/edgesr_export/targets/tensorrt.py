@@ -146,6 +146,7 @@ class TensorRt(Target):
             side.compute_capability,
             side.build_seconds,
             dict(Counter(str(one["obtained"]) for one in side.precision.values())),
+            side.why_one_size,
         )
 
 

@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from edgesr_export.errors import ExportError
 from edgesr_export.fp16 import to_fp16
 from edgesr_export.int8 import Quality, quantize
+from edgesr_export.onnx import export_onnx
 from edgesr_export.tensorrt import (
     PrecisionError,
     Settings,
@@ -25,6 +27,9 @@ from edgesr_export.tensorrt import (
 )
 from edgesr_export.tensorrt import builder as builder_module
 from edgesr_export.tensorrt.messages import KNOWN_WARNINGS, Messages
+from torch import nn
+
+from edgesr.loading.signature import Call, adapt
 
 PROFILE = {"input": ((1, 32, 8, 8), (1, 32, 16, 16), (2, 32, 32, 32))}
 
@@ -253,9 +258,35 @@ def test_a_memory_limit_that_is_too_low_is_one_clear_line(files, tmp_path):
     assert not any(tmp_path.iterdir())
 
 
+class Unshuffled(nn.Module):
+    """Halves the sides first and doubles them twice, on sides padded to a multiple of two."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.tail = nn.Conv2d(12, 8, 3, padding=1), nn.Conv2d(8, 3, 3, padding=1)
+
+    def forward(self, x):
+        features = torch.relu(self.head(nn.functional.pixel_unshuffle(x, 2)))
+        for _ in range(2):
+            features = nn.functional.interpolate(features, scale_factor=2, mode="nearest")
+        return self.tail(features)
+
+
+def test_where_no_range_of_sizes_can_be_built_one_is_and_says_why(tmp_path):
+    network = adapt(Unshuffled(), Call(scale=2, multiple=2))
+    path = export_onnx(network, torch.rand(1, 3, 16, 16), tmp_path / "net.onnx")
+    range_ = {"input": ((1, 3, 8, 8), (1, 3, 16, 16), (1, 3, 32, 32))}
+    side = build(path, tmp_path / "m.engine", expect="fp32", profile=range_, **QUIET).side
+    assert side.profile == {"input": [[1, 3, 16, 16]] * 3}
+    assert side.why_one_size.startswith(
+        "TensorRT builds none for 1 x 3 x 8 x 8 to 1 x 3 x 32 x 32: "
+    )
+    assert len(side.why_one_size.splitlines()) == 1
+
+
 def test_a_gpu_with_too_little_memory_is_told_apart_from_a_limit():
     said = Messages(errors=["[defaultAllocator.cpp] Cuda Runtime (out of memory)"])
-    failure = builder_module._build_failure(said, "fp16", None)
+    failure = str(builder_module._build_failure(said, "fp16", None))
     assert failure.startswith("the GPU has too little memory to build the engine; build for smal")
 
 
