@@ -37,6 +37,7 @@ from edgesr_export.rewrite import rewrite
 from edgesr_export.runtime import session
 from edgesr_export.sizes import input_shape
 from edgesr_export.targets import PRECISIONS, find_target
+from edgesr_export.tracing import tracing
 from edgesr_export.unsupported import explain
 from edgesr_export.verify import TOLERANCE
 
@@ -164,16 +165,17 @@ def convert(
     except ExportError as error:
         raise explain(error, model, "ONNX Runtime") from error
     reference, skipped = _answers(first, images, source)
+    tolerance = max(TOLERANCE, min(tracing(source).rounding, HALF_TOLERANCE))
     with tempfile.TemporaryDirectory() as folder:
         links = _Links(images, reference, skipped)
         new, rewrites = rewrite(model, () if precision == "int8" else on.rules)
         current = Path(folder) / "rewritten.onnx"
         write_model(new, current)
-        links.add("exact rewrites", session(current), TOLERANCE)
+        links.add("exact rewrites", session(current), tolerance)
         if precision == "fp16":
             current, before = Path(folder) / "fp16.onnx", current
             to_fp16(before, current)
-            links.add("float16", session(current), HALF_TOLERANCE)
+            links.add("float16", session(current), _tolerance(precision, tolerance))
         elif precision == "int8":
             assert quantise is not None  # _check
             current, before = Path(folder) / "int8.onnx", current
@@ -189,8 +191,8 @@ def convert(
                 links.add("rewrites for the target", session(current), LEVEL_TOLERANCE)
                 rewrites += more
         if opset is not None:
-            rewrites += _lowered(current, opset, precision, links)
-        notes = tuple(on.check(current, links.add, _tolerance(precision)))
+            rewrites += _lowered(current, opset, _tolerance(precision, tolerance), links)
+        notes = tuple(on.check(current, links.add, _tolerance(precision, tolerance)))
         result = load_model(current)
         kept = kept_nodes(result)
         remember_links(result, links.done)
@@ -312,20 +314,23 @@ def _answers(
     return answers, skipped
 
 
-def _lowered(path: Path, opset: int, precision: str, links: _Links) -> list[str]:
+def _lowered(path: Path, opset: int, tolerance: float | None, links: _Links) -> list[str]:
     """Say the file in an older operator set; what was spelled out."""
     model = load_model(path)
     if opset_of(model) <= opset:
         return []
     lowered, done = lower(model, opset)
     write_model(lowered, path)
-    links.add(f"opset {opset}", session(path), _tolerance(precision) or HALF_TOLERANCE)
+    links.add(f"opset {opset}", session(path), tolerance or HALF_TOLERANCE)
     return done
 
 
-def _tolerance(precision: str) -> float | None:
-    """Largest accepted difference between two runtimes; of int8, metrics judge."""
-    return {"fp32": TOLERANCE, "fp16": HALF_TOLERANCE}.get(precision)
+def _tolerance(precision: str, full: float) -> float | None:
+    """Largest accepted difference between two runtimes, of which ``full`` is that of float32.
+
+    Of int8, metrics judge.
+    """
+    return {"fp32": full, "fp16": max(full, HALF_TOLERANCE)}.get(precision)
 
 
 def _check(path: Path, precision: str, quantise: Quantise | None, overwrite: bool) -> None:

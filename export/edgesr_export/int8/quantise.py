@@ -72,6 +72,7 @@ def quantize(
     quality: Quality,
     speed: Speed | None = None,
     keep: Collection[str] = (),
+    told: Callable[[str], None] = lambda _: None,
 ) -> QuantisationResult:
     """Write the network of ``source`` to ``path`` with as many int8 layers as the limits allow.
 
@@ -89,6 +90,7 @@ def quantize(
         quality: what may be lost.
         speed: how speed is measured; by default in one thread on the first tile.
         keep: names of further layers to leave in float32.
+        told: is told how far it is, in a line now and then.
 
     Returns:
         What was decided for each layer and why. Where even one layer breaks a limit, or none gets
@@ -125,7 +127,7 @@ def quantize(
             reasons |= _slow(groups)
         candidates = _open(layers, reasons)
         judge = _Judge(bench, quality.evaluate, before, candidates)
-        decision = control(candidates, judge.drop, limits)
+        decision = control(candidates, judge.drop, limits, told=told)
         chosen = {candidates[index].name for index in decision.chosen}
         times = _compare(bench, chosen, image, 2 * speed.repeats) if scheme.timed and chosen else {}
         if times and times["int8"] >= times["float"]:
@@ -245,6 +247,8 @@ def _verdicts(
         known = reasons[layer.name]
         if known or not alone:
             return known or "within the limits together with the others"
+        if layer.name not in alone:
+            return "no time was left to measure what it costs alone"
         drop, rank = alone[layer.name], worst_first.index(layer.name) + 1
         verdict = "within the limits" if layer.name in chosen else "left out to hold the limits"
         return (
