@@ -274,6 +274,13 @@ class Target:
         """Why no engine can be built here, and what to do; empty where one can."""
         return ""
 
+    def check_capability(self, capability: str) -> None:
+        """Refuse a GPU that no engine can be built for here, before any work.
+
+        Raises:
+            ExportError: there is no such compute capability, or what builds here lacks it.
+        """
+
     def build(
         self,
         source: Path,

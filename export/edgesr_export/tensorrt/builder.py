@@ -125,7 +125,7 @@ def build(
     ranges = checked_profile(model_inputs(model), profile)
     api = find_api(settings.library)
     device = find_device()
-    target = _target(api, compute_capability, device)
+    target = capability_to_build_for(api, compute_capability, device)
     timed_here = device if device and device.capability == target else None
 
     gpu = timed_here.name if timed_here else None
@@ -213,8 +213,14 @@ class _NoEngineError(ExportError):
         self.complaint = complaint
 
 
-def _target(api: Api, asked: str | Capability | None, device: Device | None) -> Capability:
-    """Compute capability to build for."""
+def capability_to_build_for(
+    api: Api, asked: str | Capability | None, device: Device | None
+) -> Capability:
+    """The compute capability asked for, or that of the GPU here.
+
+    Raises:
+        ExportError: the library does not build for it, or nothing was asked for and none is here.
+    """
     offered = api.capabilities
     names = ", ".join(capability_text(c) for c in offered)
     if asked is None:
