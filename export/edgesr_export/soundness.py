@@ -44,7 +44,7 @@ def check_sound(model: onnx.ModelProto, where: str) -> None:
     _check_graph(model.graph, where, depth=1, rounds=1)
 
 
-def _check_graph(graph: onnx.GraphProto, where: str, depth: int, rounds: int) -> None:
+def _check_graph(graph: onnx.GraphProto, where: str, depth: int, rounds: float) -> None:
     if depth > DEEPEST:
         raise ExportError(
             f"{where} has graphs within graphs, more than {DEEPEST} deep; export the network again,"
