@@ -85,9 +85,16 @@ def describe(result: BuildResult) -> str:
     ]
     if side.kept_in_float32:
         lines.append(f"float32 on purpose: {len(side.kept_in_float32)} nodes")
+    if left := side.left_in_float:
+        lines.append(
+            f"float although quantised in the file: {len(left)} layers, such as {left[0]}: "
+            f"{side.library} has no int8 kernel for them"
+        )
     for name, served in side.ranges().items():
         sizes = [" x ".join(map(str, shape)) for shape in (served.least, served.best, served.most)]
         lines.append(f"{name}: {sizes[0]} to {sizes[2]}, tuned for {sizes[1]}")
+    if side.why_one_size:
+        lines.append(f"one size alone: {side.why_one_size}")
     if side.gpu is None:
         lines.append("not timed on a GPU: kernels were chosen without one")
     return "\n".join([*lines, f"side file: {result.side_file}"])

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from edgesr_export.targets import find_target
 from torch import nn
 
 from edgesr.compress.candidates import (
@@ -74,6 +75,9 @@ def run(
         raise OptionError(
             f"--bundle packs models for {board.label}; name {board.name} among --targets"
         )
+    if recipe.compute_capability is not None:
+        for target in recipe.targets:
+            find_target(target).check_capability(recipe.compute_capability)
     options = surgery_options(recipe)
     check_search(recipe)
     student_config(recipe)  # refuses a distillation that is not there before anything is written

@@ -28,6 +28,8 @@ class Engine:
         bytes: its size.
         build_s: seconds that the build took.
         layers: number of the network's layers by the precision that they compute in.
+        why_one_size: why it serves one size alone; None where it serves a range, or the file has
+            one.
     """
 
     path: str
@@ -38,6 +40,7 @@ class Engine:
     bytes: int
     build_s: float
     layers: dict[str, int]
+    why_one_size: str | None = None
 
 
 def build_engines(
@@ -100,4 +103,5 @@ def _build(
         bytes=built.path.stat().st_size,
         build_s=built.build_s,
         layers=built.layers,
+        why_one_size=built.why_one_size,
     )

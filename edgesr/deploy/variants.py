@@ -15,7 +15,7 @@ from edgesr_export.errors import ExportError
 from edgesr_export.model_file import load_model
 from edgesr_export.targets import ALWAYS, find_target
 
-from edgesr.progress import timed_stage
+from edgesr.progress import log, timed_stage
 
 if TYPE_CHECKING:
     from edgesr_export.int8 import QuantisationResult
@@ -205,6 +205,7 @@ class VariantBuilder:
             quality=Quality(self.evaluate, self.limits.psnr, self.limits.sam),
             speed=Speed(self.threads, self.speed_image, SPEED_SECONDS),
             decided=None if self.decided is None else self.decided[target],
+            told=log,
         )
         results.append(result)
         return result

@@ -12,7 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from edgesr.errors import shown
-from edgesr.report.model import Deployment, NativeModel, Report, SearchEntry, Times
+from edgesr.report.model import (
+    Deployment,
+    EngineEntry,
+    NativeModel,
+    Report,
+    SearchEntry,
+    Times,
+)
 from edgesr.report.validation import parse
 from edgesr.report.wording import (
     equal_share,
@@ -169,12 +176,12 @@ def deployment_table(deployment: Deployment) -> Table:
     fastest = min((one.latency_ms.median for one in deployment.models if one.latency_ms), default=0)
     for model in deployment.models:
         median = model.latency_ms.median if model.latency_ms else None
-        counts = model.counts or {}
+        layers = deployment.layers_of(model)
         table.add_row(
             f"{model.runtime.removesuffix(', CPU')} {model.precision}",
             f"{model.metrics.mpsnr:.3f}",
             f"{model.metrics.sam:.3f}",
-            f"{counts['int8']}/{sum(counts.values())}" if "int8" in counts else "-",
+            f"{layers['int8']}/{sum(layers.values())}" if "int8" in layers else "-",
             f"{model.bytes / 1e6:.1f}",
             f"{model.max_abs_difference:.0e}",
             _median(model.latency_ms),
@@ -313,8 +320,19 @@ def deployment_notes(deployment: Deployment) -> Iterator[Note]:
     if engines := deployment.engines:
         built = ", ".join(f"{Path(one.path).name} ({one.build_s:.0f} s)" for one in engines)
         yield "engines", f"{engines[0].library}: {built}"
+        for why, names in _one_size(engines).items():
+            yield "", f"one size alone: {', '.join(names)}: {why}"
     for absent in deployment.absent:
         yield "absent", f"{absent.what}: {absent.why}"
+
+
+def _one_size(engines: Sequence[EngineEntry]) -> dict[str, list[str]]:
+    """Names of the engines that serve one size alone, by the reason."""
+    found: dict[str, list[str]] = {}
+    for one in engines:
+        if one.why_one_size:
+            found.setdefault(one.why_one_size, []).append(Path(one.path).name)
+    return found
 
 
 def _native_note(files: Sequence[NativeModel]) -> str:

@@ -25,17 +25,19 @@ from typing import Any
 import numpy as np
 import onnx
 from msgspec.structs import replace
+from onnx import TensorProto
 
 from edgesr_export.card import ModelCard, attach, card_of
 from edgesr_export.errors import ExportError, one_line
 from edgesr_export.fp16 import kept_nodes, to_fp16
-from edgesr_export.model_file import load_model, write_model
+from edgesr_export.model_file import load_model, read_graph, tensors, write_model
 from edgesr_export.opset import check_opset, lower, opset_of
 from edgesr_export.probes import probes
 from edgesr_export.rewrite import rewrite
 from edgesr_export.runtime import session
 from edgesr_export.sizes import input_shape
 from edgesr_export.targets import PRECISIONS, find_target
+from edgesr_export.tracing import tracing
 from edgesr_export.unsupported import explain
 from edgesr_export.verify import TOLERANCE
 
@@ -43,6 +45,13 @@ HALF_TOLERANCE = 2e-2
 """For float16: some tens of roundings of 2^-11 each."""
 LEVEL_TOLERANCE = 2e-2
 """For exact rewrites around int8 layers: what lay between two levels may round to the other one."""
+
+HALVES = frozenset((TensorProto.FLOAT16, TensorProto.BFLOAT16))
+QUANTISED = frozenset(
+    ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul",
+     "ConvInteger", "MatMulInteger")
+)  # fmt: skip
+"""Operators of files whose layers are in 8 bits already."""
 
 _KEY = "links"
 Run = Callable[[np.ndarray], np.ndarray]
@@ -147,6 +156,7 @@ def convert(
     if opset is not None:
         check_opset(opset)
     model = load_model(source)
+    _check_float32(model, source)
     card = _float_card(model, source)
     on.refuse(model)
     images = [*_named(tiles), *probes(_input_shape(model, source))]
@@ -155,16 +165,17 @@ def convert(
     except ExportError as error:
         raise explain(error, model, "ONNX Runtime") from error
     reference, skipped = _answers(first, images, source)
+    tolerance = max(TOLERANCE, min(tracing(source).rounding, HALF_TOLERANCE))
     with tempfile.TemporaryDirectory() as folder:
         links = _Links(images, reference, skipped)
         new, rewrites = rewrite(model, () if precision == "int8" else on.rules)
         current = Path(folder) / "rewritten.onnx"
         write_model(new, current)
-        links.add("exact rewrites", session(current), TOLERANCE)
+        links.add("exact rewrites", session(current), tolerance)
         if precision == "fp16":
             current, before = Path(folder) / "fp16.onnx", current
             to_fp16(before, current)
-            links.add("float16", session(current), HALF_TOLERANCE)
+            links.add("float16", session(current), _tolerance(precision, tolerance))
         elif precision == "int8":
             assert quantise is not None  # _check
             current, before = Path(folder) / "int8.onnx", current
@@ -180,8 +191,8 @@ def convert(
                 links.add("rewrites for the target", session(current), LEVEL_TOLERANCE)
                 rewrites += more
         if opset is not None:
-            rewrites += _lowered(current, opset, precision, links)
-        notes = tuple(on.check(current, links.add, _tolerance(precision)))
+            rewrites += _lowered(current, opset, _tolerance(precision, tolerance), links)
+        notes = tuple(on.check(current, links.add, _tolerance(precision, tolerance)))
         result = load_model(current)
         kept = kept_nodes(result)
         remember_links(result, links.done)
@@ -193,9 +204,25 @@ def convert(
 
 def recorded_links(path: Path | str) -> list[Link]:
     """The comparisons that :func:`convert` stored; empty where the file was made otherwise."""
-    model = onnx.load(Path(path), load_external_data=False)
+    model = read_graph(Path(path))
     entries = {entry.key: entry.value for entry in model.metadata_props}
     return [Link(**entry) for entry in json.loads(entries.get(_KEY, "[]"))]
+
+
+def _check_float32(model: onnx.ModelProto, source: Path) -> None:
+    """Refuse a file of another precision, which would pass for what is asked for."""
+    stored = {tensor.name for tensor in model.graph.initializer}
+    images = [one for one in model.graph.input if one.name not in stored] + [*model.graph.output]
+    kinds = {one.type.tensor_type.elem_type for one in images} - {TensorProto.UNDEFINED}
+    halves = {tensor.data_type for tensor in tensors(model.graph)} & HALVES
+    quantised = {node.op_type for node in model.graph.node} & QUANTISED
+    found = [TensorProto.DataType.Name(kind).lower() for kind in kinds - {TensorProto.FLOAT}]
+    found += [f"weights in {TensorProto.DataType.Name(kind).lower()}" for kind in halves]
+    if problems := found or sorted(quantised):
+        raise ExportError(
+            f"{source} is no float32 file ({problems[0]}); give the float32 file that it was made"
+            " of, from which every precision is made"
+        )
 
 
 def _float_card(model: onnx.ModelProto, source: Path) -> ModelCard | None:
@@ -287,20 +314,23 @@ def _answers(
     return answers, skipped
 
 
-def _lowered(path: Path, opset: int, precision: str, links: _Links) -> list[str]:
+def _lowered(path: Path, opset: int, tolerance: float | None, links: _Links) -> list[str]:
     """Say the file in an older operator set; what was spelled out."""
     model = load_model(path)
     if opset_of(model) <= opset:
         return []
     lowered, done = lower(model, opset)
     write_model(lowered, path)
-    links.add(f"opset {opset}", session(path), _tolerance(precision) or HALF_TOLERANCE)
+    links.add(f"opset {opset}", session(path), tolerance or HALF_TOLERANCE)
     return done
 
 
-def _tolerance(precision: str) -> float | None:
-    """Largest accepted difference between two runtimes; of int8, metrics judge."""
-    return {"fp32": TOLERANCE, "fp16": HALF_TOLERANCE}.get(precision)
+def _tolerance(precision: str, full: float) -> float | None:
+    """Largest accepted difference between two runtimes, of which ``full`` is that of float32.
+
+    Of int8, metrics judge.
+    """
+    return {"fp32": full, "fp16": max(full, HALF_TOLERANCE)}.get(precision)
 
 
 def _check(path: Path, precision: str, quantise: Quantise | None, overwrite: bool) -> None:

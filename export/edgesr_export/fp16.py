@@ -43,7 +43,7 @@ from onnx_ir.passes.common import (
 )
 
 from edgesr_export.errors import ExportError, one_line
-from edgesr_export.model_file import load_model, write_model
+from edgesr_export.model_file import load_model, read_graph, write_model
 
 SINGLE, HALF = ir.DataType.FLOAT, ir.DataType.FLOAT16
 TYPES = {"float32": SINGLE, "float16": HALF}
@@ -154,7 +154,7 @@ def to_fp16(
 
 def kept_in_float32(path: Path | str) -> dict[str, str]:
     """Reason, by name, for every node that :func:`to_fp16` left in float32 in the file."""
-    return kept_nodes(onnx.load(Path(path), load_external_data=False))
+    return kept_nodes(read_graph(Path(path)))
 
 
 def kept_nodes(model: onnx.ModelProto) -> dict[str, str]:

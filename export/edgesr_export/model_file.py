@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 from onnx.external_data_helper import load_external_data_for_model, uses_external_data
 
 from edgesr_export.errors import ExportError, one_line
+from edgesr_export.soundness import check_sound
 
 LARGEST_FILE = 2**31 - 1
 """Bytes that one protobuf message can hold."""
@@ -67,21 +68,22 @@ def external_files(model: onnx.ModelProto, path: Path) -> list[Path]:
     """
     folder = path.parent.resolve()
     files = set()
-    for tensor in _tensors(model.graph):
+    for tensor in tensors(model.graph):
         if not uses_external_data(tensor):
             continue
         location = next((e.value for e in tensor.external_data if e.key == "location"), "")
-        file = (folder / location).resolve()
+        said = f"{path} takes the weights {tensor.name:.80} from {location!r:.80}"
+        try:
+            file = (folder / location).resolve()
+            there = file.is_file()
+        except (OSError, ValueError) as error:  # too long, a null byte, links in a circle
+            raise ExportError(f"{said}, which is no name of a file; store them inside") from error
         if not location or not file.is_relative_to(folder):
             raise ExportError(
-                f"{path} takes the weights {tensor.name} from {location!r}, which lies outside "
-                "its folder; put them beside it or store them inside"
+                f"{said}, which lies outside its folder; put them beside it or store them inside"
             )
-        if not file.is_file():
-            raise ExportError(
-                f"{path} takes the weights {tensor.name} from {location}, which does not exist; "
-                f"copy it to {folder}"
-            )
+        if not there:
+            raise ExportError(f"{said}, which does not exist; copy it to {folder}")
         files.add(file)
     return sorted(files)
 
@@ -156,7 +158,8 @@ def read_graph(path: Path) -> onnx.ModelProto:
     """The model without weights that stand beside it.
 
     Raises:
-        ExportError: no such file, or no ONNX network in it.
+        ExportError: no such file, no ONNX network in it, or one that
+            :func:`edgesr_export.soundness.check_sound` refuses.
     """
     if not path.is_file():
         raise ExportError(f"{path} does not exist; name an .onnx file")
@@ -166,13 +169,15 @@ def read_graph(path: Path) -> onnx.ModelProto:
         raise ExportError(f"{path} cannot be read as ONNX: {one_line(error)}") from error
     if not model.graph.node:
         raise ExportError(f"{path} holds no network; name an .onnx file that is complete")
+    check_sound(model, str(path))
     return model
 
 
-def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+def tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Weights and other constants of a graph and of those within it."""
     yield from graph.initializer
     for node in graph.node:
         for attribute in node.attribute:
             yield from (attribute.t, *attribute.tensors)
             for inner in (attribute.g, *attribute.graphs):
-                yield from _tensors(inner)
+                yield from tensors(inner)

@@ -27,6 +27,7 @@ from unittest.mock import patch
 import onnx
 
 from edgesr_export.errors import ExportError, one_line
+from edgesr_export.model_file import read_graph
 from edgesr_export.modes import evaluating
 from edgesr_export.opset import check_opset, lower, opset_of
 from edgesr_export.profile.source import SCOPES
@@ -109,7 +110,7 @@ def export_onnx(
 
 def applied_rewrites(path: Path | str) -> list[str]:
     """What :func:`export_onnx` rewrote in the file, one sentence a rewrite."""
-    model = onnx.load(path, load_external_data=False)
+    model = read_graph(Path(path))
     entries = {entry.key: entry.value for entry in model.metadata_props}
     return list(json.loads(entries.get(_REWRITES_KEY, "[]")))
 

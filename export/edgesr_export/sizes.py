@@ -25,12 +25,9 @@ def input_shape(path: Path | str) -> Shape:
     Raises:
         ExportError: no such file, or one of another number of inputs or axes.
     """
-    import onnx
+    from edgesr_export.model_file import read_graph
 
-    path = Path(path)
-    if not path.is_file():
-        raise ExportError(f"{path} does not exist; name an .onnx file")
-    graph = onnx.load(path, load_external_data=False).graph
+    graph = read_graph(Path(path)).graph
     stored = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in stored]
     if len(inputs) != 1 or len(inputs[0].type.tensor_type.shape.dim) != 4:

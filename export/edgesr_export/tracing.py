@@ -25,8 +25,9 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
-from edgesr_export.errors import ExportError
-from edgesr_export.model_file import write_bytes
+from edgesr_export.errors import ExportError, one_line
+from edgesr_export.frozen import first_difference
+from edgesr_export.model_file import read_graph, write_bytes
 from edgesr_export.onnx import AXES, EXPORTED, HINT, RECORDED, export_onnx
 from edgesr_export.sizes import FREE, Shape, fit, input_shape
 from edgesr_export.verify import Agreement, DisagreementError, compare, takes
@@ -89,6 +90,8 @@ class Tracing:
         why: why no strategy above it served; empty on the first.
         differs: largest absolute difference to the network by the name of each image that the
             file is wrong for; only a recorded one is ever taken so.
+        rounding: what float32 may differ by in this network; see
+            :class:`edgesr_export.verify.Agreement`.
     """
 
     how: str
@@ -96,6 +99,7 @@ class Tracing:
     odd: bool = False
     why: str = ""
     differs: dict[str, float] = field(default_factory=dict)
+    rounding: float = 0.0
 
     @property
     def strategies(self) -> tuple[ExportStrategy, ...]:
@@ -134,7 +138,7 @@ def export_with_fallbacks(
     """
     failures: list[str] = []
     fallback: tuple[bytes, Tracing, Agreement] | None = None
-    was_written = True
+    was_written, frozen = True, ""
     with tempfile.TemporaryDirectory() as folder:
         for strategy in strategies:
             if strategy.odd and strategy.how == EXPORTED and not was_written:
@@ -149,9 +153,13 @@ def export_with_fallbacks(
                 agreement, differs = _judged(file, module, real, adversarial or {})
             except ExportError as error:
                 failures.append(str(error).replace(str(file), "the file").removesuffix(HINT))
+                if was_written and not frozen:
+                    frozen = _frozen_by(module, strategy, real, file, options)
                 continue
-            why = failures[0] if failures else ""
-            found = Tracing(strategy.how, strategy.free, strategy.odd, why, differs)
+            why = failures[0] + frozen if failures else ""
+            found = Tracing(
+                strategy.how, strategy.free, strategy.odd, why, differs, agreement.rounding
+            )
             if not differs:
                 return _kept(file.read_bytes(), found, agreement, Path(path))
             failures.append(f"it differs from the network on {', '.join(differs)}")
@@ -165,12 +173,16 @@ def export_with_fallbacks(
 
 def tracing(path: Path | str) -> Tracing:
     """How :func:`export_with_fallbacks` wrote the file; of another file, what its input tells."""
-    entries = {
-        entry.key: entry.value for entry in onnx.load(path, load_external_data=False).metadata_props
-    }
+    entries = {entry.key: entry.value for entry in read_graph(Path(path)).metadata_props}
     if _KEY in entries:
-        known = json.loads(entries[_KEY])
-        return Tracing(**{**known, "free": tuple(known["free"])})
+        try:
+            known = json.loads(entries[_KEY])
+            return Tracing(**{**known, "free": tuple(known["free"])})
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise ExportError(
+                f"{path} has a damaged note on how it was written ({one_line(error, 80)}); export "
+                "the network again"
+            ) from error
     shape = input_shape(path)
     return Tracing(EXPORTED, tuple(name for axis, name in AXES.items() if shape[axis] is None))
 
@@ -180,6 +192,30 @@ def usable(
 ) -> list[torch.Tensor]:
     """The ``images`` [N, C, H, W] as a file of that input takes them, if the module does, too."""
     return [image for image in (fit(one, shape) for one in images) if takes(module, image)]
+
+
+def _frozen_by(
+    module: nn.Module,
+    strategy: ExportStrategy,
+    real: Sequence[torch.Tensor],
+    file: Path,
+    options: Mapping[str, Any],
+) -> str:
+    """Where a file of free size keeps that of its example, in words; empty where nothing tells.
+
+    The network is written once more, of another size: what then differs was no free size.
+    """
+    if "height" not in strategy.free:
+        return ""
+    example, again = strategy.example(real[0], real[0]), file.with_name("again.onnx")
+    height, width = example.shape[2:]
+    other = fit(example, (None, None, height + 8, width + 16))
+    try:
+        export_onnx(module, other, again, dynamic=strategy.free, how=strategy.how, **options)
+        found = first_difference(read_graph(file), read_graph(again))
+    except ExportError:
+        return ""
+    return f"; the size of the image is frozen in {found}" if found else ""
 
 
 def _judged(
@@ -203,7 +239,8 @@ def _judged(
             except DisagreementError as error:
                 differs[name] = error.difference
     inputs = tuple(shape for one in agreed for shape in one.inputs)
-    return Agreement(max(one.max_abs_difference for one in agreed), inputs), differs
+    rounding = max(one.rounding for one in agreed)
+    return Agreement(max(one.max_abs_difference for one in agreed), inputs, rounding), differs
 
 
 def _kept(

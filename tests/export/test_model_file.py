@@ -64,7 +64,7 @@ def test_the_hash_covers_the_weights_beside_the_file(inside, beside):
 
 def test_weights_that_are_missing_are_named(beside):
     beside.with_name("weights.bin").unlink()
-    with pytest.raises(ExportError, match=r"weights w from weights\.bin, which does not exist"):
+    with pytest.raises(ExportError, match=r"weights w from 'weights\.bin', which does not exist"):
         load_model(beside)
 
 

@@ -148,6 +148,26 @@ def test_names_are_given_once_and_precisions_are_known(kept):
         runtimes()
 
 
+@pytest.mark.parametrize("capability", ["fast", "0", "8.", "8.65.1"])
+def test_what_is_no_compute_capability_is_refused_with_or_without_a_builder(capability):
+    with pytest.raises(ExportError, match=r"looks like 8\.6 or SM86"):
+        find_target("tensorrt").check_capability(capability)
+    find_target("cpu").check_capability(capability)  # nothing is built for it
+
+
+def test_a_gpu_that_the_builder_here_does_not_know_is_refused():
+    target = find_target("tensorrt")
+    if target.cannot_build():
+        pytest.skip("no TensorRT is here")
+    for known in ("8.6", "sm_89", "SM86"):
+        target.check_capability(known)
+    for unknown in ("9.9", "5.3"):
+        with pytest.raises(
+            ExportError, match=rf"does not build for .*{unknown}; it does for|alone"
+        ):
+            target.check_capability(unknown)
+
+
 def test_an_unknown_target_is_refused():
     with pytest.raises(ExportError, match="one of cpu, openvino, tensorrt, got 'tpu'"):
         find_target("tpu")

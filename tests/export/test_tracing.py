@@ -199,6 +199,30 @@ def test_what_freezes_its_size_gets_the_size_of_the_tile(climbed, images):
     assert not found.differs
 
 
+class FrozenPositions(Upsampling):
+    """Adds a ramp of positions whose length it asks for in NumPy."""
+
+    def body(self, x):
+        height = int(np.asarray(x.shape[2]))
+        ramp = torch.linspace(0, 1, height).mean() * height / 10
+        return super().body(x) + ramp
+
+
+def test_what_froze_the_size_is_named(climbed):
+    _, found, _ = climbed(FrozenPositions())
+    assert found.free in ((), ("batch",))
+    assert found.why.endswith("; the size of the image is frozen in /Add (Add)")
+
+
+def test_a_damaged_note_is_one_line(images, tmp_path):
+    path = export_onnx(Upsampling(), images[0], tmp_path / "model.onnx", dynamic=False)
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, {"tracing": "{"})
+    onnx.save(model, path)
+    with pytest.raises(ExportError, match="damaged note on how it was written"):
+        tracing(path)
+
+
 def test_what_no_rung_can_say_is_refused_in_one_line_and_leaves_no_file(climbed, tmp_path):
     with pytest.raises(ExportError, match=r"numpy.*recorded on real input.*differs") as caught:
         climbed(ThroughNumpy())

@@ -34,6 +34,31 @@ def test_a_difference_beyond_tolerance_is_an_error(scaled):
         compare(scaled, Affine(2.0, 1e-3), [torch.rand(1, 3, 4, 4)])
 
 
+class Cancelling(nn.Module):
+    """2 x + wrong, after a detour through a large number."""
+
+    def __init__(self, wrong: float = 0.0) -> None:
+        super().__init__()
+        self.large = nn.Parameter(torch.tensor(3e4))
+        self.wrong = wrong
+
+    def forward(self, x):
+        return (2 * x + self.large) - self.large + self.wrong
+
+
+def test_roundings_of_large_activations_are_no_disagreement(scaled):
+    image = torch.rand(1, 3, 16, 16)
+    agreement = compare(scaled, Cancelling(), [image])
+    assert agreement.max_abs_difference > 5e-4
+    off = (2 * image - Cancelling()(image)).abs().max().item()  # 2 x itself is exact
+    assert agreement.rounding == pytest.approx(4 * off, rel=1e-3)
+
+
+def test_what_is_further_off_than_float32_itself_disagrees(scaled):
+    with pytest.raises(ExportError, match="differs from the network by"):
+        compare(scaled, Cancelling(wrong=0.02), [torch.rand(1, 3, 16, 16)])
+
+
 def test_not_finite_is_an_error_and_never_agreement(scaled):
     with pytest.raises(ExportError, match="not finite"):
         compare(scaled, Affine(float("nan"), 0.0), [torch.rand(1, 3, 4, 4)])

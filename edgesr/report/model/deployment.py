@@ -201,6 +201,9 @@ class EngineEntry(Entry, frozen=True, kw_only=True):
     layers: Annotated[
         dict[str, int], doc("Number of layers by the precision that they compute in.")
     ]
+    why_one_size: Annotated[
+        str | None, doc("Why it serves one size alone; absent where it does not.")
+    ] = None
 
 
 class Ratio(Entry, frozen=True, kw_only=True):
@@ -240,6 +243,11 @@ class Deployment(Entry, frozen=True, kw_only=True):
     engines: Annotated[list[EngineEntry], doc("TensorRT engines.")]
     ratios: Annotated[list[Ratio], doc("How much faster: ratios of medians.")]
     absent: Annotated[list[SkippedEntry], doc("What could not be made here.")]
+
+    def layers_of(self, model: DeployedModel) -> dict[str, int]:
+        """Layers of a model by precision: as its engine computes them, where one was built."""
+        engine = next((one for one in self.engines if one.model == model.path), None)
+        return engine.layers if engine else model.counts or {}
 
 
 class ProfiledLayer(Entry, frozen=True, kw_only=True):

@@ -3,17 +3,27 @@
 All are tried together first. Where they lose too much, each unit is quantised alone and ranked by
 what it costs; the worst go back to float until the limits hold. How many must go is found by
 bisection, because costs add up nearly monotonically; what is returned was measured as it is.
+
+A deep network has many layers and each costs a run over the validation data. So there is a clock:
+what it leaves no time to measure alone stays float, and is said to.
 """
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from edgesr_export.errors import ExportError
+
+MOST_SECONDS = 300.0
+"""That units are measured alone for."""
+
+SAID_EVERY = 20.0
+"""Seconds between two lines of progress."""
 
 Evaluate = Callable[[Callable[[np.ndarray], np.ndarray]], Mapping[str, float]]
 """Takes a network as a function [N, B, h, w] -> [N, B, H, W] and answers its "mpsnr" (dB) and
@@ -63,6 +73,7 @@ class Decision:
         alone: drop of each unit alone; empty where all were accepted at once.
         ranking: units from the gentlest to the worst; likewise.
         trials: sets that were evaluated.
+        unmeasured: units that no time was left for.
     """
 
     chosen: tuple[int, ...]
@@ -70,10 +81,17 @@ class Decision:
     alone: dict[int, Drop] = field(default_factory=dict)
     ranking: tuple[int, ...] = ()
     trials: int = 0
+    unmeasured: tuple[int, ...] = ()
 
 
 def control(
-    units: Sequence[object], measure: Callable[[Sequence[int]], Drop], limits: Limits
+    units: Sequence[object],
+    measure: Callable[[Sequence[int]], Drop],
+    limits: Limits,
+    *,
+    seconds: float = MOST_SECONDS,
+    clock: Callable[[], float] = time.monotonic,
+    told: Callable[[str], None] = lambda _: None,
 ) -> Decision:
     """Find units whose joint drop is within the limits.
 
@@ -81,15 +99,30 @@ def control(
         units: what is decided on, one by one.
         measure: drop of the network with the units of these indices in int8.
         limits: that must hold.
+        seconds: after which no further unit is measured alone.
+        clock: seconds.
+        told: is told how far it is, in a line now and then.
     """
-    everything = tuple(range(len(units)))
+    everything, began = tuple(range(len(units))), clock()
+    said = began
     drop = measure(everything) if everything else Drop(0.0, 0.0)
     if limits.hold(drop):
         return Decision(everything, drop, trials=1 if everything else 0)
-    alone = {index: measure([index]) for index in everything}
-    ranking = tuple(sorted(everything, key=lambda index: limits.share(alone[index])))
-    decision = Decision((), Drop(0.0, 0.0), alone, ranking, trials=1 + len(units))
-    holding, most = 0, len(units) - 1  # how many of the gentlest hold; how many still may
+    alone: dict[int, Drop] = {}
+    for index in everything:
+        if (now := clock()) - began > seconds:
+            break
+        if now - said > SAID_EVERY:
+            said = now
+            told(f"int8: {index} of {len(units)} layers measured alone ({now - began:.0f} s)")
+        alone[index] = measure([index])
+    left = everything[len(alone) :]
+    if left:
+        told(f"int8: {len(left)} of {len(units)} layers stay float: {seconds:.0f} s are over")
+    ranking = tuple(sorted(alone, key=lambda index: limits.share(alone[index])))
+    decision = Decision((), Drop(0.0, 0.0), alone, ranking, trials=1 + len(alone), unmeasured=left)
+    # how many of the gentlest hold; how many still may: all did not, unless some are left out
+    holding, most = 0, len(alone) - (0 if left else 1)
     while holding < most:
         count = math.ceil((holding + most) / 2)
         chosen = tuple(sorted(ranking[:count]))

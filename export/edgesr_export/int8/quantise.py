@@ -24,6 +24,7 @@ from edgesr_export.int8.trial import Bench
 from edgesr_export.int8.validate_qdq import validate_qdq
 from edgesr_export.model_file import load_model, write_model
 from edgesr_export.paired import Paired, compare
+from edgesr_export.rewrite.transposed import by_convolutions
 from edgesr_export.runtime import Session
 from edgesr_export.targets import find_target
 
@@ -74,6 +75,7 @@ def quantize(
     speed: Speed | None = None,
     keep: Collection[str] = (),
     decided: Mapping[str, tuple[str, str]] | None = None,
+    told: Callable[[str], None] = lambda _: None,
 ) -> QuantisationResult:
     """Write the network of ``source`` to ``path`` with as many int8 layers as the limits allow.
 
@@ -93,6 +95,7 @@ def quantize(
         keep: names of further layers to leave in float32.
         decided: precision and reason of every layer, by name, as an earlier call found them: its
             file is made again, and nothing is timed or chosen.
+        told: is told how far it is, in a line now and then.
 
     Returns:
         What was decided for each layer and why. Where even one layer breaks a limit, or none gets
@@ -111,12 +114,13 @@ def quantize(
         raise ExportError(f"{path} cannot be written: {path.parent} is no folder; create it first")
     load_nncf()
     model = prepare(load_model(source))
-    layers = find_layers(model)
+    as_int8 = by_convolutions(model)
+    layers = find_layers(as_int8)
     reasons = {layer.name: layer.fixed or scheme.unfit(layer) for layer in layers}
     reasons |= dict.fromkeys(_known(keep, layers, source), "asked for")
     images = checked_tiles(tiles, model)
     before = checked_metrics(quality.evaluate, Session(source, speed.threads))
-    calibration = _calibrated(model, _open(layers, reasons), images, scheme)
+    calibration = _calibrated(as_int8, _open(layers, reasons), images, scheme)
     for layer in _open(layers, reasons):
         if layer.name not in calibration.weights:
             reasons[layer.name] = "NNCF leaves it in float: a gate, or an input without a range"
@@ -124,10 +128,10 @@ def quantize(
         bench = Bench(model, calibration, on, Path(folder), speed.threads)
         judge = _Judge(bench, quality.evaluate, before)
         if decided is None:
-            image = _speed_image(model, images[0], speed.image)
-            choice = _choose(bench, judge, layers, reasons, limits, replace(speed, image=image))
+            timed = replace(speed, image=_speed_image(model, images[0], speed.image))
+            choice = _choose(bench, judge, layers, reasons, limits, timed, told)
         else:
-            choice = _Choice(_as_decided(layers, decided))
+            choice = _Choice(_as_decided(find_layers(model), decided))
         chosen = choice.chosen
         if chosen:
             quantised = bench.quantised(chosen)
@@ -172,6 +176,7 @@ def _choose(
     reasons: dict[str, str],
     limits: Limits,
     speed: Speed,
+    told: Callable[[str], None],
 ) -> _Choice:
     """Choose among the layers that ``reasons`` leave open: what gets faster, within the limits."""
     groups: list[GroupSpeed] = []
@@ -186,7 +191,7 @@ def _choose(
         names = frozenset(candidates[index].name for index in indices)
         return _difference(judge.before, judge.after(names))
 
-    decision = control(candidates, drop, limits)
+    decision = control(candidates, drop, limits, told=told)
     chosen = {candidates[index].name for index in decision.chosen}
     times = None
     if timed and chosen:
@@ -195,7 +200,7 @@ def _choose(
     if times is not None and times.verdict <= 0:
         reasons |= dict.fromkeys(chosen, "what the limits allow makes the network no faster")
         chosen = set()
-    verdicts = _verdicts(layers, candidates, chosen, reasons, decision)
+    verdicts = _verdicts(find_layers(bench.model), candidates, chosen, reasons, decision)
     return _Choice(verdicts, decision.trials, tuple(groups), times)
 
 
@@ -284,6 +289,8 @@ def _verdicts(
         known = reasons[layer.name]
         if known or not alone:
             return known or "within the limits together with the others"
+        if layer.name not in alone:
+            return "no time was left to measure what it costs alone"
         drop, rank = alone[layer.name], worst_first.index(layer.name) + 1
         verdict = "within the limits" if layer.name in chosen else "left out to hold the limits"
         return (

@@ -10,6 +10,7 @@ import onnx
 
 from edgesr_export.int8.control import Drop
 from edgesr_export.int8.speed import GroupSpeed
+from edgesr_export.model_file import read_graph
 from edgesr_export.paired import Paired
 
 _KEY = "int8_layers"
@@ -98,7 +99,7 @@ def remember(model: onnx.ModelProto, target: str, layers: tuple[LayerPrecision, 
 
 def recorded_layers(path: Path | str) -> dict[str, tuple[str, str]]:
     """Precision and reason, by name of the layer, of a file; empty where it was made otherwise."""
-    model = onnx.load(Path(path), load_external_data=False)
+    model = read_graph(Path(path))
     entries = {entry.key: entry.value for entry in model.metadata_props}
     layers = json.loads(entries.get(_KEY, "{}")).get("layers", {})
     return {name: (precision, reason) for name, (precision, reason) in layers.items()}

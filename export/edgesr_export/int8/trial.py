@@ -12,6 +12,7 @@ from edgesr_export.int8.calibrate import Calibration
 from edgesr_export.int8.place import place
 from edgesr_export.model_file import write_model
 from edgesr_export.rewrite import rewrite
+from edgesr_export.rewrite.transposed import by_convolutions
 from edgesr_export.targets import Network, Target
 
 
@@ -21,7 +22,7 @@ class Bench:
 
     Attributes:
         model: the network in float32, before the rewrites of the target.
-        calibration: of all layers that can be quantised.
+        calibration: of all layers that can be quantised, in the form in which they are int8.
         target: what it will run on.
         folder: for files that live as long as one trial.
         threads: of the sessions.
@@ -35,7 +36,8 @@ class Bench:
 
     def quantised(self, chosen: Collection[str]) -> onnx.ModelProto:
         """The network with the layers named in ``chosen`` in int8; all others in float32."""
-        return place(self.model, self.calibration, chosen, self.target.scheme)
+        model = by_convolutions(self.model, chosen)
+        return place(model, self.calibration, chosen, self.target.scheme)
 
     def session(self, chosen: Collection[str]) -> Network:
         """The same after the rewrites of the target, loaded for its metrics."""

@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgesr_export.errors import ExportError, one_line
-
 if TYPE_CHECKING:
     import onnx
 
@@ -147,13 +145,9 @@ def read_source(path: Path | str) -> Source:
     Raises:
         ExportError: no such file, or no ONNX.
     """
-    import onnx
-    from google.protobuf.message import DecodeError
+    from edgesr_export.model_file import read_graph
 
-    try:
-        return Source(onnx.load(path, load_external_data=False))
-    except (OSError, DecodeError) as error:
-        raise ExportError(f"{path} cannot be read as ONNX: {one_line(error)}") from error
+    return Source(read_graph(Path(path)))
 
 
 def module_of(node: onnx.NodeProto) -> str:

@@ -85,6 +85,7 @@ class Built:
         compute_capability: of the device that it is for.
         build_s: seconds that the build took.
         layers: number of layers by the precision that they compute in.
+        why_one_size: why it serves one size where a range was asked for; None where it does not.
     """
 
     path: Path
@@ -93,6 +94,7 @@ class Built:
     compute_capability: str
     build_s: float
     layers: dict[str, int]
+    why_one_size: str | None = None
 
 
 class Target:
@@ -271,6 +273,13 @@ class Target:
     def cannot_build(self) -> str:
         """Why no engine can be built here, and what to do; empty where one can."""
         return ""
+
+    def check_capability(self, capability: str) -> None:
+        """Refuse a GPU that no engine can be built for here, before any work.
+
+        Raises:
+            ExportError: there is no such compute capability, or what builds here lacks it.
+        """
 
     def build(
         self,

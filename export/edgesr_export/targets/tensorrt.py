@@ -118,6 +118,16 @@ class TensorRt(Target):
             " with edgesr bundle"
         )
 
+    def check_capability(self, capability: str) -> None:
+        """By what this TensorRT builds for; where there is none, by its form alone."""
+        from edgesr_export.tensorrt.api import available, find_api, parse_capability
+        from edgesr_export.tensorrt.builder import capability_to_build_for
+        from edgesr_export.tensorrt.cuda import find_device
+
+        parse_capability(capability)
+        if available():
+            capability_to_build_for(find_api(), capability, find_device())
+
     def build(
         self,
         source: Path,
@@ -146,6 +156,7 @@ class TensorRt(Target):
             side.compute_capability,
             side.build_seconds,
             dict(Counter(str(one["obtained"]) for one in side.precision.values())),
+            side.why_one_size,
         )
 
 

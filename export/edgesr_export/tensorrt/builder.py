@@ -4,7 +4,9 @@
 
     typed ONNX -> checked -> parsed -> built -> precision read back -> engine + side file
 
-Nothing is written before the last arrow, so a failure leaves what was there.
+Nothing is written before the last arrow, so a failure leaves what was there. Where TensorRT builds
+no engine for a range of sizes, as of networks that compute a size from others, one is built for the
+size that it would be tuned for, and the side file says why.
 """
 
 from __future__ import annotations
@@ -27,7 +29,14 @@ from edgesr_export.tensorrt import inspector, timing
 from edgesr_export.tensorrt.api import Api, Capability, capability_text, find_api, parse_capability
 from edgesr_export.tensorrt.cuda import Device, find_device
 from edgesr_export.tensorrt.inspector import EngineLayer
-from edgesr_export.tensorrt.messages import Messages, logger, reason, record
+from edgesr_export.tensorrt.messages import (
+    Messages,
+    complaint,
+    logger,
+    reason,
+    record,
+    silent_stderr,
+)
 from edgesr_export.tensorrt.profile import Range, Shape, checked_profile, model_inputs
 from edgesr_export.tensorrt.progress import Interrupt, line_on_stderr, make_monitor
 from edgesr_export.tensorrt.refusal import parser_error, refuse
@@ -81,7 +90,7 @@ def build(
     profile: Mapping[str, Range | Sequence[Shape]] | None = None,
     settings: Settings | None = None,
 ) -> BuildResult:
-    """Build the engine of an ONNX file.
+    """Build the engine of an ONNX file; for one size where TensorRT has none for a range of them.
 
     Args:
         onnx_path: typed ONNX: float32, float16 (:func:`edgesr_export.fp16.to_fp16`) or explicit
@@ -116,30 +125,44 @@ def build(
     ranges = checked_profile(model_inputs(model), profile)
     api = find_api(settings.library)
     device = find_device()
-    target = _target(api, compute_capability, device)
+    target = capability_to_build_for(api, compute_capability, device)
     timed_here = device if device and device.capability == target else None
 
-    began = time.monotonic()
-    network, parser_said = _parse(api, model, settings.accept_warnings)
-    config = network.config
-    _set_target(api, config, target, device)
-    _set_precision(api, config, network.network, asked, kept, settings.tf32)
-    _set_profile(network.builder, config, network.network, ranges)
-    if settings.memory_limit is not None:
-        config.set_memory_pool_limit(api.module.MemoryPoolType.WORKSPACE, settings.memory_limit)
     gpu = timed_here.name if timed_here else None
     cache = None
     if settings.timing_cache is not None:
         cache = timing.cache_file(Path(settings.timing_cache), api, capability_text(target), gpu)
-        timing.load_cache(config, cache)
-    plan, said = _run(api, network, expect, settings.memory_limit, settings.progress)
+
+    def attempt(served: dict[str, Range]) -> tuple[_Network, memoryview, Messages]:
+        network = _parse(api, model, settings.accept_warnings)
+        config = network.config
+        _set_target(api, config, target, device)
+        _set_precision(api, config, network.network, asked, kept, settings.tf32)
+        _set_profile(network.builder, config, served)
+        if settings.memory_limit is not None:
+            config.set_memory_pool_limit(api.module.MemoryPoolType.WORKSPACE, settings.memory_limit)
+        if cache is not None:
+            timing.load_cache(config, cache)
+        plan, said = _run(api, network, expect, settings.memory_limit, settings.progress)
+        return network, plan, said
+
+    began, why_one_size = time.monotonic(), None
+    try:
+        network, plan, said = attempt(ranges)
+    except _NoEngineError as error:
+        one_size = {name: served.narrowed for name, served in ranges.items()}
+        if one_size == ranges:
+            raise
+        why_one_size = f"TensorRT builds none for {_sizes(ranges)}: {error.complaint}"
+        ranges = one_size
+        network, plan, said = attempt(ranges)
     seconds = time.monotonic() - began
     layers, source = _layers(api, plan, said, timed_here)
     found = inspector.verify(asked, layers)
     if cache is not None:
-        timing.save_cache(config, cache)
+        timing.save_cache(network.config, cache)
 
-    warnings = (*parser_said, *said.warnings)
+    warnings = (*network.said, *said.warnings)
     side = SideFile(
         engine_sha256=sha256(plan),
         onnx=onnx_path.name,
@@ -161,6 +184,7 @@ def build(
         build_seconds=round(seconds, 3),
         built_at=datetime.now(UTC).isoformat(timespec="seconds"),
         model=None if (card := read_card(onnx_path)) is None else msgspec.to_builtins(card),
+        why_one_size=why_one_size,
     )
     write_together({engine_path: plan, side_path(engine_path): side.to_json()})
     return BuildResult(engine_path, side_path(engine_path), side)
@@ -168,16 +192,35 @@ def build(
 
 @dataclass(frozen=True)
 class _Network:
-    """Objects of one build; the builder and the parser must outlive the network."""
+    """Objects of one build, and what was said; builder and parser must outlive the network."""
 
     builder: Any
     network: Any
     parser: Any
     config: Any
+    said: list[str]
 
 
-def _target(api: Api, asked: str | Capability | None, device: Device | None) -> Capability:
-    """Compute capability to build for."""
+class _NoEngineError(ExportError):
+    """The builder gives up, and not for want of memory.
+
+    Attributes:
+        complaint: the builder's words.
+    """
+
+    def __init__(self, complaint: str, hint: str) -> None:
+        super().__init__(f"TensorRT cannot build the engine: {complaint}{hint}")
+        self.complaint = complaint
+
+
+def capability_to_build_for(
+    api: Api, asked: str | Capability | None, device: Device | None
+) -> Capability:
+    """The compute capability asked for, or that of the GPU here.
+
+    Raises:
+        ExportError: the library does not build for it, or nothing was asked for and none is here.
+    """
     offered = api.capabilities
     names = ", ".join(capability_text(c) for c in offered)
     if asked is None:
@@ -204,10 +247,10 @@ def _target(api: Api, asked: str | Capability | None, device: Device | None) -> 
     return target
 
 
-def _parse(api: Api, model: onnx.ModelProto, accepted: Sequence[str]) -> tuple[_Network, list[str]]:
-    """The network as TensorRT reads it, and the warnings, all of which have a reason."""
+def _parse(api: Api, model: onnx.ModelProto, accepted: Sequence[str]) -> _Network:
+    """The network as TensorRT reads it; all warnings have a reason."""
     module = api.module
-    with record(api) as said:
+    with record(api) as said, silent_stderr():
         builder = module.Builder(logger(api))
         network = builder.create_network(api.network_flags)
         parser = module.OnnxParser(network, logger(api))
@@ -220,7 +263,7 @@ def _parse(api: Api, model: onnx.ModelProto, accepted: Sequence[str]) -> tuple[_
             f"TensorRT warns while it reads the file: {unknown[0][:200]}; mend the file, or "
             "accept this warning by a pattern"
         )
-    return _Network(builder, network, parser, config), said.warnings
+    return _Network(builder, network, parser, config, said.warnings)
 
 
 def _set_target(api: Api, config: Any, target: Capability, device: Device | None) -> None:
@@ -243,7 +286,7 @@ def _set_precision(
         constrain(api, config, network, asked, kept)
 
 
-def _set_profile(builder: Any, config: Any, network: Any, ranges: dict[str, Range]) -> None:
+def _set_profile(builder: Any, config: Any, ranges: dict[str, Range]) -> None:
     if not ranges:
         return
     profile = builder.create_optimization_profile()
@@ -270,26 +313,33 @@ def _run(
             line.close()
     interrupt.raise_if_pressed()
     if plan is None:
-        raise ExportError(_build_failure(said, expect, memory_limit))
+        raise _build_failure(said, expect, memory_limit)
     return memoryview(plan), said
 
 
-def _build_failure(said: Messages, expect: str, memory_limit: int | None) -> str:
-    text = said.errors[0] if said.errors else "no reason given"
+def _build_failure(said: Messages, expect: str, memory_limit: int | None) -> ExportError:
     if said.of_memory and memory_limit is None:
-        return (
+        return ExportError(
             "the GPU has too little memory to build the engine; build for smaller tiles, or close "
             "other programs"
         )
     if said.of_memory and memory_limit is not None:
-        return (
+        return ExportError(
             f"the engine does not fit the memory limit of {memory_limit / 2**20:.0f} MB; raise it, "
             "or build for smaller tiles"
         )
     hint = ""
     if expect == "int8":
         hint = "; this TensorRT may lack int8 kernels (RTX has them from 1.7 on), try float16"
-    return f"TensorRT cannot build the engine: {text[:240]}{hint}"
+    return _NoEngineError(complaint(said.errors), hint)
+
+
+def _sizes(ranges: Mapping[str, Range]) -> str:
+    """ "1 x 6 x 16 x 16 to 1 x 6 x 128 x 128"."""
+    return ", ".join(
+        " to ".join(" x ".join(map(str, shape)) for shape in (served.least, served.most))
+        for served in ranges.values()
+    )
 
 
 def _layers(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 
 from edgesr_export.tensorrt.api import Api, available, find_api
-from edgesr_export.tensorrt.messages import logger, record
+from edgesr_export.tensorrt.messages import logger, record, silent_stderr
 from edgesr_export.tensorrt.refusal import parser_error, refuse
 
 
@@ -23,7 +23,7 @@ def parse(model: onnx.ModelProto, api: Api | None = None) -> str | None:
         if not available():
             return None
         api = find_api()
-    with record(api):
+    with record(api), silent_stderr():
         builder = api.module.Builder(logger(api))
         network = builder.create_network(api.network_flags)
         parser = api.module.OnnxParser(network, logger(api))

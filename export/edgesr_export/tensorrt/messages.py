@@ -6,7 +6,9 @@ for each library, and :func:`record` takes from it what is said within a block.
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -73,6 +75,14 @@ class Messages:
             known.append(text)
 
 
+def complaint(errors: Sequence[str]) -> str:
+    """The first error in some words: TensorRT begins with its own places in C++."""
+    text = errors[0] if errors else "no reason given"
+    text = re.sub(r"^(?:I?\w+::\w+: )?Error Code \d+: ", "", text)
+    text = re.sub(r"\(?\[\S+?:\d+: [^\]]*\] ?", "", text)
+    return text.strip()[:240]
+
+
 def logger(api: Api) -> Any:
     """The one logger of this process for the library."""
     if api.name not in _loggers:
@@ -90,6 +100,25 @@ def record(api: Api) -> Iterator[Messages]:
         yield messages
     finally:
         listeners.remove(messages)
+
+
+@contextmanager
+def silent_stderr() -> Iterator[None]:
+    """Keep what C++ writes itself, beside its logger, off stderr: errors are raised as one line."""
+    sys.stderr.flush()
+    try:
+        kept = os.dup(2)
+    except OSError:  # closed: nothing can be written there
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def reason(warning: str, accepted: Sequence[str] = ()) -> str | None:

@@ -34,6 +34,11 @@ class Range:
     best: Shape
     most: Shape
 
+    @property
+    def narrowed(self) -> Range:
+        """The one shape that the engine is tuned for."""
+        return Range(self.best, self.best, self.best)
+
 
 Profile = Mapping[str, Range]
 """A range for every input with a free axis, by name."""

@@ -51,6 +51,7 @@ class SideFile:
         build_seconds: wall clock of the build.
         built_at: UTC, ISO 8601.
         model: the card of the ONNX file, as plain values; None where it had none.
+        why_one_size: why it serves one size where a range was asked for; None where it does not.
     """
 
     engine_sha256: str
@@ -74,6 +75,16 @@ class SideFile:
     built_at: str
     format: int = field(default=FORMAT)
     model: dict[str, Any] | None = None
+    why_one_size: str | None = None
+
+    @property
+    def left_in_float(self) -> list[str]:
+        """Layers that are quantised in the file, and that TensorRT has no int8 kernel for."""
+        return [
+            name
+            for name, both in self.precision.items()
+            if both["asked"] == "int8" and both["obtained"] not in ("int8", None)
+        ]
 
     @property
     def card(self) -> ModelCard | None:

@@ -46,6 +46,26 @@ def test_the_worst_goes_first():
     assert found.trials == len(calls)
 
 
+def test_what_no_time_is_left_for_stays_float_and_is_told():
+    measure, _ = additive([(0.01, 0.0), (0.5, 0.0), (0.02, 0.0), (0.0, 0.0), (0.0, 0.0)])
+    seconds, lines = iter(range(0, 1000, 30)), []
+    found = control(
+        range(5), measure, Limits(0.05, 0.05),
+        seconds=100, clock=lambda: next(seconds), told=lines.append,
+    )  # fmt: skip
+    assert found.chosen == (0, 2)
+    assert (sorted(found.alone), found.unmeasured) == ([0, 1, 2], (3, 4))
+    assert lines[0] == "int8: 0 of 5 layers measured alone (30 s)"
+    assert lines[-1] == "int8: 2 of 5 layers stay float: 100 s are over"
+
+
+def test_all_that_was_measured_may_hold():
+    measure, _ = additive([(0.01, 0.0), (0.5, 0.0)])
+    seconds = iter((0.0, 1.0, 11.0))
+    found = control(range(2), measure, Limits(0.05, 1), seconds=10, clock=lambda: next(seconds))
+    assert (found.chosen, found.unmeasured) == ((0,), (1,))
+
+
 def test_nothing_is_ranked_when_everything_holds():
     measure, calls = additive([(0.1, 0.1)] * 5)
     found = control(range(5), measure, Limits(1, 1))

@@ -41,16 +41,19 @@ def rtx():
 
 
 def networks() -> dict[str, nn.Module]:
-    """LKCA-Net, two students of it, and DACN; weights that move every layer's output."""
+    """LKCA-Net, two students of it, and DACN with one; weights that move every layer's output."""
     torch.manual_seed(0)
     teacher = create_model("lkca_net", bands=BANDS, scale=4, blocks=2)
     nn.init.normal_(teacher.upsampler.weight, std=0.02)
-    site = find_sites(teacher, torch.rand(1, BANDS, TILE, TILE))[0]
+    example = torch.rand(1, BANDS, TILE, TILE)
+    site = find_sites(teacher, example)[0]
+    dacn = create_model("dacn", scale=2, width=16)
     return {
         "lkca_net": teacher,
         "lowrank": lowrank(teacher, site, 32)[0],
         "grouped": grouped(teacher, site, 8)[0],
-        "dacn": create_model("dacn", scale=2),
+        "dacn": dacn,
+        "dacn_lowrank": lowrank(dacn, find_sites(dacn, example)[0], 8)[0],
     }
 
 

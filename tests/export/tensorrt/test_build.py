@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import re
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+import torch
 from edgesr_export.errors import ExportError
 from edgesr_export.fp16 import to_fp16
+from edgesr_export.int8 import Quality, quantize
+from edgesr_export.onnx import export_onnx
 from edgesr_export.tensorrt import (
     PrecisionError,
     Settings,
@@ -22,6 +27,9 @@ from edgesr_export.tensorrt import (
 )
 from edgesr_export.tensorrt import builder as builder_module
 from edgesr_export.tensorrt.messages import KNOWN_WARNINGS, Messages
+from torch import nn
+
+from edgesr.loading.signature import Call, adapt
 
 PROFILE = {"input": ((1, 32, 8, 8), (1, 32, 16, 16), (2, 32, 32, 32))}
 
@@ -91,6 +99,41 @@ def test_an_engine_of_every_network_has_the_precision_asked_for(
         assert set(found.values()) == {expect}
     kept = [name for name in side["kept_in_float32"] if "norm" in name or "mean" in name]
     assert len(kept) == {"lkca_net": 4, "dacn": 6}.get(name, 4) * ("fp16" in precision)
+
+
+@pytest.fixture(scope="module")
+def int8_of(files, tmp_path_factory):
+    """The int8 file of a network by the project's own quantiser, each made once."""
+    if importlib.util.find_spec("nncf") is None:
+        pytest.skip("NNCF is not here: install the extra 'int8'")
+    folder = tmp_path_factory.mktemp("int8")
+    tiles = [np.random.default_rng(0).random((1, 32, 16, 16), dtype=np.float32)]
+    quality = Quality(lambda _: {"mpsnr": 30.0, "sam": 1.0}, 1, 1)
+
+    @cache
+    def made(name):
+        path = folder / f"{name}.onnx"
+        return quantize(files(name), path, tiles, target="tensorrt", quality=quality)
+
+    return made
+
+
+@pytest.mark.parametrize("capability", ["8.6", "8.9"])
+@pytest.mark.parametrize("name", ["dacn", "dacn_lowrank"])
+def test_dacn_and_its_student_have_int8_engines(int8_of, tmp_path, name, capability):
+    result = int8_of(name)
+    side = build(
+        result.path,
+        tmp_path / "m.engine",
+        expect="int8",
+        compute_capability=capability,
+        settings=Settings(progress=False),
+    ).side
+    found = {layer: both["obtained"] for layer, both in side.precision.items()}
+    assert {layer for layer, kind in found.items() if kind == "int8"} == set(result.quantised)
+    floats = [layer for layer in result.layers if layer.precision != "int8"]
+    assert {layer.reason for layer in floats} == {"both factors are computed"}  # attention
+    assert sum("transposed" in layer.kind for layer in result.layers) == 2
 
 
 def test_two_builds_for_two_gpus_differ(files, tmp_path):
@@ -215,9 +258,35 @@ def test_a_memory_limit_that_is_too_low_is_one_clear_line(files, tmp_path):
     assert not any(tmp_path.iterdir())
 
 
+class Unshuffled(nn.Module):
+    """Halves the sides first and doubles them twice, on sides padded to a multiple of two."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.tail = nn.Conv2d(12, 8, 3, padding=1), nn.Conv2d(8, 3, 3, padding=1)
+
+    def forward(self, x):
+        features = torch.relu(self.head(nn.functional.pixel_unshuffle(x, 2)))
+        for _ in range(2):
+            features = nn.functional.interpolate(features, scale_factor=2, mode="nearest")
+        return self.tail(features)
+
+
+def test_where_no_range_of_sizes_can_be_built_one_is_and_says_why(tmp_path):
+    network = adapt(Unshuffled(), Call(scale=2, multiple=2))
+    path = export_onnx(network, torch.rand(1, 3, 16, 16), tmp_path / "net.onnx")
+    range_ = {"input": ((1, 3, 8, 8), (1, 3, 16, 16), (1, 3, 32, 32))}
+    side = build(path, tmp_path / "m.engine", expect="fp32", profile=range_, **QUIET).side
+    assert side.profile == {"input": [[1, 3, 16, 16]] * 3}
+    assert side.why_one_size.startswith(
+        "TensorRT builds none for 1 x 3 x 8 x 8 to 1 x 3 x 32 x 32: "
+    )
+    assert len(side.why_one_size.splitlines()) == 1
+
+
 def test_a_gpu_with_too_little_memory_is_told_apart_from_a_limit():
     said = Messages(errors=["[defaultAllocator.cpp] Cuda Runtime (out of memory)"])
-    failure = builder_module._build_failure(said, "fp16", None)
+    failure = str(builder_module._build_failure(said, "fp16", None))
     assert failure.startswith("the GPU has too little memory to build the engine; build for smal")
 
 

@@ -132,13 +132,29 @@ def test_the_layer_with_the_arithmetic_decides():
     }
 
 
-@pytest.mark.parametrize(("asked", "got"), [("fp16", "fp32"), ("int8", "fp16"), ("fp32", "fp16")])
+@pytest.mark.parametrize(("asked", "got"), [("fp16", "fp32"), ("fp32", "fp16")])
 def test_another_precision_is_an_error_that_names_the_layer(asked, got):
     with pytest.raises(PrecisionError, match=rf"1 of 2 layers .*\(b {got} for {asked}\)"):
         verify(
             {"a": asked, "b": asked},
             [made("gemm", asked, "a"), made("gemm", got, "b")],
         )
+
+
+def test_int8_layers_may_be_left_in_float_but_not_all_of_them():
+    asked = {"a": "int8", "b": "int8", "c": "fp32"}
+    rest = made("gemm", "fp16", "b"), made("gemm", "fp32", "c")
+    assert verify(asked, [made("gemm", "int8", "a"), *rest]) == {
+        "a": "int8",
+        "b": "fp16",
+        "c": "fp32",
+    }
+    with pytest.raises(
+        PrecisionError, match=r"2 of 3 layers .*\(a fp32 for int8, b fp16 for int8\)"
+    ):
+        verify(asked, [made("gemm", "fp32", "a"), *rest])
+    with pytest.raises(PrecisionError, match=r"1 of 3 layers .*\(c fp16 for fp32\)"):
+        verify(asked, [made("gemm", "int8", "a"), rest[0], made("gemm", "fp16", "c")])
 
 
 def test_a_layer_that_cannot_be_accounted_for_is_an_error():
