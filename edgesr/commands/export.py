@@ -15,8 +15,11 @@ from edgesr_export.native import convert_native, io_of_file, to_native
 from edgesr_export.profile import profile, table
 from edgesr_export.runtime import session
 
+from edgesr.cube.formats.npz import stored_arrays
+from edgesr.cube.reading import require_memory_to_read
 from edgesr.errors import DataError, OptionError
 from edgesr.outputs import check_outputs
+from edgesr.stored import require_file
 
 PROFILE_SIDE = 64
 """Side of the image that a profile is made on, where the file leaves it free."""
@@ -154,7 +157,11 @@ def _evaluator(
 
 def _read_tiles(path: Path) -> tuple[np.ndarray, np.ndarray]:
     try:
+        require_file(path)
         with np.load(path, allow_pickle=False) as archive:
+            stored = stored_arrays(archive)
+            for name in ("lr", "hr"):
+                require_memory_to_read(stored[name].shape, np.dtype(stored[name].dtype), path)
             low, high = (np.asarray(archive[name], np.float32) for name in ("lr", "hr"))
     except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise DataError(

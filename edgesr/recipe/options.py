@@ -35,13 +35,33 @@ class Check:
         return self.said if isinstance(self.said, str) else self.said()
 
 
-POSITIVE = Check("an integer of at least 1", lambda value: value >= 1)
+def whole(least: int, most: int) -> Check:
+    """Check that an integer lies in a range; both ends belong to it."""
+    return Check(f"an integer from {least} to {most}", lambda value: least <= value <= most)
+
+
+COUNT, COUNT_OR_NONE = whole(1, 10**6), whole(0, 10**6)
+THREADS = whole(1, 1024)
+SIDE = whole(1, 1 << 16)
+TILE = whole(1, 4096)
+BATCH = whole(1, 1 << 16)
+SCALE = whole(2, 64)
+CHANNELS, SEVERAL = whole(1, 1 << 16), whole(2, 1 << 16)
 NOT_NEGATIVE = Check("a number of at least 0", lambda value: value >= 0)
 ABOVE_ZERO = Check("a number above 0", lambda value: value > 0)
 SHARE = Check("a number in (0, 1]", lambda value: 0 < value <= 1)
 PART = Check("a number in [0, 1)", lambda value: 0 <= value < 1)
-SCALE = Check("an integer of at least 2", lambda value: value >= 2)
 SEED = Check("an integer from 0 to 2^63 - 1", lambda value: 0 <= value < 2**63)
+
+
+def require(name: str, value: Any, check: Check) -> None:
+    """Refuse a value of ``--name`` that is not as the check has it; None is not asked for.
+
+    Raises:
+        OptionError: it is another.
+    """
+    if value is not None and not check.holds(value):
+        raise OptionError(f"{option_name(name)} must be {check.words}, not {as_text(value)!r:.80}")
 
 
 def one_of(*choices: str) -> Check:
@@ -145,10 +165,8 @@ class Options:
                 raise OptionError(f"{option_name(item.name)} must not hold a null character")
             if isinstance(value, float) and not math.isfinite(value):
                 raise OptionError(f"{option_name(item.name)} must be finite, not {value!r}")
-            if check is not None and not check.holds(value):
-                raise OptionError(
-                    f"{option_name(item.name)} must be {check.words}, not {as_text(value)!r:.80}"
-                )
+            if check is not None:
+                require(item.name, value, check)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Self:
