@@ -15,7 +15,7 @@ from edgesr import __version__
 from edgesr.cli import deployment, networks, papers, scenes
 from edgesr.cli.logs import logging_to
 from edgesr.cli.parser import Parser
-from edgesr.errors import EdgesrError, brief, shown
+from edgesr.errors import EdgesrError, brief, one_line, shown
 from edgesr.progress import LOGGER
 
 INTERRUPTED = 130
@@ -73,7 +73,7 @@ def _named(error: OSError) -> str:
 
 
 def _fail(program: str, message: str, code: int = EdgesrError.exit_code) -> int:
-    print(f"{program}: error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"{program}: error: {one_line(message)}", file=sys.stderr)
     return code
 
 

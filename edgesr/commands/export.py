@@ -19,6 +19,7 @@ from edgesr.cube.formats.npz import stored_arrays
 from edgesr.cube.reading import require_memory_to_read
 from edgesr.errors import DataError, OptionError
 from edgesr.outputs import check_outputs
+from edgesr.recipe.options import NOT_NEGATIVE, require
 from edgesr.stored import require_file
 
 PROFILE_SIDE = 64
@@ -39,6 +40,10 @@ class Int8Options:
     tiles: Path | None
     max_psnr_drop: float
     max_sam_drop: float
+
+    def __post_init__(self) -> None:
+        require("max_psnr_drop", self.max_psnr_drop, NOT_NEGATIVE)
+        require("max_sam_drop", self.max_sam_drop, NOT_NEGATIVE)
 
 
 def convert_file(

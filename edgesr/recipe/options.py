@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Any, Self, get_args, get_origin, get_type_hints
@@ -47,8 +48,9 @@ TILE = whole(1, 4096)
 BATCH = whole(1, 1 << 16)
 SCALE = whole(2, 64)
 CHANNELS, SEVERAL = whole(1, 1 << 16), whole(2, 1 << 16)
-NOT_NEGATIVE = Check("a number of at least 0", lambda value: value >= 0)
-ABOVE_ZERO = Check("a number above 0", lambda value: value > 0)
+NOT_NEGATIVE = Check("a number of at least 0", lambda value: 0 <= value < math.inf)
+ABOVE_ZERO = Check("a number above 0", lambda value: 0 < value < math.inf)
+WEIGHT = Check("a number from 0 to 1e6", lambda value: 0 <= value <= 1e6)
 SHARE = Check("a number in (0, 1]", lambda value: 0 < value <= 1)
 PART = Check("a number in [0, 1)", lambda value: 0 <= value < 1)
 SEED = Check("an integer from 0 to 2^63 - 1", lambda value: 0 <= value < 2**63)
@@ -124,7 +126,12 @@ def as_text(value: Any) -> Any:
 
 def field_type(recipe: type, name: str) -> type:
     """Return the plain type of a field: ``int`` for ``int | None``, ``tuple`` for a list."""
-    return _plain(get_type_hints(recipe)[name])
+    return _types(recipe)[name]
+
+
+@cache
+def _types(recipe: type) -> dict[str, type]:
+    return {name: _plain(hint) for name, hint in get_type_hints(recipe).items()}
 
 
 def _plain(hint: Any) -> type:
@@ -142,10 +149,10 @@ class Options:
     """
 
     def __post_init__(self) -> None:
-        hints = get_type_hints(type(self))
+        types = _types(type(self))
         for item in fields(self):
             value, check = getattr(self, item.name), item.metadata["check"]
-            expected = _plain(hints[item.name])
+            expected = types[item.name]
             if value is None and item.default is None:
                 continue
             if expected is float and isinstance(value, int) and not isinstance(value, bool):

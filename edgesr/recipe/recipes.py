@@ -6,6 +6,7 @@ A recipe is a frozen dataclass. Its fields are the command line's options, the k
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Self
@@ -27,6 +28,8 @@ from edgesr.recipe.options import (
     SIDE,
     THREADS,
     TILE,
+    WEIGHT,
+    Check,
     Options,
     list_with,
     one_of,
@@ -37,6 +40,10 @@ from edgesr.recipe.tile_range import TILE_RANGE
 
 EMBEDDED = "indian_pines"
 DEFAULT_MODEL = "lkca_net"
+CAPABILITY = Check(
+    "a compute capability, such as 8.6 or 86",  # whether TensorRT builds for it, it says itself
+    lambda text: re.fullmatch(r"(?i:sm_?)?\d{1,2}\.?\d", text.strip()) is not None,
+)
 NORMALISED, NATIVE = IO = ("normalised", "native")
 """What files take and give; those of normalised numbers are always made."""
 
@@ -237,6 +244,7 @@ class CompressRecipe(WeightsRecipe):
         None,
         "Deployment",
         "GPU that TensorRT engines are built for, such as 8.6 (default: the one here, else 8.6)",
+        check=CAPABILITY,
         metavar="X.Y",
     )
     tile_range: str | None = option(
@@ -259,9 +267,7 @@ class CompressRecipe(WeightsRecipe):
         "first learning rate (default: 5e-5, in a search 2e-4: more is to be mended there)",
         check=SHARE,
     )
-    alpha: float = option(
-        0.01, "Distillation", "weight of the distillation loss", check=NOT_NEGATIVE
-    )
+    alpha: float = option(0.01, "Distillation", "weight of the distillation loss", check=WEIGHT)
     decay: float = option(
         0.66, "Distillation", "d in the decay D = d^floor(epoch / f)", check=SHARE
     )

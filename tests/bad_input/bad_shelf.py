@@ -18,6 +18,9 @@ from safetensors.torch import load_file, save_file
 
 from edgesr.loading.weights import HEADER_KEY
 
+SUFFIXES = ("npy", "npz", "mat", "h5", "tif", "hdr", "he5", "nc", "zarr", "txt", "img")
+"""Of files that might be cubes."""
+
 DEEP, LONG = "[" * 10_000 + "]" * 10_000, "9" * 5_000
 
 NO_JSON: dict[str, bytes] = {
@@ -50,8 +53,6 @@ NO_TOML: dict[str, bytes] = {
     "not_finite": b"max_psnr_drop = nan",
     "list_of_tables": b"[[data]]\nscale = 4",
 }
-"""Of these keys ``train`` and ``compress`` have all but the last two kinds' own."""
-
 HEADERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "no_object": lambda _: [],
     "no_format": lambda header: header.pop("format"),
@@ -154,9 +155,9 @@ def make_shelf(shelf: Path, cube: Path, weights: Path, old_report: Path) -> None
     _lists(shelf / "lists")
     (shelf / "folder").mkdir()
     (shelf / "folder.safetensors").mkdir()
-    for name in ("pipe", "pipe.toml", "pipe.json", "pipe.npy", "pipe.safetensors", "pipe.onnx",
-                 "pipe.npz", "pipe.tif", "pipe.txt", "pipe.hdr", "pipe.mat", "pipe.h5"):  # fmt: skip
-        os.mkfifo(shelf / name)
+    os.mkfifo(shelf / "pipe")
+    for suffix in ("toml", "json", "safetensors", "onnx", *SUFFIXES):
+        os.mkfifo(shelf / f"pipe.{suffix}")
     _write(shelf / "held.txt", b"in the way")
 
 
@@ -262,7 +263,7 @@ def _cubes(folder: Path, cube: np.ndarray) -> None:
     np.save(folder / "nan.npy", np.full(cube.shape, np.nan, np.float32))
     np.save(folder / "good.npy", cube)
     whole = (folder / "good.npy").read_bytes()
-    for suffix in ("npy", "npz", "mat", "h5", "tif", "hdr", "he5", "nc", "zarr", "txt", "img"):
+    for suffix in SUFFIXES:
         for name, content in {"empty": b"", "zeros": bytes(512), "text": b"a cube"}.items():
             _write(folder / f"{name}.{suffix}", content)
     _write(folder / "half.npy", whole[: len(whole) // 2])
