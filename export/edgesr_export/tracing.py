@@ -28,6 +28,7 @@ import onnx
 from edgesr_export.errors import ExportError
 from edgesr_export.model_file import write_bytes
 from edgesr_export.onnx import AXES, EXPORTED, HINT, RECORDED, export_onnx
+from edgesr_export.records import read_record
 from edgesr_export.sizes import FREE, Shape, fit, input_shape
 from edgesr_export.verify import Agreement, DisagreementError, compare, takes
 
@@ -165,12 +166,9 @@ def export_with_fallbacks(
 
 def tracing(path: Path | str) -> Tracing:
     """How :func:`export_with_fallbacks` wrote the file; of another file, what its input tells."""
-    entries = {
-        entry.key: entry.value for entry in onnx.load(path, load_external_data=False).metadata_props
-    }
-    if _KEY in entries:
-        known = json.loads(entries[_KEY])
-        return Tracing(**{**known, "free": tuple(known["free"])})
+    found = read_record(onnx.load(path, load_external_data=False), _KEY, Tracing)
+    if found is not None:
+        return found
     shape = input_shape(path)
     return Tracing(EXPORTED, tuple(name for axis, name in AXES.items() if shape[axis] is None))
 

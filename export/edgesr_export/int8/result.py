@@ -10,8 +10,16 @@ import onnx
 
 from edgesr_export.int8.control import Drop
 from edgesr_export.int8.speed import GroupSpeed
+from edgesr_export.records import read_record
 
 _KEY = "int8_layers"
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What :func:`remember` keeps: precision and reason, by name of the layer."""
+
+    layers: dict[str, tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -102,6 +110,5 @@ def remember(model: onnx.ModelProto, target: str, layers: tuple[LayerPrecision, 
 def recorded_layers(path: Path | str) -> dict[str, tuple[str, str]]:
     """Precision and reason, by name of the layer, of a file; empty where it was made otherwise."""
     model = onnx.load(Path(path), load_external_data=False)
-    entries = {entry.key: entry.value for entry in model.metadata_props}
-    layers = json.loads(entries.get(_KEY, "{}")).get("layers", {})
-    return {name: (precision, reason) for name, (precision, reason) in layers.items()}
+    found = read_record(model, _KEY, Decided)
+    return {} if found is None else found.layers

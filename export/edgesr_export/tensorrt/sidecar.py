@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from edgesr_export.card import ModelCard, parse_card
 from edgesr_export.errors import ExportError, one_line
 from edgesr_export.model_file import file_hash
@@ -112,9 +114,8 @@ def read_side(engine: Path | str) -> SideFile:
     if not path.is_file():
         raise StaleEngineError(f"{engine} has no side file {path.name}; build the engine again")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        side = SideFile(**content)
-    except (OSError, ValueError, TypeError) as error:
+        side = msgspec.convert(json.loads(path.read_text(encoding="utf-8")), SideFile)
+    except (OSError, RecursionError, ValueError) as error:  # msgspec's own are among them
         raise StaleEngineError(
             f"{path} cannot be read ({one_line(error, 80)}); build the engine again"
         ) from error
