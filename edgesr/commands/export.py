@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -168,7 +167,9 @@ def _read_tiles(path: Path) -> tuple[np.ndarray, np.ndarray]:
             for name in ("lr", "hr"):
                 require_memory_to_read(stored[name].shape, np.dtype(stored[name].dtype), path)
             low, high = (np.asarray(archive[name], np.float32) for name in ("lr", "hr"))
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+    except DataError:
+        raise
+    except Exception as error:  # what a damaged archive raises is not documented
         raise DataError(
             f"tiles cannot be read from {path} ({type(error).__name__}); give an .npz with "
             "arrays lr [K, B, h, w] and hr [K, B, h*r, w*r]"

@@ -61,7 +61,7 @@ def state(folders: list[Path]) -> dict[str, tuple[int, int]]:
         str(path): (path.lstat().st_size, path.lstat().st_mtime_ns)
         for folder in folders
         for path in folder.rglob("*")
-        if path.parent.name != "__pycache__"
+        if not path.is_dir() and path.parent.name != "__pycache__"
     }
 
 

@@ -53,7 +53,7 @@ def fuzz(
 ) -> Outcome:
     """Try ``count`` inputs, in turn of each kind; input ``n`` follows from seed and n alone."""
     outcome = Outcome()
-    with tempfile.TemporaryDirectory() as name, _prepared(Path(name)) as targets:
+    with tempfile.TemporaryDirectory() as name, prepared(Path(name)) as targets:
         chosen = [target for target in targets if only in target.name]
         for number in range(count):
             _try(chosen[number % len(chosen)], Path(name), f"{seed}.{number}", outcome)
@@ -81,7 +81,9 @@ def _try(target: Target, folder: Path, seed: str, outcome: Outcome) -> None:
 
 
 @contextmanager
-def _prepared(folder: Path) -> Iterator[list[Target]]:
+def prepared(folder: Path) -> Iterator[list[Target]]:
+    """All kinds of files, as long as their tests last."""
+
     def late(*_: object) -> None:
         raise TimeoutError(f"longer than {SECONDS} s")
 

@@ -46,9 +46,11 @@ from edgesr.report.validation import read
 from edgesr.reproduce.store import load
 from edgesr.scenes.archive.sources import find_sources
 from edgesr.surgery import apply_changes
+from tests.report.conftest import board_result
 
 Mutation = Callable[[bytes, random.Random], bytes]
 OLD_REPORT = Path(__file__).parents[1] / "report" / "report_v1.json"
+
 
 DATA: dict[str, Any] = {
     "name": "made",
@@ -73,13 +75,14 @@ DESKTOP = {
     **{"deployment": {}, "profiles": [PROFILE], "not_profiled": [], "boards": []},
     "environment": json.loads(OLD_REPORT.read_text())["environment"],
 }
-BOARD: dict[str, Any] = {}
 ITEMS = {
     "type": "FeatureCollection",
     "features": [{"id": "a", "assets": {"data": {"href": "a.tif", "eo:bands": [{}]}}}],
 }
 RECORDS = {
-    "links": [{"name": "a", "difference": 0.0, "tolerance": 1.0, "worst": "b", "images": 2}],
+    "links": [
+        {"name": "a", "difference": 0.0, "tolerance": 1.0, "worst": "b", "images": 2, "skipped": {}}
+    ],
     "rewrites": ["one"],
     "kept_in_float32": {"a": "why"},
     "int8_layers": {"target": "cpu", "layers": {"a": ["int8", "why"]}},
@@ -120,10 +123,12 @@ class Target:
     use: Callable[[Path], object]
     pack: Callable[[bytes], bytes] | None = None
 
-    def write(self, folder: Path, draw: random.Random) -> Path:
-        """Write a changed file."""
+    def write(self, folder: Path, draw: random.Random | None = None) -> Path:
+        """Write a changed file; the good one where nothing is drawn."""
         path = folder / self.file
-        content = draw.choice(self.mutations)(self.content, draw)
+        content = self.content
+        if draw is not None:
+            content = draw.choice(self.mutations)(content, draw)
         path.write_bytes(content if self.pack is None else self.pack(content))
         return path
 
@@ -187,7 +192,7 @@ def _weights(folder: Path) -> list[Target]:
     model = create_model("lkca_net", bands=4, scale=2, blocks=1, channels=16)
     path = folder / "own.safetensors"
     save_network(apply_changes(model, changes), path, data=DATA)
-    tensors = load_file(path)
+    tensors = {key: value.clone() for key, value in load_file(path).items()}
     with safe_open(path, framework="pt") as file:
         header = file.metadata()[HEADER_KEY].encode()
 
@@ -235,7 +240,9 @@ def _own(folder: Path) -> list[Target]:
     return [
         Target("recipe", "r.toml", recipe, [mutated, mutated_text], CompressRecipe.load),
         Target("report", "report.json", OLD_REPORT.read_bytes(), both, read),
-        Target("board", "board.json", _json(BOARD), both, lambda path: read_imports([path])),
+        Target(
+            "board", "board.json", _json(board_result()), both, lambda path: read_imports([path])
+        ),
         Target("profile", "profile.json", _json(DESKTOP), both, lambda path: read_imports([path])),
         Target(
             "results",
