@@ -25,7 +25,12 @@ def main() -> int:
     faulthandler.enable()
     started = time.monotonic()
 
+    shown: list[str] = []
+
     def told(number: int, outcome: Outcome) -> None:
+        for fault in outcome.faults[len(shown) :]:
+            print(fault, flush=True)
+            shown.append(fault)
         if number % EVERY == 0:
             passed = time.monotonic() - started
             print(f"{number} inputs, {len(outcome.faults)} faults, {passed:.0f} s", flush=True)
@@ -33,7 +38,6 @@ def main() -> int:
     outcome = fuzz(options.count, options.seed, options.only, told)
     for name in sorted(outcome.read | outcome.refused):
         print(f"{name:12} {outcome.read[name]:6} read {outcome.refused[name]:6} refused")
-    print("\n".join(outcome.faults))
     print(f"{outcome.inputs} inputs, {len(outcome.faults)} faults")
     return int(bool(outcome.faults))
 
