@@ -77,6 +77,11 @@ class SideFile:
     format: int = field(default=FORMAT)
     model: dict[str, Any] | None = None
 
+    def __post_init__(self) -> None:
+        for name, shapes in self.profile.items():
+            if len(shapes) != 3:
+                raise ValueError(f"the profile of {name!r:.80} is not least, best and most")
+
     @property
     def card(self) -> ModelCard | None:
         """The card of the network.
