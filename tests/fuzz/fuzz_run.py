@@ -18,7 +18,7 @@ from edgesr_jetson.board.errors import BoardError
 from fuzz_targets import Target, make_targets
 
 SECONDS = 10
-"""For one input; most take some milliseconds."""
+"""Of processor time for one input, however busy the machine; most take some milliseconds."""
 
 GROWTH = 512 * 2**20
 """Bytes that one input may add to the most that the process has held."""
@@ -64,7 +64,7 @@ def fuzz(
 def _try(target: Target, folder: Path, seed: str, outcome: Outcome) -> None:
     path = target.write(folder, random.Random(f"{target.name}.{seed}"))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    signal.alarm(SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
         target.use(path)
         outcome.read[target.name] += 1
@@ -74,7 +74,7 @@ def _try(target: Target, folder: Path, seed: str, outcome: Outcome) -> None:
         else:
             outcome.faults.append(f"{target.name} {seed}: {type(error).__name__}: {error!s:.200}")
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
     grown = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     if grown > GROWTH:
         outcome.faults.append(f"{target.name} {seed}: took {grown / 1e9:.1f} GB of memory")
@@ -89,11 +89,11 @@ def prepared(folder: Path) -> Iterator[list[Target]]:
 
     (folder / "fuzz_network.py").write_text(NETWORK)
     sys.path.insert(0, str(folder))
-    before = signal.signal(signal.SIGALRM, late)
+    before = signal.signal(signal.SIGPROF, late)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield make_targets(folder)
     finally:
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGPROF, before)
         sys.path.remove(str(folder))
