@@ -41,6 +41,12 @@ def root_cause(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
+def one_line(text: str) -> str:
+    """A message as one line that a terminal only prints."""
+    line = " ".join(text.split())
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
+
+
 def shown(value: object) -> str:
     """Text of anyone's, such as a path or a key, as one line that can be printed."""
     text = str(value)

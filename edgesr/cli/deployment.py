@@ -11,6 +11,7 @@ from edgesr_export.targets import PRECISIONS, TARGETS
 
 from edgesr.cli.parser import add_command, add_json, add_output, file_to_write
 from edgesr.errors import OptionError
+from edgesr.recipe.options import THREADS, TILE, require
 from edgesr.recipe.recipes import IO, NATIVE, NORMALISED
 from edgesr.recipe.tile_range import parse_tile_range
 
@@ -291,7 +292,7 @@ def run_bundle(options: argparse.Namespace) -> None:
 
 def run_bench(options: argparse.Namespace) -> None:
     """Print a run's models as measured now (or by the run), and the boards' results beside them."""
-    _check_counts(options, "tile", "threads")
+    _check_counts(options)
     if options.profile and options.no_measure:
         raise OptionError("--profile measures, and --no-measure does not; leave one of them out")
     from edgesr.commands.bench import bench, render, stored
@@ -315,7 +316,7 @@ def run_bench(options: argparse.Namespace) -> None:
 
 def run_estimate(options: argparse.Namespace) -> None:
     """Print estimates for a board, or the list of boards."""
-    _check_counts(options, "tile", "threads")
+    _check_counts(options)
     if options.list:
         from edgesr.commands.estimate import render_boards
 
@@ -346,8 +347,6 @@ def run_report(options: argparse.Namespace) -> None:
     print(f"{page}: open it in a browser; it needs no network and no other file")
 
 
-def _check_counts(options: argparse.Namespace, *names: str) -> None:
-    for name in names:
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise OptionError(f"--{name} must be at least 1, not {value}")
+def _check_counts(options: argparse.Namespace) -> None:
+    require("tile", options.tile, TILE)
+    require("threads", options.threads, THREADS)

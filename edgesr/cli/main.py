@@ -15,11 +15,13 @@ from edgesr import __version__
 from edgesr.cli import deployment, networks, papers, scenes
 from edgesr.cli.logs import logging_to
 from edgesr.cli.parser import Parser
-from edgesr.errors import EdgesrError
+from edgesr.errors import EdgesrError, brief, one_line, shown
 from edgesr.progress import LOGGER
 
 INTERRUPTED = 130
 FULL = (errno.ENOSPC, errno.EDQUOT)
+NO_MEMORY = ("can't allocate memory", "out of memory", "Storage size calculation overflowed")
+"""What torch, which raises RuntimeError then, and CUDA say where memory runs out."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,19 +50,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError:
         return _fail(parser.prog, "not enough memory; choose a smaller --patch or --batch")
     except OSError as error:
-        if error.errno not in FULL:
+        if error.errno in FULL:
+            return _fail(parser.prog, f"{error}; free some space{options.after_interrupt}")
+        if error.filename is None:
             raise
-        return _fail(parser.prog, f"{error}; free some space{options.after_interrupt}")
+        return _fail(parser.prog, f"{_named(error)}; check that path")
     except Exception as error:
         code = getattr(error, "exit_code", None)
+        if code is None and any(words in str(error) for words in NO_MEMORY):
+            return _fail(parser.prog, f"not enough memory ({brief(error)}); choose a smaller size")
         if code is None:
             raise
         return _fail(parser.prog, str(error), code)
     return 0
 
 
+def _named(error: OSError) -> str:
+    """Which file, shortened, and what is wrong with it."""
+    name = shown(error.filename)
+    name = name if len(name) <= 80 else f"{name[:40]}...{name[-30:]}"
+    return f"{name}: {error.strerror}"
+
+
 def _fail(program: str, message: str, code: int = EdgesrError.exit_code) -> int:
-    print(f"{program}: error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"{program}: error: {one_line(message)}", file=sys.stderr)
     return code
 
 

@@ -9,7 +9,7 @@ from dataclasses import Field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from edgesr.errors import EdgesrError
+from edgesr.errors import EdgesrError, one_line
 from edgesr.recipe.options import Options, field_type, help_of, option_name, read_toml
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ class Parser(argparse.ArgumentParser):
         )
 
     def error(self, message: str) -> Any:
-        self.exit(EdgesrError.exit_code, f"{self.prog}: error: {message}; see {self.prog} --help\n")
+        line = one_line(f"{self.prog}: error: {message}; see {self.prog} --help")
+        self.exit(EdgesrError.exit_code, f"{line}\n")
 
 
 def add_command(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgesr.errors import OptionError, shown
+from edgesr.recipe.options import THREADS, require, whole
 from edgesr.scenes.archive.engines import Cluster, Engine, ThisProcess, UnfinishedError, cores
 from edgesr.scenes.archive.folder import STATE, WORKERS
 from edgesr.scenes.archive.jobs import make_jobs
@@ -16,6 +17,8 @@ from edgesr.scenes.archive.run import run_archive
 from edgesr.scenes.archive.sources import find_sources
 from edgesr.scenes.archive.tally import FILE
 from edgesr.scenes.archive.work import UPSCALE
+
+_WORKERS, _RETRIES = whole(0, 1024), whole(0, 1000)
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,8 @@ class Running:
     timeout: float | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("workers", 0), ("retries", 0), ("threads", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise OptionError(f"--{name} must be at least {least}, not {value}")
+        for name, check in (("workers", _WORKERS), ("retries", _RETRIES), ("threads", THREADS)):
+            require(name, getattr(self, name), check)
         if self.timeout is not None and not 0 < self.timeout < 1e9:  # nor NaN
             raise OptionError(f"--timeout must be a number of seconds above 0, not {self.timeout}")
         if self.scheduler is not None and self.workers:

@@ -21,6 +21,7 @@ from edgesr.deploy.profiles import profile_models
 from edgesr.deploy.stage import Artifacts
 from edgesr.deploy.variants import NativeFile
 from edgesr.errors import OptionError
+from edgesr.evaluation.tiling import require_memory_for_tile
 from edgesr.loading.weights import load_network
 from edgesr.loading.workload import open_workload
 from edgesr.recipe.recipes import CompressRecipe
@@ -74,6 +75,9 @@ def bench(
     )
     made = _made(run, deployed)
     workload = open_workload(recipe)
+    require_memory_for_tile(
+        workload.model, len(workload.scene.bands), recipe.latency_tile, "--tile"
+    )
     factory = recipe.model if ":" in recipe.model else None
     student = load_network(run / STUDENT, factory).model.eval()
     with tempfile.TemporaryDirectory() as scratch:

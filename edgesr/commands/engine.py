@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 from edgesr.errors import OptionError
 from edgesr.outputs import check_outputs
+from edgesr.recipe.options import BATCH, SIDE, require, whole
 
 if TYPE_CHECKING:
     from edgesr_export.tensorrt import BuildResult
     from edgesr_export.tensorrt.profile import Profile
 
 SUFFIX = ".engine"
+MEBIBYTES = whole(1, 1 << 20)
 
 
 @dataclass(frozen=True)
@@ -110,11 +112,10 @@ def dla(source: Path) -> str:
 def _check(output: Path, options: EngineOptions) -> None:
     if output.suffix != SUFFIX:
         raise OptionError(f"--output must end in {SUFFIX}, not {output.name}")
-    for name in ("least", "best", "most", "batch", "memory_mib"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            option = {"least": "min", "best": "opt", "most": "max", "memory_mib": "memory-mib"}
-            raise OptionError(f"--{option.get(name, name)} must be at least 1, not {value}")
+    for name, value in (("min", options.least), ("opt", options.best), ("max", options.most)):
+        require(name, value, SIDE)
+    require("batch", options.batch, BATCH)
+    require("memory_mib", options.memory_mib, MEBIBYTES)
 
 
 def _profile(

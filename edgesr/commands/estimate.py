@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgesr.commands.bench import deployed_report, require_files
+from edgesr.cube.memory import require_memory
 from edgesr.deploy.boards import Board, boards, find_board
 from edgesr.deploy.estimate import estimate_layers, spread
 from edgesr.errors import OptionError, shown
@@ -152,6 +153,9 @@ def _check(run: Path, deployed: Deployment, shape: tuple[int, ...], threads: int
         if one.target == ALWAYS and _precision(one) in CHECKED
     }
     require_files(run, files.values())
+    for path in files.values():
+        most = max((layer.bytes for layer in Work(run / path, shape).layers()), default=0)
+        require_memory(most, f"a layer at {shape[2]} x {shape[3]}", "choose a smaller --tile")
     image = np.random.default_rng(0).random(shape, dtype=np.float32)
     with tempfile.TemporaryDirectory() as scratch:
         roof = measure_roof(Path(scratch), threads)

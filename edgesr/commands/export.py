@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,8 +14,12 @@ from edgesr_export.native import convert_native, io_of_file, to_native
 from edgesr_export.profile import profile, table
 from edgesr_export.runtime import session
 
+from edgesr.cube.formats.npz import stored_arrays
+from edgesr.cube.reading import require_memory_to_read
 from edgesr.errors import DataError, OptionError
 from edgesr.outputs import check_outputs
+from edgesr.recipe.options import NOT_NEGATIVE, require
+from edgesr.stored import require_file
 
 PROFILE_SIDE = 64
 """Side of the image that a profile is made on, where the file leaves it free."""
@@ -36,6 +39,10 @@ class Int8Options:
     tiles: Path | None
     max_psnr_drop: float
     max_sam_drop: float
+
+    def __post_init__(self) -> None:
+        require("max_psnr_drop", self.max_psnr_drop, NOT_NEGATIVE)
+        require("max_sam_drop", self.max_sam_drop, NOT_NEGATIVE)
 
 
 def convert_file(
@@ -154,9 +161,15 @@ def _evaluator(
 
 def _read_tiles(path: Path) -> tuple[np.ndarray, np.ndarray]:
     try:
+        require_file(path)
         with np.load(path, allow_pickle=False) as archive:
+            stored = stored_arrays(archive)
+            for name in ("lr", "hr"):
+                require_memory_to_read(stored[name].shape, np.dtype(stored[name].dtype), path)
             low, high = (np.asarray(archive[name], np.float32) for name in ("lr", "hr"))
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+    except DataError:
+        raise
+    except Exception as error:  # what a damaged archive raises is not documented
         raise DataError(
             f"tiles cannot be read from {path} ({type(error).__name__}); give an .npz with "
             "arrays lr [K, B, h, w] and hr [K, B, h*r, w*r]"

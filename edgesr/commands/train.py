@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,6 +15,7 @@ from edgesr.cube import Cube, Scene, make_scene, read_cube
 from edgesr.cube.sampling import extremes
 from edgesr.distill import checkpoint as checkpoints
 from edgesr.distill import trainer
+from edgesr.distill.parallel import place
 from edgesr.errors import OptionError
 from edgesr.evaluation.evaluate import evaluate, evaluate_bicubic
 from edgesr.loading.card import trained_on
@@ -64,7 +64,7 @@ def train(
     inputs = [*files_read(recipe), *reads]
     check_outputs([output], inputs, overwrite=overwrite)
     check_outputs([checkpoint], inputs, overwrite=True)
-    first = int(os.environ.get("RANK", "0")) == 0
+    first = place("RANK", 0) == 0
     lock = Lock(checkpoint.with_name(f".{checkpoint.name}.lock"), output)
     with lock if first else nullcontext():
         if first:
@@ -98,7 +98,7 @@ def _train_network(
     result = trainer.train(
         model, scenes, train_config(recipe), checkpoint=checkpoint, resume=resume
     )
-    if int(os.environ.get("RANK", "0")) > 0:
+    if place("RANK", 0) > 0:
         return ""
     if half:
         result.model.half().float()  # so that what is measured is what the file will hold

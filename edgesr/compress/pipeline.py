@@ -49,6 +49,7 @@ from edgesr.deploy import stage as deployment
 from edgesr.deploy.bundle import board_target, bundle_report
 from edgesr.deploy.stage import ALONE, PAPER, Artifacts
 from edgesr.errors import OptionError
+from edgesr.evaluation.tiling import require_memory_for_tile
 from edgesr.loading.fitting import check_trains
 from edgesr.loading.header import require_storable
 from edgesr.loading.workload import Workload, files_read, open_workload
@@ -85,6 +86,8 @@ def run(
     folder = RunFolder(output, overwrite=overwrite, resume=resume, inputs=inputs)
     with folder.timed("open"):
         workload = open_workload(recipe)
+        bands = len(workload.scene.bands)
+        require_memory_for_tile(workload.model, bands, recipe.latency_tile, "--latency-tile")
         described = workload.scene.describe()
         validate_data(described)
         require_storable(described)

@@ -43,9 +43,12 @@ def most_held_memory() -> int:
     return most if sys.platform == "darwin" else most * 1024
 
 
-def require_memory(needed: int, what: str, advice: str) -> None:
-    """Raise DataError when ``what`` needs more bytes than are free; ``advice`` says what to do."""
-    free = free_memory()
+def require_memory(needed: int, what: str, advice: str, free: int | None = None) -> None:
+    """Raise DataError when ``what`` needs more bytes than are free; ``advice`` says what to do.
+
+    ``free`` are those of a device with memory of its own.
+    """
+    free = free_memory() if free is None else free
     if needed > free:
         raise DataError(
             f"{what} needs about {needed / 1e9:.1f} GB of memory, but {free / 1e9:.1f} GB are "

@@ -16,6 +16,7 @@ from edgesr.cube.opened import OpenCube
 from edgesr.cube.options import ReadOptions
 from edgesr.cube.reading import reading, with_nodata_mask, without_impossible
 from edgesr.errors import DataError, OptionError, root_cause
+from edgesr.stored import require_file
 
 _VIRTUAL = re.compile(r"/vsicurl/https?://\S+|/vsis3/\S+", re.IGNORECASE)
 _STARTS = 520  # bytes; MATLAB 7.3 has 512 of its own before those that tell what it is
@@ -153,8 +154,11 @@ def find_reader(path: Path, wanted: str | None = None) -> Reader | None:
 def _start(path: Path) -> bytes:
     """The first bytes of a file."""
     try:
+        require_file(path)
         with path.open("rb") as file:
             start = file.read(_STARTS)
+    except ValueError as error:  # a pipe, at which one would wait
+        raise DataError(f"{path}: {error}; name the file of the cube") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be opened ({error.strerror}); check its rights") from error
     if not start:

@@ -71,14 +71,29 @@ def _device(name: str, local_rank: int) -> torch.device:
     return device
 
 
+def place(variable: str, usual: int) -> int:
+    """A number that torchrun sets in the environment, such as ``RANK``; ``usual`` without it.
+
+    Raises:
+        OptionError: it is no such number.
+    """
+    text = os.environ.get(variable, str(usual))
+    if not text.isascii() or not text.isdigit() or len(text) > 6:
+        raise OptionError(
+            f"the environment has {variable}={text!r:.40}, which is no number of a process; unset"
+            " it, or start with torchrun"
+        )
+    return int(text)
+
+
 @contextmanager
 def workers(device: str) -> Iterator[Workers]:
     """Join the processes that torchrun started, or stand alone; leave them at the end.
 
     A process group that exists already is used and left open.
     """
-    count = int(os.environ.get("WORLD_SIZE", "1"))
-    own = _device(device, int(os.environ.get("LOCAL_RANK", "0")))
+    count = place("WORLD_SIZE", 1)
+    own = _device(device, place("LOCAL_RANK", 0))
     if count == 1 and not dist.is_initialized():
         yield Workers(0, 1, own)
         return

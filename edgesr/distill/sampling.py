@@ -108,21 +108,19 @@ class PatchSampler:
 
     def plan(
         self, seed: int, epoch: int, steps: int, batch: int, *, others: float
-    ) -> list[list[Patch]]:
+    ) -> Iterator[list[Patch]]:
         """The patches of every step of an epoch; ``others`` is the share not from the target."""
         random = np.random.default_rng([seed, epoch])
         streams = [places.stream(random) for places in self._places]
         foreign = round(batch * others) if len(self.scenes) > 1 else 0
         sizes = np.asarray([len(scene.train) for scene in self.scenes[1:]], dtype=float)
-        plan = []
         for _ in range(steps):
             chosen = [0] * (batch - foreign)
             if foreign:
                 drawn = random.choice(len(sizes), foreign, p=sizes / sizes.sum())
                 chosen += [1 + int(index) for index in drawn]
             random.shuffle(chosen)
-            plan.append([Patch(s, *next(streams[s]), int(random.integers(8))) for s in chosen])
-        return plan
+            yield [Patch(s, *next(streams[s]), int(random.integers(8))) for s in chosen]
 
     def _cut(self, patch: Patch) -> Tensor:
         scene, cached = self.scenes[patch.scene], self._cache[patch.scene]

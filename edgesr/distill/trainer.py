@@ -34,6 +34,7 @@ from edgesr.distill.state import restore, tensors_of
 from edgesr.distill.validation import Validation
 from edgesr.errors import ModelError, OptionError
 from edgesr.evaluation.evaluate import inference
+from edgesr.evaluation.tiling import require_memory_for_step
 from edgesr.loading.factory import factory_of
 
 if TYPE_CHECKING:
@@ -142,6 +143,7 @@ class _Trainer:
         self.weights = [weight for weight in model.parameters() if weight.requires_grad]
         if not self.weights:
             raise ModelError("the model has no weights to train")
+        self._require_memory()
         self.forward: nn.Module = self.core
         if group.count > 1:
             ids = [self.device.index] if self.device.type == "cuda" else None
@@ -167,6 +169,15 @@ class _Trainer:
         self.best: dict[str, Any] = {}
         self.best_weights: dict[str, Tensor] = {}
         self.kept: Mapping[str, Any] | None = None
+
+    def _require_memory(self) -> None:
+        """Refuse a batch that does not fit, before anything of it is there."""
+        (patches,) = self.sampler.plan(self.config.seed, 0, 1, 1, others=0.0)
+        lr, _ = self.sampler.load(patches)
+        if self.core is not self.model:
+            lr = self.model.split(lr)
+        with self._autocast():
+            require_memory_for_step(self.core, lr, self.share.stop - self.share.start)
 
     def close(self) -> None:
         """Leave both networks as they came, but for the weights."""

@@ -1,4 +1,4 @@
-"""How large a tile a network can take at once, measured on two small ones.
+"""How large a tile a network can take at once, measured on two small ones; how large a step.
 
 What a convolution needs grows with the number of pixels n, what attention needs with n squared:
 two runs tell both parts, of the memory and of the multiply-accumulates.
@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from edgesr.cube.memory import free_memory, total_memory
+from edgesr.cube.memory import free_memory, require_memory, total_memory
 
 ALWAYS_WHOLE = 64
 """LR side up to which an image is never cut: it costs little, whatever the network."""
@@ -43,28 +43,81 @@ def tile_limit(model: nn.Module, bands: int, device: torch.device) -> int:
         bands: B.
         device: where the network is.
     """
-    runs = [_run(model, torch.zeros(1, bands, side, side, device=device)) for side in _PROBES]
-    pixels = [side * side for side in _PROBES]
-    linear, quadratic = _parts(pixels, [peak for peak, _ in runs])
+    runs = _probes(model, bands, device)
+    linear, quadratic = _parts([peak for peak, _ in runs])
     area = _root(linear, quadratic, _budget(device))
-    linear, quadratic = _parts(pixels, [macs for _, macs in runs])
+    linear, quadratic = _parts([macs for _, macs in runs])
     if quadratic > 0:
         area = min(area, linear / quadratic)
     side = math.isqrt(int(min(area, LARGEST_TILE**2))) // STEP * STEP
     return max(side, ALWAYS_WHOLE)
 
 
-def _budget(device: torch.device) -> float:
+def require_memory_for_tile(model: nn.Module, bands: int, side: int, option: str) -> None:
+    """Refuse a tile [1, B, side, side] at which one pass on the CPU keeps more than is free.
+
+    Args:
+        model: network from [1, B, h, w] to [1, B, h r, w r], in evaluation mode.
+        bands: B.
+        side: LR side that ``option`` asks for; up to 64 nothing is measured.
+
+    Raises:
+        DataError: it says how much is needed.
+    """
+    if side <= ALWAYS_WHOLE:
+        return
+    linear, quadratic = _parts([peak for peak, _ in _probes(model, bands, torch.device("cpu"))])
+    area = side * side
+    require_memory(
+        int(area * (linear + quadratic * area)),
+        f"a tile of {side} x {side} pixels",
+        f"choose a smaller {option}",
+    )
+
+
+def require_memory_for_step(network: nn.Module, lr: Tensor, patches: int) -> None:
+    """Refuse a training step that keeps more for its gradients than is free.
+
+    Args:
+        network: in any mode, on the device of ``lr``; it runs once, in evaluation mode.
+        lr: the input [N, B, h, w] that one patch becomes.
+        patches: of the step.
+
+    Raises:
+        DataError: it says how much is needed.
+    """
+    training = network.training
+    network.eval()
+    try:
+        with torch.enable_grad(), _Alive(network) as alive:
+            network(lr.clone())
+    finally:
+        network.train(training)
+    free = _memory(lr.device)[0]
+    what, advice = f"a step of {patches} patches", "choose a smaller --batch or --patch"
+    require_memory(patches * alive.peak, what, advice, free)
+
+
+def _memory(device: torch.device) -> tuple[int, int]:
+    """Bytes that are free, and all."""
     if device.type == "cuda":
-        free, total = torch.cuda.mem_get_info(device)
-    else:
-        free, total = free_memory(), total_memory()
+        return torch.cuda.mem_get_info(device)
+    return free_memory(), total_memory()
+
+
+def _budget(device: torch.device) -> float:
+    free, total = _memory(device)
     return min(total * _TOTAL_SHARE, free * _FREE_SHARE)
 
 
-def _parts(pixels: list[int], measured: list[int]) -> tuple[float, float]:
+def _probes(model: nn.Module, bands: int, device: torch.device) -> list[tuple[int, int]]:
+    """Peak and MACs on each of the two tiles."""
+    return [_run(model, torch.zeros(1, bands, side, side, device=device)) for side in _PROBES]
+
+
+def _parts(measured: list[int]) -> tuple[float, float]:
     """Return a and b of ``a n + b n^2`` through two measurements; what is not there is 0."""
-    (n, m), (first, second) = pixels, measured
+    (n, m), (first, second) = (side * side for side in _PROBES), measured
     quadratic = (second / m - first / n) / (m - n)
     if quadratic * m < 0.02 * second / m:  # rounding, and what does not grow at all
         return second / m, 0.0

@@ -87,7 +87,7 @@ def make_card(data: Mapping[str, Any], network: str = "", student: str = "") -> 
     }
     try:
         return msgspec.convert(plain, ModelCard)
-    except msgspec.ValidationError as error:
+    except ValueError as error:  # msgspec's own, and text beyond Unicode
         raise ModelError(f"the weights say what no network is trained on: {error}") from error
 
 

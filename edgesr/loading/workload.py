@@ -24,7 +24,7 @@ from edgesr.cube.options import ReadOptions
 from edgesr.cube.parts import cube_files
 from edgesr.cube.reading import with_nodata_mask
 from edgesr.cube.sampling import covered, sampled_pixels
-from edgesr.errors import EdgesrWarning, ModelError, OptionError
+from edgesr.errors import EdgesrWarning, ModelError, OptionError, brief, shown
 from edgesr.loading.fitting import fit, scale_of
 from edgesr.loading.functional_convs import make_plain
 from edgesr.loading.weights import Loaded, has_header, load_custom, load_network
@@ -126,9 +126,8 @@ def prepare_torch(device: str = "cpu", threads: int | None = None, seed: int = 0
     """
     try:
         torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise OptionError(f"--device {device} cannot be used: {reason}") from error
+    except Exception as error:  # some devices are packages of their own, which are not here
+        raise OptionError(f"--device {shown(device)} cannot be used: {brief(error)}") from error
     torch.set_num_threads(threads or os.cpu_count() or 1)
     torch.manual_seed(seed)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Any, Self, get_args, get_origin, get_type_hints
@@ -35,14 +36,35 @@ class Check:
         return self.said if isinstance(self.said, str) else self.said()
 
 
-POSITIVE = Check("an integer of at least 1", lambda value: value >= 1)
-NOT_NEGATIVE = Check("a number of at least 0", lambda value: value >= 0)
-ABOVE_ZERO = Check("a number above 0", lambda value: value > 0)
+def whole(least: int, most: int) -> Check:
+    """Check that an integer lies in a range; both ends belong to it."""
+    return Check(f"an integer from {least} to {most}", lambda value: least <= value <= most)
+
+
+COUNT, COUNT_OR_NONE = whole(1, 10**6), whole(0, 10**6)
+THREADS = whole(1, 1024)
+SIDE = whole(1, 1 << 16)
+TILE = whole(1, 4096)
+BATCH = whole(1, 1 << 16)
+SCALE = whole(2, 64)
+CHANNELS, SEVERAL = whole(1, 1 << 16), whole(2, 1 << 16)
+NOT_NEGATIVE = Check("a number of at least 0", lambda value: 0 <= value < math.inf)
+ABOVE_ZERO = Check("a number above 0", lambda value: 0 < value < math.inf)
+WEIGHT = Check("a number from 0 to 1e6", lambda value: 0 <= value <= 1e6)
 SHARE = Check("a number in (0, 1]", lambda value: 0 < value <= 1)
 PER_CENT = Check("a number in [0, 100)", lambda value: 0 <= value < 100)
 PART = Check("a number in [0, 1)", lambda value: 0 <= value < 1)
-SCALE = Check("an integer of at least 2", lambda value: value >= 2)
 SEED = Check("an integer from 0 to 2^63 - 1", lambda value: 0 <= value < 2**63)
+
+
+def require(name: str, value: Any, check: Check) -> None:
+    """Refuse a value of ``--name`` that is not as the check has it; None is not asked for.
+
+    Raises:
+        OptionError: it is another.
+    """
+    if value is not None and not check.holds(value):
+        raise OptionError(f"{option_name(name)} must be {check.words}, not {as_text(value)!r:.80}")
 
 
 def one_of(*choices: str) -> Check:
@@ -105,7 +127,12 @@ def as_text(value: Any) -> Any:
 
 def field_type(recipe: type, name: str) -> type:
     """Return the plain type of a field: ``int`` for ``int | None``, ``tuple`` for a list."""
-    return _plain(get_type_hints(recipe)[name])
+    return _types(recipe)[name]
+
+
+@cache
+def _types(recipe: type) -> dict[str, type]:
+    return {name: _plain(hint) for name, hint in get_type_hints(recipe).items()}
 
 
 def _plain(hint: Any) -> type:
@@ -123,10 +150,10 @@ class Options:
     """
 
     def __post_init__(self) -> None:
-        hints = get_type_hints(type(self))
+        types = _types(type(self))
         for item in fields(self):
             value, check = getattr(self, item.name), item.metadata["check"]
-            expected = _plain(hints[item.name])
+            expected = types[item.name]
             if value is None and item.default is None:
                 continue
             if expected is float and isinstance(value, int) and not isinstance(value, bool):
@@ -146,10 +173,8 @@ class Options:
                 raise OptionError(f"{option_name(item.name)} must not hold a null character")
             if isinstance(value, float) and not math.isfinite(value):
                 raise OptionError(f"{option_name(item.name)} must be finite, not {value!r}")
-            if check is not None and not check.holds(value):
-                raise OptionError(
-                    f"{option_name(item.name)} must be {check.words}, not {as_text(value)!r:.80}"
-                )
+            if check is not None:
+                require(item.name, value, check)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Self:

@@ -6,6 +6,7 @@ A recipe is a frozen dataclass. Its fields are the command line's options, the k
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from itertools import permutations
@@ -15,13 +16,22 @@ from edgesr_export.targets import ALWAYS, PRECISIONS, TARGETS, runtimes
 
 from edgesr.recipe.options import (
     ABOVE_ZERO,
+    BATCH,
+    CHANNELS,
+    COUNT,
+    COUNT_OR_NONE,
     NOT_NEGATIVE,
     PART,
     PER_CENT,
-    POSITIVE,
     SCALE,
     SEED,
+    SEVERAL,
     SHARE,
+    SIDE,
+    THREADS,
+    TILE,
+    WEIGHT,
+    Check,
     Options,
     list_with,
     one_of,
@@ -32,6 +42,10 @@ from edgesr.recipe.tile_range import TILE_RANGE
 
 EMBEDDED = "indian_pines"
 DEFAULT_MODEL = "lkca_net"
+CAPABILITY = Check(
+    "a compute capability, such as 8.6 or 86",  # whether TensorRT builds for it, it says itself
+    lambda text: re.fullmatch(r"(?i:sm_?)?\d{1,2}\.?\d", text.strip()) is not None,
+)
 NORMALISED, NATIVE = IO = ("normalised", "native")
 """What files take and give; those of normalised numbers are always made."""
 _AXES = tuple("".join(order) for order in permutations("hwb"))
@@ -111,7 +125,7 @@ class Recipe(Options):
         "Data",
         "training patch side, in HR pixels (default: that of the protocol; auto: 64, at x8 128,"
         " less in a small cube)",
-        check=POSITIVE,
+        check=SIDE,
         metavar="PIXELS",
     )
     model: str = option(
@@ -128,7 +142,7 @@ class Recipe(Options):
     )
     seed: int = option(0, "Run", "seed of every random draw", check=SEED)
     threads: int | None = option(
-        None, "Run", "CPU threads (default: all cores)", check=POSITIVE, metavar="N"
+        None, "Run", "CPU threads (default: all cores)", check=THREADS, metavar="N"
     )
     device: str = option("cpu", "Run", "torch device for training: cpu, cuda, cuda:1")
 
@@ -184,10 +198,10 @@ class CompressRecipe(WeightsRecipe):
         metavar="PASS",
     )
     groups: int | None = option(
-        None, "Surgery", "take exactly this many groups (implies grouped)", check=SCALE
+        None, "Surgery", "take exactly this many groups (implies grouped)", check=SEVERAL
     )
     rank: int | None = option(
-        None, "Surgery", "take exactly this rank (implies lowrank)", check=POSITIVE
+        None, "Surgery", "take exactly this rank (implies lowrank)", check=CHANNELS
     )
     exact_target: bool = option(
         False, "Surgery", "stay at the target's own rank; do not walk down from it"
@@ -212,7 +226,7 @@ class CompressRecipe(WeightsRecipe):
         check=PER_CENT,
     )
     latency_tile: int = option(
-        64, "Budget", "LR side of the tile that latency is measured on", check=POSITIVE
+        64, "Budget", "LR side of the tile that latency is measured on", check=TILE
     )
     search: bool = option(
         False,
@@ -239,7 +253,7 @@ class CompressRecipe(WeightsRecipe):
         check=registered(_runtimes),
         metavar="NAME",
     )
-    trials: int = option(20, "Search", "designs to try", check=POSITIVE)
+    trials: int = option(20, "Search", "designs to try", check=COUNT)
     precisions: tuple[str, ...] = option(
         PRECISIONS,
         "Deployment",
@@ -267,6 +281,7 @@ class CompressRecipe(WeightsRecipe):
         None,
         "Deployment",
         "GPU that TensorRT engines are built for, such as 8.6 (default: the one here, else 8.6)",
+        check=CAPABILITY,
         metavar="X.Y",
     )
     tile_range: str | None = option(
@@ -279,15 +294,15 @@ class CompressRecipe(WeightsRecipe):
     )
     bundle: bool = option(False, "Deployment", "also write the bundle for a Jetson board")
     epochs: int = option(
-        12, "Distillation", "epochs of fine-tuning; 0 keeps the closed form", check=NOT_NEGATIVE
+        12, "Distillation", "epochs of fine-tuning; 0 keeps the closed form", check=COUNT_OR_NONE
     )
-    steps_per_epoch: int = option(12, "Distillation", "steps of an epoch", check=POSITIVE)
-    batch: int = option(8, "Distillation", "patches of a step", check=POSITIVE)
+    steps_per_epoch: int = option(12, "Distillation", "steps of an epoch", check=COUNT)
+    batch: int = option(8, "Distillation", "patches of a step", check=BATCH)
     learning_rate: float | None = option(
         None,
         "Distillation",
         "first learning rate (default: 5e-5, in a search 2e-4: more is to be mended there)",
-        check=ABOVE_ZERO,
+        check=SHARE,
     )
     distil: str = option(
         "paper",
@@ -297,23 +312,21 @@ class CompressRecipe(WeightsRecipe):
         " on images without ground truth), or one of another package",
         metavar="NAME",
     )
-    alpha: float = option(
-        0.01, "Distillation", "weight of the distillation loss", check=NOT_NEGATIVE
-    )
+    alpha: float = option(0.01, "Distillation", "weight of the distillation loss", check=WEIGHT)
     decay: float = option(
         0.66, "Distillation", "d in the decay D = d^floor(epoch / f)", check=SHARE
     )
     decay_every: int = option(
-        10, "Distillation", "f in the decay D = d^floor(epoch / f)", check=POSITIVE
+        10, "Distillation", "f in the decay D = d^floor(epoch / f)", check=COUNT
     )
     patience: int | None = option(
-        5, "Distillation", "stop after so many epochs without gain on tuning blocks", check=POSITIVE
+        5, "Distillation", "stop after so many epochs without gain on tuning blocks", check=COUNT
     )
     baseline_groups: int = option(
         8,
         "Distillation",
         "also distil the paper's grouped upsampler with so many groups, to compare; 0 leaves it",
-        check=NOT_NEGATIVE,
+        check=COUNT_OR_NONE,
     )
 
     @property
@@ -357,9 +370,9 @@ class CompressRecipe(WeightsRecipe):
 class TrainRecipe(Recipe):
     """What ``edgesr train`` does."""
 
-    blocks: int | None = option(None, "Network", "blocks of lkca_net (default: 16)", check=POSITIVE)
+    blocks: int | None = option(None, "Network", "blocks of lkca_net (default: 16)", check=COUNT)
     groups: int | None = option(
-        None, "Network", "groups of lkca_net's upsampler (default: 1)", check=POSITIVE
+        None, "Network", "groups of lkca_net's upsampler (default: 1)", check=CHANNELS
     )
     drop_path: float = option(0.0, "Network", "stochastic depth of lkca_net", check=PART)
     variant: str | None = option(
@@ -379,16 +392,16 @@ class TrainRecipe(Recipe):
     focus: float = option(
         0.3, "Training", "last share of the epochs on the target scene alone", check=SHARE
     )
-    epochs: int = option(300, "Training", "at most so many epochs", check=POSITIVE)
+    epochs: int = option(300, "Training", "at most so many epochs", check=COUNT)
     steps_per_epoch: int | None = option(
-        None, "Training", "steps of an epoch (default: every patch once)", check=POSITIVE
+        None, "Training", "steps of an epoch (default: every patch once)", check=COUNT
     )
-    batch: int = option(32, "Training", "patches of a step, over all processes", check=POSITIVE)
-    learning_rate: float = option(2e-3, "Training", "first learning rate", check=ABOVE_ZERO)
+    batch: int = option(32, "Training", "patches of a step, over all processes", check=BATCH)
+    learning_rate: float = option(2e-3, "Training", "first learning rate", check=SHARE)
     final_learning_rate: float = option(
-        2e-4, "Training", "last learning rate of the cosine", check=ABOVE_ZERO
+        2e-4, "Training", "last learning rate of the cosine", check=SHARE
     )
-    warmup_steps: int = option(0, "Training", "steps of linear warm-up", check=NOT_NEGATIVE)
+    warmup_steps: int = option(0, "Training", "steps of linear warm-up", check=COUNT_OR_NONE)
     clip: float = option(
         1.0, "Training", "largest gradient norm; 0 does not clip", check=NOT_NEGATIVE
     )
@@ -402,7 +415,7 @@ class TrainRecipe(Recipe):
         check=one_of("hh", "dacn", "dacn-published"),
     )
     patience: int | None = option(
-        None, "Training", "stop after so many epochs without gain on tuning blocks", check=POSITIVE
+        None, "Training", "stop after so many epochs without gain on tuning blocks", check=COUNT
     )
     amp: str = option(
         "off",

@@ -128,7 +128,7 @@ def typed(content: Any, kind: type[T]) -> T:
     """
     try:
         return msgspec.convert(content, kind)
-    except msgspec.ValidationError as error:
+    except ValueError as error:  # msgspec's own, and text beyond Unicode
         what, _, place = str(error).partition(" - at `$")
         place = place.rstrip("`").lstrip(".")
         if ", got" not in what and isinstance(found := _at(content, place), str | int | float):

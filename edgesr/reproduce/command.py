@@ -16,6 +16,7 @@ from edgesr.cube.parts import cube_files
 from edgesr.errors import OptionError
 from edgesr.loading.workload import prepare_torch
 from edgesr.outputs import check_folder, check_outputs
+from edgesr.recipe.options import COUNT, THREADS, require
 from edgesr.recipe.recipes import EMBEDDED
 from edgesr.report import environment
 from edgesr.reproduce import catalogue, real
@@ -63,7 +64,7 @@ def reproduce(
         DataError: a cube does not fit, or the file holds results of another cube.
     """
     catalogue.check_name(name)
-    _check(output, seeds, epochs)
+    _check(output, seeds, epochs, threads)
     expected = catalogue.cubes_of(name)
     cubes = parse_cubes(data, expected)
     if not cubes:
@@ -92,12 +93,13 @@ def reproduce(
     return store.content
 
 
-def _check(output: Path, seeds: int | None, epochs: int | None) -> None:
+def _check(output: Path, seeds: int | None, epochs: int | None, threads: int | None) -> None:
     if output.suffix != ".json":
         raise OptionError(f"--output {output} must end in .json")
-    for option, value in (("seeds", seeds), ("epochs", epochs)):
-        if value is not None and value < 1:
-            raise OptionError(f"--{option} must be at least 1, not {value}")
+    for name, value, check in (
+        *(("seeds", seeds, COUNT), ("epochs", epochs, COUNT), ("threads", threads, THREADS)),
+    ):
+        require(name, value, check)
 
 
 def _check_cubes(store: Store, scenes: Scenes, cubes: dict[str, str]) -> None:

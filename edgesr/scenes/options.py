@@ -13,6 +13,7 @@ from edgesr.cube import Window
 from edgesr.cube.matching import Rescale
 from edgesr.cube.options import ReadOptions
 from edgesr.errors import OptionError
+from edgesr.recipe.options import THREADS, require
 from edgesr.scenes.output.meta import DTYPES
 
 MEMORY = "1GB"
@@ -68,8 +69,7 @@ class SceneOptions:
             )
         if self.bands not in BANDS:
             raise OptionError(f"--bands is network or all, received {self.bands!r}")
-        if self.threads is not None and not 1 <= self.threads <= 1024:
-            raise OptionError(f"--threads must be from 1 to 1024, received {self.threads}")
+        require("threads", self.threads, THREADS)
         _ = self.memory_bytes, self.part, self.factors, self.reading, self.given_card
 
     @classmethod

@@ -33,6 +33,7 @@ from edgesr_export.fp16 import kept_nodes, to_fp16
 from edgesr_export.model_file import load_model, read_graph, tensors, write_model
 from edgesr_export.opset import check_opset, lower, opset_of
 from edgesr_export.probes import probes
+from edgesr_export.records import read_record
 from edgesr_export.rewrite import rewrite
 from edgesr_export.runtime import session
 from edgesr_export.sizes import input_shape
@@ -204,9 +205,7 @@ def convert(
 
 def recorded_links(path: Path | str) -> list[Link]:
     """The comparisons that :func:`convert` stored; empty where the file was made otherwise."""
-    model = read_graph(Path(path))
-    entries = {entry.key: entry.value for entry in model.metadata_props}
-    return [Link(**entry) for entry in json.loads(entries.get(_KEY, "[]"))]
+    return read_record(read_graph(Path(path)), _KEY, list[Link]) or []
 
 
 def _check_float32(model: onnx.ModelProto, source: Path) -> None:

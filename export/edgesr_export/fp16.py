@@ -44,6 +44,7 @@ from onnx_ir.passes.common import (
 
 from edgesr_export.errors import ExportError, one_line
 from edgesr_export.model_file import load_model, read_graph, write_model
+from edgesr_export.records import read_record
 
 SINGLE, HALF = ir.DataType.FLOAT, ir.DataType.FLOAT16
 TYPES = {"float32": SINGLE, "float16": HALF}
@@ -159,8 +160,7 @@ def kept_in_float32(path: Path | str) -> dict[str, str]:
 
 def kept_nodes(model: onnx.ModelProto) -> dict[str, str]:
     """The same of a model in memory; empty where the file was made otherwise."""
-    entries = {entry.key: entry.value for entry in model.metadata_props}
-    return dict(json.loads(entries.get(_KEY, "{}")))
+    return read_record(model, _KEY, dict[str, str]) or {}
 
 
 class _Typing:

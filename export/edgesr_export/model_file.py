@@ -47,7 +47,7 @@ def load_model(path: Path | str) -> onnx.ModelProto:
 
 def _require_finite(model: onnx.ModelProto, path: Path) -> None:
     """Refuse weights that are no numbers; a mask may hold -inf, and a single bound either."""
-    for tensor in _tensors(model.graph):
+    for tensor in tensors(model.graph):
         if tensor.data_type not in _FLOATS:
             continue
         values = onnx.numpy_helper.to_array(tensor)

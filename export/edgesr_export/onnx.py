@@ -31,6 +31,7 @@ from edgesr_export.model_file import read_graph
 from edgesr_export.modes import evaluating
 from edgesr_export.opset import check_opset, lower, opset_of
 from edgesr_export.profile.source import SCOPES
+from edgesr_export.records import read_record
 from edgesr_export.rewrite import rewrite as rewrite_graph
 
 if TYPE_CHECKING:
@@ -110,9 +111,7 @@ def export_onnx(
 
 def applied_rewrites(path: Path | str) -> list[str]:
     """What :func:`export_onnx` rewrote in the file, one sentence a rewrite."""
-    model = read_graph(Path(path))
-    entries = {entry.key: entry.value for entry in model.metadata_props}
-    return list(json.loads(entries.get(_REWRITES_KEY, "[]")))
+    return read_record(read_graph(Path(path)), _REWRITES_KEY, list[str]) or []
 
 
 def _trace(

@@ -25,10 +25,11 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
-from edgesr_export.errors import ExportError, one_line
+from edgesr_export.errors import ExportError
 from edgesr_export.frozen import first_difference
 from edgesr_export.model_file import read_graph, write_bytes
 from edgesr_export.onnx import AXES, EXPORTED, HINT, RECORDED, export_onnx
+from edgesr_export.records import read_record
 from edgesr_export.sizes import FREE, Shape, fit, input_shape
 from edgesr_export.verify import Agreement, DisagreementError, compare, takes
 
@@ -173,16 +174,9 @@ def export_with_fallbacks(
 
 def tracing(path: Path | str) -> Tracing:
     """How :func:`export_with_fallbacks` wrote the file; of another file, what its input tells."""
-    entries = {entry.key: entry.value for entry in read_graph(Path(path)).metadata_props}
-    if _KEY in entries:
-        try:
-            known = json.loads(entries[_KEY])
-            return Tracing(**{**known, "free": tuple(known["free"])})
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise ExportError(
-                f"{path} has a damaged note on how it was written ({one_line(error, 80)}); export "
-                "the network again"
-            ) from error
+    found = read_record(read_graph(Path(path)), _KEY, Tracing)
+    if found is not None:
+        return found
     shape = input_shape(path)
     return Tracing(EXPORTED, tuple(name for axis, name in AXES.items() if shape[axis] is None))
 

@@ -159,7 +159,7 @@ def test_refusals_are_one_line(run, capsys):
         ([str(run)], "--list"),
         (["--board", "nano-10w"], "--list"),
         (["nowhere", "--board", "nano-10w"], "no finished run"),
-        ([str(run), "--board", "nano-10w", "--tile", "0"], "at least 1"),
+        ([str(run), "--board", "nano-10w", "--tile", "0"], "an integer from 1 to 4096"),
     ):
         assert main(["estimate", *arguments]) == 2
         (line,) = capsys.readouterr().err.splitlines()

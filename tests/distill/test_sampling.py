@@ -29,7 +29,7 @@ def places(plan) -> list[tuple[int, int]]:
 
 def test_fixed_windows_are_all_used_once_before_any_is_used_again():
     target = scene()
-    plan = sampler(target).plan(0, 0, steps=5, batch=2, others=0.5)
+    plan = list(sampler(target).plan(0, 0, steps=5, batch=2, others=0.5))
     windows = sorted((w.row, w.col) for w in target.train)
     drawn = places(plan)
     assert sorted(drawn[:5]) == sorted(drawn[5:]) == windows
@@ -77,17 +77,17 @@ def test_patches_with_nodata_are_never_drawn():
 def test_plans_depend_on_seed_and_epoch_alone():
     one, other = sampler(scene(regions=True)), sampler(scene(regions=True))
     other.plan(9, 9, 2, 2, others=0)
-    assert one.plan(1, 2, 5, 4, others=0) == other.plan(1, 2, 5, 4, others=0)
-    assert one.plan(1, 2, 5, 4, others=0) != one.plan(1, 3, 5, 4, others=0)
-    assert one.plan(1, 2, 5, 4, others=0) != one.plan(2, 2, 5, 4, others=0)
+    assert list(one.plan(1, 2, 5, 4, others=0)) == list(other.plan(1, 2, 5, 4, others=0))
+    assert list(one.plan(1, 2, 5, 4, others=0)) != list(one.plan(1, 3, 5, 4, others=0))
+    assert list(one.plan(1, 2, 5, 4, others=0)) != list(one.plan(2, 2, 5, 4, others=0))
 
 
 def test_other_scenes_get_their_share_of_every_batch():
     three = sampler(scene(), scene(seed=1), scene(seed=2))
-    plan = three.plan(0, 0, steps=40, batch=8, others=0.25)
+    plan = list(three.plan(0, 0, steps=40, batch=8, others=0.25))
     assert all(sum(patch.scene > 0 for patch in step) == 2 for step in plan)
     assert {patch.scene for step in plan for patch in step} == {0, 1, 2}
-    alone = three.plan(0, 0, steps=4, batch=8, others=0.0)
+    alone = list(three.plan(0, 0, steps=4, batch=8, others=0.0))
     assert {patch.scene for step in alone for patch in step} == {0}
 
 

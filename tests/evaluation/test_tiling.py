@@ -9,8 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from edgesr.errors import DataError
 from edgesr.evaluation.evaluate import super_resolve
-from edgesr.evaluation.tiling import LARGEST_TILE, tile_limit
+from edgesr.evaluation.tiling import (
+    LARGEST_TILE,
+    require_memory_for_step,
+    require_memory_for_tile,
+    tile_limit,
+)
 from edgesr.models import create_model
 
 CPU = torch.device("cpu")
@@ -124,3 +130,36 @@ def test_only_images_that_do_not_fit_are_cut(memory, monkeypatch):
     whole = super_resolve(model, lr, scale=2)
     assert seen[-1] == (70, 40)
     torch.testing.assert_close(tiled, whole, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("side", [65, 500])
+def test_a_tile_that_does_not_fit_is_refused_with_the_amount(monkeypatch, side):
+    """Two images of 12 channels in float32 are alive at the peak of the plain network."""
+    network, needed = Plain().eval(), 2 * 12 * 4 * side**2
+    monkeypatch.setattr("edgesr.cube.memory.free_memory", lambda: needed)
+    require_memory_for_tile(network, 3, side, "--tile")
+    monkeypatch.setattr("edgesr.cube.memory.free_memory", lambda: needed - 1)
+    with pytest.raises(DataError, match=f"{needed / 1e9:.1f} GB .*choose a smaller --tile"):
+        require_memory_for_tile(network, 3, side, "--tile")
+
+
+def test_memory_of_attention_grows_with_the_square_of_the_pixels(monkeypatch):
+    """At least the n x n matrix, before and after its softmax."""
+    side = 200
+    monkeypatch.setattr("edgesr.cube.memory.free_memory", lambda: 2 * 4 * side**4)
+    with pytest.raises(DataError, match="a tile of 200 x 200 pixels needs about"):
+        require_memory_for_tile(Attention(4, maps=True).eval(), 3, side, "--latency-tile")
+    require_memory_for_tile(Attention(4, maps=True).eval(), 3, side // 2, "--latency-tile")
+
+
+def test_a_step_that_does_not_fit_is_refused_with_the_amount(memory):
+    """Each of three layers keeps its output of 12 channels for the gradient."""
+    layers = [nn.Conv2d(12, 12, 3, padding=1), nn.Conv2d(12, 12, 3, padding=1)]
+    network = nn.Sequential(nn.Conv2d(3, 12, 3, padding=1), nn.Tanh(), *layers).train()
+    needed = 4 * 12 * 4 * 8**2
+    lr = torch.zeros(1, 3, 8, 8)
+    memory(100 * (needed + lr.nbytes))
+    require_memory_for_step(network, lr, 100)
+    assert network.training
+    with pytest.raises(DataError, match="a step of 1000 patches needs about"):
+        require_memory_for_step(network, lr, 1000)

@@ -149,8 +149,8 @@ def test_results_of_another_nodata_are_refused(workplace) -> None:
         (("lkca:5", "--data", "missing.npy"), "missing.npy"),
         (("lkca:5", "--data", "a=", "--seeds", "2"), "does not say which cube it is"),
         (("real", "--data", "a=x.npy", "--data", "a=y.npy"), "names a twice"),
-        (("real", "--seeds", "0"), "--seeds must be at least 1"),
-        (("real", "--epochs", "-1"), "--epochs must be at least 1"),
+        (("real", "--seeds", "0"), "--seeds must be an integer from 1"),
+        (("real", "--epochs", "-1"), "--epochs must be an integer from 1"),
         (("real", "--output", "results.txt"), "must end in .json"),
     ],
 )

@@ -34,7 +34,7 @@ class Npz(Reader):
 
     def open(self, path: Path, wanted: str | None, options: ReadOptions) -> OpenCube:
         with np.load(path, allow_pickle=False) as archive:
-            stored = _stored_arrays(archive)
+            stored = stored_arrays(archive)
             if wanted is None and {"edgesr_cube", "data"} <= stored.keys():
                 for array in stored.values():
                     require_memory_to_read(array.shape, np.dtype(array.dtype), path)
@@ -49,7 +49,7 @@ class Npz(Reader):
             return Arrays(path, numeric, load).open(wanted, options)
 
 
-def _stored_arrays(archive: Any) -> dict[str, Variable]:
+def stored_arrays(archive: Any) -> dict[str, Variable]:
     """Shape and type of each array of an archive, from its first bytes."""
     found = {}
     for name in archive.files:

@@ -50,7 +50,7 @@ class Receipts:
         path = self._path(job, "json")
         try:
             return msgspec.convert(read_json(path, "the receipt"), Done) if path.exists() else None
-        except (DataError, msgspec.ValidationError):
+        except (DataError, ValueError):  # msgspec's own, and text beyond Unicode
             return None
 
     def knows(self, job: SceneJob) -> bool:

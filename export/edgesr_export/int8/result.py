@@ -12,8 +12,16 @@ from edgesr_export.int8.control import Drop
 from edgesr_export.int8.speed import GroupSpeed
 from edgesr_export.model_file import read_graph
 from edgesr_export.paired import Paired
+from edgesr_export.records import read_record
 
 _KEY = "int8_layers"
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What :func:`remember` keeps: precision and reason, by name of the layer."""
+
+    layers: dict[str, tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -99,7 +107,5 @@ def remember(model: onnx.ModelProto, target: str, layers: tuple[LayerPrecision, 
 
 def recorded_layers(path: Path | str) -> dict[str, tuple[str, str]]:
     """Precision and reason, by name of the layer, of a file; empty where it was made otherwise."""
-    model = read_graph(Path(path))
-    entries = {entry.key: entry.value for entry in model.metadata_props}
-    layers = json.loads(entries.get(_KEY, "{}")).get("layers", {})
-    return {name: (precision, reason) for name, (precision, reason) in layers.items()}
+    found = read_record(read_graph(Path(path)), _KEY, Decided)
+    return {} if found is None else found.layers

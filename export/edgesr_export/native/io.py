@@ -95,7 +95,7 @@ class NativeIO:
         try:
             content = json.loads(text)
             return NativeIO(**{name: content[name] for name in names})
-        except (KeyError, TypeError, ValueError) as error:
+        except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
             raise ExportError(
                 f"the description of native numbers cannot be read ({error}); make the file again"
             ) from error

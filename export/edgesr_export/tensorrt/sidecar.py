@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from edgesr_export.card import ModelCard, parse_card
 from edgesr_export.errors import ExportError, one_line
 from edgesr_export.model_file import file_hash
@@ -86,6 +88,11 @@ class SideFile:
             if both["asked"] == "int8" and both["obtained"] not in ("int8", None)
         ]
 
+    def __post_init__(self) -> None:
+        for name, shapes in self.profile.items():
+            if len(shapes) != 3:
+                raise ValueError(f"the profile of {name!r:.80} is not least, best and most")
+
     @property
     def card(self) -> ModelCard | None:
         """The card of the network.
@@ -123,9 +130,8 @@ def read_side(engine: Path | str) -> SideFile:
     if not path.is_file():
         raise StaleEngineError(f"{engine} has no side file {path.name}; build the engine again")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        side = SideFile(**content)
-    except (OSError, ValueError, TypeError) as error:
+        side = msgspec.convert(json.loads(path.read_text(encoding="utf-8")), SideFile)
+    except (OSError, RecursionError, ValueError) as error:  # msgspec's own are among them
         raise StaleEngineError(
             f"{path} cannot be read ({one_line(error, 80)}); build the engine again"
         ) from error

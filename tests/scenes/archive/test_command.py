@@ -56,8 +56,8 @@ def test_scenes_that_fail_give_3_and_a_line_each(place, scenes, capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--workers", "-1"), "--workers must be at least 0"),
-        (("--threads", "0"), "--threads must be at least 1"),
+        (("--workers", "-1"), "--workers must be an integer from 0"),
+        (("--threads", "0"), "--threads must be an integer from 1"),
         (("--timeout", "nan", "--workers", "1"), "--timeout must be"),
         (("--timeout", "5"), "--workers 1 or more"),
         (("--workers", "2", "--scheduler", "tcp://h:1"), "contradict each other"),
