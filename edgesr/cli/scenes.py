@@ -155,6 +155,9 @@ def add_scene_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--nodata", type=float, metavar="X", help="the number that means none")
     group.add_argument("--axes", metavar="BHW", help="order of the axes: h, w and b")
     group.add_argument("--wavelength-unit", choices=("nm", "um"), help="of the wavelengths")
+    group.add_argument(
+        "--ortho", action="store_true", help="on the ground, by the product's look-up table (EMIT)"
+    )
     group.add_argument("--stac", action="store_true", help="write a STAC item beside it")
 
 
@@ -170,8 +173,7 @@ def scene_options(options: argparse.Namespace) -> dict[str, Any]:
     )  # fmt: skip
     given = {name: getattr(options, name) for name in names}
     found = {name: value for name, value in given.items() if value is not None}
-    if options.stac:
-        found["stac"] = True
+    found |= {name: True for name in ("ortho", "stac") if getattr(options, name)}
     if options.model and options.weights:
         found["factory"] = options.model
     from edgesr.scenes.options import SceneOptions

@@ -55,6 +55,7 @@ class SceneOptions:
     nodata: float | None = None
     axes: str | None = None
     wavelength_unit: str | None = None
+    ortho: bool = False
     stac: bool = False
 
     def __post_init__(self) -> None:
@@ -66,6 +67,8 @@ class SceneOptions:
             raise OptionError(f"--bands is network or all, received {self.bands!r}")
         if self.threads is not None and not 1 <= self.threads <= 1024:
             raise OptionError(f"--threads must be from 1 to 1024, received {self.threads}")
+        if self.ortho and self.window is not None:
+            raise OptionError("--ortho writes the whole scene; leave out --window")
         _ = self.memory_bytes, self.part, self.factors, self.reading
 
     @classmethod

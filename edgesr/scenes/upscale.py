@@ -13,7 +13,7 @@ import os
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from edgesr.cube.memory import held_memory, most_held_memory
 from edgesr.cube.nodata import held_nodata
 from edgesr.cube.opened import OpenCube
 from edgesr.cube.parts import cube_files
+from edgesr.cube.pixels import ArrayPixels
 from edgesr.cube.readers import gdal_address, open_cube, split_spec
 from edgesr.cube.scaling import per_band
 from edgesr.errors import EdgesrWarning, OptionError
@@ -48,6 +49,7 @@ from edgesr.scenes.network import (
     require_finite,
 )
 from edgesr.scenes.options import SceneOptions
+from edgesr.scenes.ortho import SENSOR, on_the_ground
 from edgesr.scenes.output import (
     BlockStore,
     SceneMeta,
@@ -160,6 +162,11 @@ class _Scene:
         try:
             self.numbers: Numbers = numbers_of(self.model.card, self.cube, options.factors)
             require_finite(self.numbers, self.cube.name)
+            if options.ortho and self.cube.glt is None:
+                raise OptionError(
+                    f"{self.cube.name} has no geographic look-up table, as products of EMIT have;"
+                    " leave out --ortho"
+                )
             self._check_kind()
         except BaseException:
             self.cube.close()
@@ -240,7 +247,8 @@ class _Scene:
             return held
         if dtype.kind == "f":
             return float("nan")
-        if cube.nodata is None and cube.quality is None and cube.dtype.kind != "f":
+        measured = cube.nodata is None and cube.quality is None and cube.dtype.kind != "f"
+        if measured and not self.options.ortho:
             return None
         return float(np.iinfo(dtype).min)
 
@@ -265,6 +273,20 @@ class _Scene:
 
     @cached_property
     def meta(self) -> SceneMeta:
+        """Of the output."""
+        glt = self.cube.glt
+        if glt is None or not self.options.ortho:
+            return self.image
+        height, width = (length * self.scale for length in glt.shape)
+        transform = magnified_transform(glt.transform, self.scale)
+        return replace(
+            self.image, height=height, width=width, crs=glt.crs, transform=transform,
+            gcps=(), rpcs=None,
+        )  # fmt: skip
+
+    @cached_property
+    def image(self) -> SceneMeta:
+        """Of what the network makes of the scene, as it lies in the source."""
         cube, part, scale = self.cube, self.part, self.scale
         order = self.order
         row, col = part.row // scale, part.col // scale
@@ -330,15 +352,16 @@ class _Scene:
             resume=resume,
             overwrite=overwrite,
             stac=stac,
-            block=self.block,
+            block=BLOCK if self.options.ortho else self.block,
         ) as store:
             if not store.finished:
-                self._fill(store, run, pieces)
+                fill = self._fill_ground if self.options.ortho else self._fill
+                fill(store, run, pieces)
             finish(store)
         return Receipt(
             source=self.spec,
             target=str(target),
-            pixels=self.part.pixels,
+            pixels=self.meta.height * self.meta.width,
             seconds=time.perf_counter() - started,
             sha256=content_sha256(target),
             version=__version__,
@@ -359,6 +382,27 @@ class _Scene:
                 for place, block in pieces.add(row, col, found):
                     store.write(*place, _as(block, self.dtype).transpose(1, 2, 0))
                 progress.add(found.shape[1] * found.shape[2])
+
+    def _fill_ground(self, store: BlockStore, run: Run, pieces: Pieces) -> None:
+        """Write the blocks that are not there yet from the whole image, which is made first."""
+        path = store.folder / SENSOR
+        if not path.is_file():
+            with BlockStore.open(
+                path, self.image, key=self.key, resume=True, block=self.block
+            ) as image:
+                self._fill(image, run, pieces)
+                finish(image)
+        pixels = ArrayPixels(np.load(path, mmap_mode="r"))
+        assert self.cube.glt is not None
+        assert self.nodata is not None
+        with Progress(f"put {self.cube.name} on the ground", len(store.missing)) as progress:
+            for row, col in store.missing:
+                height, width, _ = store.shape(row, col)
+                window = Window(row * store.block, col * store.block, height, width)
+                with self.cube.reading():
+                    block = on_the_ground(pixels, self.cube.glt, window, self.scale, self.nodata)
+                store.write(row, col, block)
+                progress.add(window.pixels)
 
     def prepare(self, pieces: Pieces) -> Run:
         """The run, with as many tiles at once as the memory allows; one shows what it takes.
@@ -381,7 +425,7 @@ class _Scene:
         self._cost = max(2 * result, grown if shown else 6 * result)
         carried = self.grid.cols.length * self.scale * self.grid.rows.fade * self.scale * depth
         own = before - self._held + min(self._held, _BARE)  # what a program held is not ours
-        self._needed = own + carried + pieces.bytes(self.meta)
+        self._needed = own + carried + pieces.bytes(self.image)
         run.workers = self._workers()
         height, width = self.grid.tile
         log(
@@ -449,7 +493,7 @@ class _Scene:
             overhead=self.grid.overhead,
             workers=run.workers,
             memory=self._memory(run.workers),
-            disk=2 * self.meta.nbytes,
+            disk=2 * (self.meta.nbytes + self.image.nbytes * self.options.ortho),
             output=self.meta.nbytes,
             seconds=float(np.median(seconds)) * len(tiles) / run.workers,
         )

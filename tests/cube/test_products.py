@@ -191,7 +191,7 @@ def test_emit_is_put_on_the_ground_block_by_block(emit):
         for row in range(0, 14, 7):
             for col in range(0, 12, 4):
                 window = Window(row, col, 7, 4)
-                source, at_row, at_col = ortho_window(glt, window)
+                source, at_row, at_col = ortho_window(glt, window, opened.shape[:2])
                 if source is None:
                     assert (at_row == -1).all()
                     continue

@@ -170,6 +170,13 @@ class BlockStore:
             return {(row, col) for row in range(rows) for col in range(cols)}
         return {(row, col) for level, row, col in list(self._blocks) if level == 0}  # of any thread
 
+    @property
+    def missing(self) -> list[tuple[int, int]]:
+        """Rows and columns of the others, in order."""
+        rows, cols = self.grid
+        done = self.done
+        return [place for place in np.ndindex(rows, cols) if place not in done]
+
     def shape(self, row: int, col: int) -> tuple[int, int, int]:
         """Height, width and bands of a block."""
         rows, cols = self.grid
