@@ -113,6 +113,12 @@ def _archive(commands: Any) -> None:
         metavar="S",
         help="seconds for one attempt at a scene, with workers (default: any number)",
     )
+    workers.add_argument(
+        "--split",
+        type=int,
+        metavar="PIXELS",
+        help="cut scenes of more pixels (LR) into strips, one task each (default: none is cut)",
+    )
     add_scene_options(archive)
 
 
@@ -237,7 +243,12 @@ def run_archive(options: argparse.Namespace) -> None:
         options.output,
         model_file(options),
         Running(
-            options.workers, options.scheduler, options.threads, options.retries, options.timeout
+            options.workers,
+            options.scheduler,
+            options.threads,
+            options.retries,
+            options.timeout,
+            options.split,
         ),
         suffix=f".{options.format}",
         asset=options.asset,

@@ -28,6 +28,7 @@ class Running:
         threads: of each worker; None divides the processors among them.
         retries: how often a scene is tried again.
         timeout: seconds for one attempt at a scene.
+        split: pixels of a scene beyond which it is cut into strips.
     """
 
     workers: int = 0
@@ -35,9 +36,10 @@ class Running:
     threads: int | None = None
     retries: int = 2
     timeout: float | None = None
+    split: int | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("workers", 0), ("retries", 0), ("threads", 1)):
+        for name, least in (("workers", 0), ("retries", 0), ("threads", 1), ("split", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise OptionError(f"--{name} must be at least {least}, not {value}")
@@ -98,7 +100,7 @@ def archive(
     if not model.is_file():
         raise OptionError(f"--model {model} does not exist; name a model file")
     values = {"model": str(model.absolute()), "threads": running.threads_each, **(options or {})}
-    jobs = make_jobs(find_sources(scenes, asset, out), out, suffix, values)
+    jobs = make_jobs(find_sources(scenes, asset, out), out, suffix, values, running.split)
     made = run_archive(
         jobs,
         out,

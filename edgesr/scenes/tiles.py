@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from edgesr_export.sizes import mirrored
@@ -128,13 +128,17 @@ class Run:
     workers: int
     more: Callable[[Window], np.ndarray] | None = None
     order: list[int] | None = None
+    _empty: set[tuple[int, int]] = field(default_factory=set)
 
     def tile(self, row: int, col: int) -> np.ndarray | None:
         """What a tile gives [B, h, w] for its block and the fades behind it; None if all blank."""
         grid, r = self.grid, self.grid.scale
+        if (row, col) in self._empty:
+            return None
         window = grid.seen(row, col)
         tile, invalid = self.source.read(window)
         if tile is None:
+            self._empty.add((row, col))
             return None
         result = self.network(tile)
         expected = (tile.shape[0], tile.shape[1] * r, tile.shape[2] * r)

@@ -126,7 +126,7 @@ def upscale(
     target = Path(target)
     inputs = [*cube_files(source), Path(model)]
     _check_outputs(target, inputs, chosen.stac, overwrite or (resume and interrupted(target)))
-    with _Scene(str(source), chosen) as scene:
+    with SceneWork(str(source), chosen) as scene:
         return scene.write(target, resume=resume, overwrite=overwrite)
 
 
@@ -145,12 +145,12 @@ def upscale_scene(source: str, target: str, options: Mapping[str, Any]) -> Recei
 def plan(source: str | Path, target: str | Path, model: str | Path, **options: Any) -> Plan:
     """What :func:`upscale` would do, from a few tiles that are timed; nothing is written."""
     chosen = SceneOptions.of({"model": str(model), **options})
-    with _Scene(str(source), chosen) as scene:
+    with SceneWork(str(source), chosen) as scene:
         check_target(Path(target), scene.meta)
         return scene.plan()
 
 
-class _Scene:
+class SceneWork:
     """A scene and a model that fits it."""
 
     def __init__(self, spec: str, options: SceneOptions) -> None:
@@ -172,7 +172,7 @@ class _Scene:
             self.cube.close()
             raise
 
-    def __enter__(self) -> _Scene:
+    def __enter__(self) -> SceneWork:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -341,19 +341,10 @@ class _Scene:
     def write(self, target: Path, *, resume: bool, overwrite: bool) -> Receipt:
         """Super-resolve all of it."""
         started = time.perf_counter()
-        stac = self.options.stac
-        check_target(target, self.meta, stac=stac)
+        check_target(target, self.meta, stac=self.options.stac)
         pieces = Pieces(self.grid, self.part, self.block)
         run = self.prepare(pieces)  # what cannot be is refused before anything is written
-        with BlockStore.open(
-            target,
-            self.meta,
-            key=self.key,
-            resume=resume,
-            overwrite=overwrite,
-            stac=stac,
-            block=BLOCK if self.options.ortho else self.block,
-        ) as store:
+        with self._store(target, resume=resume, overwrite=overwrite) as store:
             if not store.finished:
                 fill = self._fill_ground if self.options.ortho else self._fill
                 fill(store, run, pieces)
@@ -366,6 +357,33 @@ class _Scene:
             sha256=content_sha256(target),
             version=__version__,
             model_sha256=self.model_sha256,
+        )
+
+    def begin(self, target: Path) -> int:
+        """Begin an output that several processes fill; return its rows of blocks."""
+        check_target(target, self.meta, stac=self.options.stac)
+        try:
+            store = self._store(target, rows=(0, 0))  # begun already
+        except OptionError:
+            store = self._store(target, overwrite=True)
+        with store:
+            return store.grid[0]
+
+    def write_rows(self, target: Path, rows: tuple[int, int]) -> None:
+        """Make those rows of blocks of an output that was begun."""
+        with self._store(target, rows=rows) as store:
+            if store.missing:
+                pieces = Pieces(self.grid, self.part, self.block)
+                self._fill(store, self.prepare(pieces), pieces)
+
+    def _store(self, target: Path, **how: Any) -> BlockStore:
+        return BlockStore.open(
+            target,
+            self.meta,
+            key=self.key,
+            stac=self.options.stac,
+            block=BLOCK if self.options.ortho else self.block,
+            **how,
         )
 
     @cached_property

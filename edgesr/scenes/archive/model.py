@@ -26,6 +26,7 @@ class Done(Entry, frozen=True, kw_only=True):
     settings: Annotated[Checksum, doc("Of model and options, all that decide the pixels.")]
     source: Annotated[Stamp | None, doc("The source as it was read.")] = None
     output: Annotated[Stamp, doc("The output as it was written.")]
+    warnings: Annotated[tuple[Text, ...], doc("What it was warned of, a line each.")] = ()
 
 
 class Failure(Entry, frozen=True, kw_only=True):
