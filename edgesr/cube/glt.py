@@ -77,7 +77,7 @@ def ortho_window(
     named = np.stack(
         [np.abs(part.read(around)[:, :, 0].astype(np.int64)) - 1 for part in (glt.rows, glt.cols)]
     )
-    known = (named >= 0).all(axis=0)
+    known = np.logical_and(*(named >= 0))
     if (named[0][known] >= image[0]).any() or (named[1][known] >= image[1]).any():
         raise DataError(
             f"the look-up table names row {named[0].max() + 1}, column {named[1].max() + 1} of an"

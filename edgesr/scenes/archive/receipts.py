@@ -109,7 +109,7 @@ class Receipts:
         done = Done(
             id=job.id,
             receipt=msgspec.structs.replace(made, seconds=made.seconds + job.spent),
-            warnings=tuple(told),
+            warnings=list(told),
             settings=self.settings,
             source=stamp(split_spec(job.source)[0]),
             output=output,

@@ -11,6 +11,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +56,8 @@ def upscale(source, target, options):
     word = text.split()[0]
     if word == "corrupt":
         raise DataError(f"{path}: cannot be read as a GeoTIFF\n(it is truncated); copy it again")
+    if word == "warns":
+        warnings.warn("numbers of\nanother kind", stacklevel=1)
     if word == "full":
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), target)
     strips = [*path.parent.glob(f"{path.stem}.strip*")]
