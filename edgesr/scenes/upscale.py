@@ -59,6 +59,7 @@ from edgesr.scenes.output import (
     written_files,
 )
 from edgesr.scenes.output.meta import DTYPES
+from edgesr.scenes.output.stac import ACQUIRED
 from edgesr.scenes.pieces import Pieces
 from edgesr.scenes.progress import Progress
 from edgesr.scenes.receipt import Receipt
@@ -317,7 +318,11 @@ class SceneWork:
             rpcs=rpcs,
             scale=scale,
             interpolated=np.isin(order, self.others) if self.others else None,
-            tags={"edgesr": __version__, "model_sha256": self.model_sha256},
+            tags={
+                "edgesr": __version__,
+                "model_sha256": self.model_sha256,
+                **({} if cube.acquired is None else {ACQUIRED: cube.acquired}),
+            },
             source=Path(cube.source).name or cube.name,  # without folders, which are this machine's
         )
 

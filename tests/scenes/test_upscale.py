@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from edgesr_export.card import read_card
 
 from edgesr.cli.main import main
-from edgesr.cube import Cube, read_cube, write_cube
+from edgesr.cube import Cube, open_cube, read_cube, write_cube
 from edgesr.cube.degrade import bicubic_upsample
 from edgesr.errors import DataError, EdgesrWarning, ModelError, OptionError
 from edgesr.loading.card import make_card
@@ -372,6 +372,15 @@ def test_the_command(low, models, capsys):
     assert "pass --overwrite" in capsys.readouterr().err
     assert main([*options, "--overwrite", "--stac"]) == 2
     assert "datetime" in capsys.readouterr().err
+    with rasterio.open(low, "r+") as file:
+        file.update_tags(ns="IMAGERY", ACQUISITIONDATETIME="2025-06-07 08:09:10.5")
+    assert main([*options, "--overwrite", "--stac"]) == 0
+    item = json.loads(Path("high.json").read_text())
+    assert item["properties"]["datetime"] == "2025-06-07T08:09:10.500000Z"
+    for again in ("high.tif", "again.img"):  # what is written keeps it
+        upscale(low, again, models["near.onnx"], overwrite=True)
+        with open_cube(again) as cube:
+            assert cube.acquired == "2025-06-07T08:09:10.500000Z"
 
 
 REFUSED = [

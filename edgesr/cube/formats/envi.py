@@ -23,6 +23,7 @@ from edgesr.cube.pixels import ArrayPixels, Pixels
 from edgesr.cube.reading import reading
 from edgesr.cube.scaling import Factor, factor_of
 from edgesr.cube.spectral import band_names, numbers, unit_factor
+from edgesr.cube.times import moment
 from edgesr.errors import DataError
 
 _TYPES = {
@@ -86,6 +87,7 @@ def described(pixels: Pixels, header: dict[str, str], path: Path, options: ReadO
         gain=_gain(header),
         offset=factor_of(numbers(header.get("data offset values")), 0.0),
         band_names=band_names(names),
+        acquired=moment(header.get("acquisition time")),
         source=str(path),
         **header_georeference(header),
     )

@@ -21,6 +21,7 @@ from edgesr.cube.opened import OpenCube
 from edgesr.cube.options import ReadOptions
 from edgesr.cube.scaling import factor_of
 from edgesr.cube.spectral import band_names, described_wavelengths, numbers, unit_factor
+from edgesr.cube.times import moment
 
 
 @register
@@ -72,6 +73,9 @@ def _described(source: Any, place: Path | str, options: ReadOptions) -> OpenCube
         offset=factor_of(source.offsets, 0.0),
         source=str(place),
         band_names=band_names(source.descriptions),
+        acquired=moment(
+            source.tags().get("datetime"), source.tags(ns="IMAGERY").get("ACQUISITIONDATETIME")
+        ),
         **georeference(source),
     )
 
