@@ -439,7 +439,7 @@ class SceneWork:
         order = [self._position(band) for band in self.order] if self.others else None
         run = Run(source, self.network, self.grid, blank, len(self.order), 1, more, order)
         before, earlier = held_memory(), most_held_memory()
-        shown = self._valid_tile(run)
+        shown = run.first(self.grid.needed(pieces.wanted(set()))) is not None
         peak = most_held_memory()
         grown = (peak if peak > earlier else held_memory()) - before
         height, width = (side * self.scale for side in self.grid.tile)
@@ -460,10 +460,6 @@ class SceneWork:
     def _memory(self, workers: int) -> int:
         """Bytes at the peak; one more result may wait to be written."""
         return self._needed + self._cost * (workers + 1)
-
-    def _valid_tile(self, run: Run) -> bool:
-        """Run the first tile that holds a measurement."""
-        return any(run.tile(row, col) is not None for row, col in self.grid.blocks(self.part))
 
     def _workers(self) -> int:
         """Tiles at once that the memory allows."""
@@ -503,6 +499,7 @@ class SceneWork:
         """What would be done."""
         pieces = Pieces(self.grid, self.part, self.block)
         run = self.prepare(pieces)
+        run.kept.clear()  # it is timed, too
         tiles = self.grid.needed(pieces.wanted(set()))
         step = max(1, len(tiles) // _TIMED)
         seconds = []

@@ -236,7 +236,7 @@ def test_tiles_without_a_measurement_are_not_run(low, models, monkeypatch):
         network._InGraph, "__call__", lambda self, tile: run.append(1) or real(self, tile)
     )
     upscale(low, "high.npy", models["near.onnx"])
-    assert len(run) == 9 - 1 + 1  # one of nine is blank; one is run to see what it takes
+    assert len(run) == 9 - 1  # one of nine is blank; what shows the memory is not run again
 
 
 def test_nan_stays_where_it_is(scene_cube, models, workplace):
