@@ -259,7 +259,7 @@ def table(rows: Sequence[Row], model: str) -> str:
     card, facts = _card(model), machine()
     heads = [f"{way}, s (MB)" for way in WAYS]
     lines = [
-        f"| Scene, LR | Result, MB | {' | '.join(heads)} | edgesr, pixels/s | against the network |",
+        f"| Scene, LR | Result, MB | {' | '.join(heads)} | edgesr, pixels/s | by the network |",
         f"| --- |{' ---: |' * (len(heads) + 3)}",
     ]
     for row in rows:
