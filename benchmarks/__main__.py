@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import scenes
 from benchmarks.machine import file_name
 from benchmarks.results import FOLDER
 from benchmarks.tables import render
@@ -22,13 +23,13 @@ SUITE = FOLDER.parent
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run, save and render; the exit code of pytest. Nothing is saved of a run that failed."""
+    """Run, save and render; the exit code of what failed, of which nothing is saved."""
     options = _options(words)
     with tempfile.TemporaryDirectory() as folder:
         saved = Path(folder) / "results.json"
         code = int(pytest.main(_arguments(options, saved)))
         if code or options.quick:
-            return code
+            return code or (0 if options.gpu else scenes.main(["--quick"]))
         if not saved.exists():
             print("nothing was measured, so nothing is saved; see the reasons", file=sys.stderr)
             return 1
@@ -41,7 +42,9 @@ def main(words: list[str] | None = None) -> int:
         part.replace(target)
     render(target)
     print(f"saved as {target}; tables rendered")
-    return 0
+    if options.gpu:
+        return 0
+    return scenes.main(["--output", str(target.with_name(f"{target.stem}-scenes"))])
 
 
 def _options(words: list[str] | None) -> argparse.Namespace:

@@ -1,11 +1,16 @@
-"""Whole scenes: ``python -m benchmarks.scenes --model runs/.../model.onnx``.
+"""Whole scenes: ``python -m benchmarks.scenes``, alone on a machine; ``make bench`` runs it, too.
 
 Pixels a second and the peak memory of a process against the size of the scene: ``edgesr.upscale``
-beside what one would write by hand. *network alone* runs the float file over tiles that are in
-memory already, two at once on one thread each: no reading, converting, joining or writing. *loop*
-reads the scene whole, normalises it, runs the file tile by tile on all threads, and writes a
-GeoTIFF at the end. *map_blocks* does the same per block in a dask array. Each in a process of its
-own, all in turn; run it alone on a machine, nothing is saved.
+beside what one would write by hand. *network alone* runs the float file over the tiles that
+``edgesr`` takes, but in memory already, as many at once as there are processors, on one thread
+each: no reading, converting, joining or writing. *plain loop* reads the scene whole, normalises it,
+runs the file tile by tile on all threads, and writes a GeoTIFF at the end. *map_blocks* does the
+same per block of a dask array that rioxarray has opened. Neither of them sees beyond its tile, so
+their tiles show at the seams. Each in a process of its own, all in turn, imports left out.
+
+Without ``--model`` the network is LKCA-Net of 128 bands with an upsampler of rank 32 and random
+weights. The table goes to stdout; with ``--output`` it is saved as ``NAME.md`` beside a figure
+``NAME.png``.
 """
 
 from __future__ import annotations
@@ -17,16 +22,70 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from edgesr_export.card import ModelCard, read_card
+from edgesr_export.card import ModelCard, read_card, write_card
+from edgesr_export.chain import convert
 from edgesr_export.runner import open_runner
 
+from benchmarks.fit import growth
+from benchmarks.machine import machine
+from benchmarks.names import BANDS, BLOCKS, RANK, SCALE
+from edgesr.errors import OptionError
+from edgesr.files import atomic_path
+
 SIDES = (128, 256, 384, 512)
+QUICK = (64, 128)
 TILE = 64
+MOST = 1.15
+"""Times the network's own time that a scene may take, where the network is the slowest part."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured of a scene.
+
+    Attributes:
+        side: of the scene, LR pixels.
+        pixels: of the result.
+        megabytes: of the result.
+        seconds: by way.
+        peak: of the process, MB, by way.
+    """
+
+    side: int
+    pixels: int
+    megabytes: float
+    seconds: dict[str, float]
+    peak: dict[str, float]
+
+    @property
+    def ratio(self) -> float:
+        """Wall time of edgesr by the network's own for the same tiles."""
+        return self.seconds["edgesr"] / self.seconds["network alone"]
+
+
+def make_model(folder: Path, *, bands: int = BANDS, blocks: int = BLOCKS) -> Path:
+    """An ONNX file as a run writes it, of a network with random weights."""
+    from benchmarks.zoo import build, plausible_tiles
+    from edgesr.cube import Cube, make_scene
+    from edgesr.deploy.inputs import write_network
+    from edgesr.loading.card import make_card, trained_on
+    from edgesr.loading.workload import Workload
+
+    numbers = 100 + 3000 * plausible_tiles(1, bands, 128)[0].transpose(1, 2, 0)
+    scene = make_scene(Cube(numbers.astype(np.uint16), "made"), scale=SCALE, bands="all")
+    network = build(f"R={min(RANK, bands // 2)}", bands=bands, blocks=blocks)
+    plain, path = folder / "plain.onnx", folder / "model.onnx"
+    write_network(network, Workload(scene, network, {}, "", "made"), 32, plain)
+    convert(plain, path, target="cpu")
+    write_card(path, make_card(trained_on(scene, network), "made"))
+    return path
 
 
 def make_scene(card: ModelCard, side: int, path: Path) -> None:
@@ -49,16 +108,18 @@ def _edgesr(source: str, target: str, model: str) -> None:
 
 
 def _network(source: str, target: str, model: str) -> None:
-    """What the network itself takes, for as many tiles as the scene has."""
+    """What the network itself takes for the tiles of the scene; it prints the seconds."""
+    from edgesr.scenes.grid import Grid
+
     card = _card(model)
-    side = _read(source).shape[1]
-    tiles = (side // TILE) ** 2
-    image = np.random.default_rng(0).random((1, len(card.bands.index), TILE, TILE), np.float32)
+    height, width = _read(source).shape[1:]
+    grid = Grid.of(height, width, card.scale, card.context)
+    image = np.random.default_rng(0).random((1, len(card.bands.index), *grid.tile), np.float32)
     run = open_runner(model, "onnxruntime")
     run(image)
     began = time.perf_counter()
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        for _ in pool.map(lambda _: run(image).shape, range(tiles)):
+        for _ in pool.map(lambda _: run(image).shape, grid.blocks()):
             pass
     print(time.perf_counter() - began)
 
@@ -77,15 +138,26 @@ def _loop(source: str, target: str, model: str) -> None:
 
 def _map_blocks(source: str, target: str, model: str) -> None:
     import dask
-    import dask.array
 
-    card, data = _card(model), _read(source)
+    card = _card(model)
     run, r = open_runner(model, "onnxruntime"), card.scale
-    lazy = dask.array.from_array(data, chunks=(-1, TILE, TILE))
+    lazy = _lazy(source)
     chunks = (lazy.chunks[0], *(tuple(one * r for one in axis) for axis in lazy.chunks[1:]))
     made = lazy.map_blocks(lambda block: _block(block, run, card), dtype="uint16", chunks=chunks)
     with dask.config.set(scheduler="threads"):
         _write(target, made.compute())
+
+
+def _lazy(source: str) -> Any:
+    """The scene as a dask array [B, H, W]: by rioxarray, or where it is not here as it does it."""
+    chunks = {"band": -1, "y": TILE, "x": TILE}
+    try:
+        import rioxarray
+    except ImportError:
+        import dask.array
+
+        return dask.array.from_array(_read(source), chunks=tuple(chunks.values()))
+    return rioxarray.open_rasterio(source, chunks=chunks).data
 
 
 def _block(block: np.ndarray, run: Any, card: ModelCard) -> np.ndarray:
@@ -122,7 +194,21 @@ def _write(target: str, result: np.ndarray) -> None:
         file.write(result)
 
 
-WAYS = {"network alone": _network, "edgesr": _edgesr, "loop": _loop, "map_blocks": _map_blocks}
+WAYS = {
+    "network alone": _network,
+    "edgesr": _edgesr,
+    "plain loop": _loop,
+    "map_blocks": _map_blocks,
+}
+
+
+INK = "#22303c"
+STYLES = {
+    "network alone": ("#8a99a8", "o--"),
+    "edgesr": ("#d1495b", "o-"),
+    "plain loop": ("#2e6f95", "s-"),
+    "map_blocks": ("#3a7d44", "^-"),
+}
 
 
 def measure(way: str, source: Path, target: Path, model: str) -> tuple[float, float]:
@@ -145,33 +231,116 @@ def measure(way: str, source: Path, target: Path, model: str) -> tuple[float, fl
     return (float(lines[0]) if len(lines) > 1 else seconds), peak
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--sides", type=int, nargs="+", default=SIDES)
-    options = parser.parse_args()
-    card = _card(options.model)
-    ways = " | ".join(f"{way} s | MB" for way in WAYS)
-    print(f"| LR pixels | result MB | {ways} | edgesr, pixels/s | of the network alone |")
-    print("| ---: " * (5 + 2 * len(WAYS) - 1) + "|")
+def measure_all(model: str, sides: Sequence[int]) -> list[Row]:
+    """Every way at every size."""
+    card = _card(model)
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for side in options.sides:
+        for side in sides:
             source = Path(folder) / f"{side}.tif"
             make_scene(card, side, source)
-            found = {
-                way: measure(way, source, Path(folder) / "out.tif", options.model) for way in WAYS
-            }
+            found = {way: measure(way, source, Path(folder) / "out.tif", model) for way in WAYS}
             pixels = (side * card.scale) ** 2
-            cells = " | ".join(f"{s:.1f} | {peak:.0f}" for s, peak in found.values())
-            ours, alone = found["edgesr"][0], found["network alone"][0]
-            size = pixels * len(card.bands.index) * 2 / 1e6
-            print(
-                f"| {side} x {side} | {size:.0f} | {cells} | {pixels / ours:,.0f}"
-                f" | {ours / alone:.2f}x |",
-                flush=True,
+            rows.append(
+                Row(
+                    side,
+                    pixels,
+                    pixels * len(card.bands.index) * 2 / 1e6,
+                    {way: one[0] for way, one in found.items()},
+                    {way: one[1] for way, one in found.items()},
+                )
             )
+            print(f"{side} x {side} measured", file=sys.stderr)
+    return rows
+
+
+def table(rows: Sequence[Row], model: str) -> str:
+    """Markdown: seconds and MB of each way, pixels a second, and how both grow."""
+    card, facts = _card(model), machine()
+    heads = [f"{way}, s (MB)" for way in WAYS]
+    lines = [
+        f"| Scene, LR | Result, MB | {' | '.join(heads)} | edgesr, pixels/s | by the network |",
+        f"| --- |{' ---: |' * (len(heads) + 3)}",
+    ]
+    for row in rows:
+        cells = [f"{row.seconds[way]:.1f} ({row.peak[way]:.0f})" for way in WAYS]
+        lines.append(
+            f"| {row.side} x {row.side} | {row.megabytes:.0f} | {' | '.join(cells)}"
+            f" | {row.pixels / row.seconds['edgesr']:,.0f} | {row.ratio:.2f}x |"
+        )
+    fits = ""
+    if len(rows) > 1:
+        sizes = [row.pixels for row in rows]
+        time_fit = growth(sizes, [row.seconds["edgesr"] for row in rows])
+        memory_fit = growth(sizes, [row.peak["edgesr"] for row in rows])
+        fits = (
+            f" With its pixels, the time of edgesr grows to the power of {time_fit.exponent:.2f}"
+            f" ({time_fit.last:.2f} at the end), its memory to that of {memory_fit.exponent:.2f}."
+        )
+    return (
+        "\n".join(lines)
+        + f"\n\nx{card.scale}, {len(card.bands.index)} bands, uint16, on {facts['cpu']},"
+        f" {len(os.sched_getaffinity(0))} processors, ONNX Runtime; the whole process, imports left"
+        f" out; last column: wall time by the network's own for the same tiles.{fits}"
+    )
+
+
+def draw(rows: Sequence[Row], path: Path) -> None:
+    """A PNG of time and memory of each way against the size of the result."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    sizes = [row.megabytes for row in rows]
+    panels = figure.subplots(1, 2)
+    for axes, what, title in zip(
+        panels, ("seconds", "peak"), ("wall time, s", "peak memory, MB"), strict=True
+    ):
+        for way, (colour, style) in STYLES.items():
+            values = [getattr(row, what)[way] for row in rows]
+            axes.loglog(sizes, values, style, color=colour, label=way, linewidth=1.8, markersize=5)
+        axes.set_title(title, color=INK, fontsize=11)
+        axes.set_xlabel("result, MB", color=INK)
+        axes.set_xticks(sizes, [f"{size:.0f}" for size in sizes])
+        axes.minorticks_off()
+        axes.tick_params(colors=INK, labelsize=8)
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+    panels[0].legend(frameon=False, fontsize=8, labelcolor=INK)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=110, metadata={"Software": None})
+
+
+def main(words: list[str] | None = None) -> int:
+    """Measure and print; 1 where a scene takes too much longer than its network alone."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.scenes", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument("--model", help="ONNX file of a run (default: one that is made)")
+    parser.add_argument("--sides", type=int, nargs="+", help=f"LR pixels (default: {SIDES})")
+    parser.add_argument("--quick", action="store_true", help="two small scenes, a small network")
+    parser.add_argument("--output", type=Path, metavar="NAME", help="write NAME.md and NAME.png")
+    options = parser.parse_args(words)
+    sides = options.sides or (QUICK if options.quick else SIDES)
+    if any(side % TILE for side in sides):
+        raise OptionError(f"sides are multiples of {TILE}, which the loop by hand needs")
+    with tempfile.TemporaryDirectory() as folder:
+        small = {"bands": 16, "blocks": 2} if options.quick else {}
+        model = options.model or str(make_model(Path(folder), **small))
+        rows = measure_all(model, sides)
+        text = table(rows, model)
+    print(text)
+    if options.output is not None:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(options.output.with_suffix(".md")) as temporary:
+            temporary.write_text(text + "\n", "utf-8")
+        draw(rows, options.output.with_suffix(".png"))
+    slow = [f"{row.side} x {row.side}: {row.ratio:.2f}x" for row in rows if row.ratio > MOST]
+    if slow:
+        print(f"more than {MOST} times the network's own time: {'; '.join(slow)}", file=sys.stderr)
+    return int(bool(slow) and not options.quick)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -113,6 +113,12 @@ def _archive(commands: Any) -> None:
         metavar="S",
         help="seconds for one attempt at a scene, with workers (default: any number)",
     )
+    workers.add_argument(
+        "--split",
+        type=int,
+        metavar="PIXELS",
+        help="cut scenes of more pixels (LR) into strips, one task each (default: none is cut)",
+    )
     add_scene_options(archive)
 
 
@@ -159,6 +165,9 @@ def add_scene_options(parser: argparse.ArgumentParser) -> None:
         "--rescale", metavar="F[,O]", help="factor and offset to the training data's numbers"
     )
     add_reading(group)
+    group.add_argument(
+        "--ortho", action="store_true", help="on the ground, by the product's look-up table (EMIT)"
+    )
     group.add_argument("--stac", action="store_true", help="write a STAC item beside it")
 
 
@@ -174,8 +183,7 @@ def scene_options(options: argparse.Namespace) -> dict[str, Any]:
     )  # fmt: skip
     given = {name: getattr(options, name) for name in names}
     found = {name: value for name, value in given.items() if value is not None}
-    if options.stac:
-        found["stac"] = True
+    found |= {name: True for name in ("ortho", "stac") if getattr(options, name)}
     if options.card is not None:
         from edgesr.loading.card_files import given_card
 
@@ -243,7 +251,12 @@ def run_archive(options: argparse.Namespace) -> None:
         options.output,
         model_file(options),
         Running(
-            options.workers, options.scheduler, options.threads, options.retries, options.timeout
+            options.workers,
+            options.scheduler,
+            options.threads,
+            options.retries,
+            options.timeout,
+            options.split,
         ),
         suffix=f".{options.format}",
         asset=options.asset,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgesr.errors import OptionError, shown
-from edgesr.recipe.options import THREADS, require, whole
+from edgesr.recipe.options import COUNT, THREADS, require, whole
 from edgesr.scenes.archive.engines import Cluster, Engine, ThisProcess, UnfinishedError, cores
 from edgesr.scenes.archive.folder import STATE, WORKERS
 from edgesr.scenes.archive.jobs import make_jobs
@@ -31,6 +31,7 @@ class Running:
         threads: of each worker; None divides the processors among them.
         retries: how often a scene is tried again.
         timeout: seconds for one attempt at a scene.
+        split: pixels of a scene beyond which it is cut into strips.
     """
 
     workers: int = 0
@@ -38,9 +39,13 @@ class Running:
     threads: int | None = None
     retries: int = 2
     timeout: float | None = None
+    split: int | None = None
 
     def __post_init__(self) -> None:
-        for name, check in (("workers", _WORKERS), ("retries", _RETRIES), ("threads", THREADS)):
+        bounds = (
+            ("workers", _WORKERS), ("retries", _RETRIES), ("threads", THREADS), ("split", COUNT),
+        )  # fmt: skip
+        for name, check in bounds:
             require(name, getattr(self, name), check)
         if self.timeout is not None and not 0 < self.timeout < 1e9:  # nor NaN
             raise OptionError(f"--timeout must be a number of seconds above 0, not {self.timeout}")
@@ -99,7 +104,7 @@ def archive(
     if not model.is_file():
         raise OptionError(f"--model {model} does not exist; name a model file")
     values = {"model": str(model.absolute()), "threads": running.threads_each, **(options or {})}
-    jobs = make_jobs(find_sources(scenes, asset, out), out, suffix, values)
+    jobs = make_jobs(find_sources(scenes, asset, out), out, suffix, values, running.split)
     made = run_archive(
         jobs,
         out,

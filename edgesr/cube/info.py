@@ -57,6 +57,7 @@ def describe_cube(cube: Cube | OpenCube) -> dict[str, Any]:
         "control_points": len(cube.gcps),
         "rpcs": cube.rpcs is not None,
         "lookup_table": None if cube.glt is None else list(cube.glt.shape),
+        "acquired": cube.acquired,
         "nodata": nodata_in_json(cube.nodata),
         "nodata_share": float((~valid).mean()),
         "pixels_looked_at": looked_at.extent.pixels,
@@ -80,6 +81,8 @@ def render_info(facts: Mapping[str, Any]) -> str:
         "georeference": _georeference(facts),
         "nodata": _nodata(facts["nodata"], facts["nodata_share"]),
     }
+    if facts["acquired"] is not None:
+        lines["acquired"] = facts["acquired"]
     if facts["pixels_looked_at"] < height * width:
         lines["looked at"] = f"{facts['pixels_looked_at']} of {height * width} pixels"
     return "\n".join(f"{key:<13} {shown(value)}" for key, value in lines.items())

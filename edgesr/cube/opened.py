@@ -37,6 +37,7 @@ class OpenCube:
         quality: values [H, W, 1 or B] that are not 0 where there is no measurement, or None.
         axes_assumed: no one says which axis is the band axis; it was taken to be the last.
         glt: for each pixel of a grid on the ground the pixel here, where the file has that.
+        acquired: when, as RFC 3339 has it; None where that is not known.
         spec: what it was opened by; None for a cube in memory.
         options: with which it was opened.
         files: all that reading it may read.
@@ -60,6 +61,7 @@ class OpenCube:
     quality: Pixels | None = None
     axes_assumed: bool = False
     glt: Glt | None = None
+    acquired: str | None = None
     spec: str | Path | None = None
     options: ReadOptions = field(default_factory=ReadOptions)
     files: tuple[Path, ...] = ()

@@ -150,7 +150,7 @@ class Options:
     """
 
     def __post_init__(self) -> None:
-        types = _types(type(self))
+        types = _types(type(self))  # type: ignore[arg-type]
         for item in fields(self):
             value, check = getattr(self, item.name), item.metadata["check"]
             expected = types[item.name]

@@ -151,7 +151,9 @@ def build_report(run: RunResult) -> Report:
         spectrum=[
             spectrum_entry(name, found, run.rank_target) for name, found in run.spectra.items()
         ],
-        candidates=[candidate_entry(one, chosen, run.selection) for one in run.candidates],
+        candidates=[]
+        if chosen is None
+        else [candidate_entry(one, chosen, run.selection) for one in run.candidates],
         chosen=None if chosen is None else chosen_entry(chosen, run.selection),
         distillation=distillation_entry(run.student.training),
         paper_baseline=_paper_baseline(run),

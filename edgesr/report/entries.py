@@ -139,7 +139,7 @@ def chosen_entry(chosen: Candidate, selection: Selection) -> ChosenEntry:
 
 
 def candidate_entry(
-    candidate: Candidate, chosen: Candidate | None, selection: Selection
+    candidate: Candidate, chosen: Candidate, selection: Selection
 ) -> CandidateEntry:
     """Return a measured candidate, and why it was taken or left."""
     entry = {

@@ -8,7 +8,6 @@ a PyTorch network and a TensorRT engine are converted around with NumPy.
 from __future__ import annotations
 
 import tempfile
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -205,17 +204,22 @@ def _torch(model: ModelFile) -> Runner:
     return open_runner(network, "torch")
 
 
-class _PerThread:
-    """A runner for each thread that asks: one thread each, so that no result depends on them."""
+class _Idle:
+    """Runners of one thread each, as many as are asked at once; no result depends on how many."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
-        self._make, self._local = make, threading.local()
-        self._local.runner = make()  # what is wrong with it is wrong now
+        self._make = make
+        self._idle = [make()]  # what is wrong with it is wrong now
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        if not hasattr(self._local, "runner"):
-            self._local.runner = self._make()
-        found: np.ndarray = self._local.runner(image)
+        try:
+            runner = self._idle.pop()
+        except IndexError:
+            runner = self._make()
+        try:
+            found: np.ndarray = runner(image)
+        finally:
+            self._idle.append(runner)
         return found
 
 
@@ -243,7 +247,7 @@ class _InGraph:
         try:
             write_model(native, path)
             shared = open_runner(path, runtime) if runtime == "onnxruntime" else None
-            self._run: Tile = shared or _PerThread(lambda: open_runner(path, runtime))
+            self._run: Tile = shared or _Idle(lambda: open_runner(path, runtime))
         except BaseException:
             self.close()
             raise
@@ -259,7 +263,7 @@ class _Around:
     """The conversion in NumPy, around a network of normalised numbers."""
 
     def __init__(self, make: Callable[[], Any], numbers: Numbers, dtype: str) -> None:
-        self._run, self._dtype = _PerThread(make), np.dtype(dtype)
+        self._run, self._dtype = _Idle(make), np.dtype(dtype)
         lower, upper = numbers.normalisation.lower, numbers.normalisation.upper
         self._lower = lower[:, None, None]
         self._span = (upper - lower)[:, None, None]

@@ -59,6 +59,7 @@ class SceneOptions:
     nodata: float | None = None
     axes: str | None = None
     wavelength_unit: str | None = None
+    ortho: bool = False
     stac: bool = False
     card: str | None = None
 
@@ -70,6 +71,8 @@ class SceneOptions:
         if self.bands not in BANDS:
             raise OptionError(f"--bands is network or all, received {self.bands!r}")
         require("threads", self.threads, THREADS)
+        if self.ortho and self.window is not None:
+            raise OptionError("--ortho writes the whole scene; leave out --window")
         _ = self.memory_bytes, self.part, self.factors, self.reading, self.given_card
 
     @classmethod

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from edgesr_export.sizes import mirrored
@@ -118,6 +118,7 @@ class Run:
         workers: tiles that are computed at once.
         more: further bands [B', h, w] of a tile's result, of its window; None for none.
         order: of the result's bands, as indices into those of both; None as they come.
+        kept: results of tiles that were run already; each is given once.
     """
 
     source: Source
@@ -128,13 +129,29 @@ class Run:
     workers: int
     more: Callable[[Window], np.ndarray] | None = None
     order: list[int] | None = None
+    kept: dict[tuple[int, int], np.ndarray] = field(default_factory=dict)
+    _empty: set[tuple[int, int]] = field(default_factory=set)
+
+    def first(self, tiles: Iterable[tuple[int, int]]) -> np.ndarray | None:
+        """What the first of these gives that holds a measurement; :meth:`blocks` has it then."""
+        for row, col in tiles:
+            found = self.tile(row, col)
+            if found is not None:
+                self.kept[row, col] = found
+                return found
+        return None
 
     def tile(self, row: int, col: int) -> np.ndarray | None:
         """What a tile gives [B, h, w] for its block and the fades behind it; None if all blank."""
         grid, r = self.grid, self.grid.scale
+        if (row, col) in self._empty:
+            return None
+        if (row, col) in self.kept:
+            return self.kept.pop((row, col))
         window = grid.seen(row, col)
         tile, invalid = self.source.read(window)
         if tile is None:
+            self._empty.add((row, col))
             return None
         result = self.network(tile)
         expected = (tile.shape[0], tile.shape[1] * r, tile.shape[2] * r)
@@ -159,7 +176,9 @@ class Run:
         grid = self.grid
         join = _Join(grid)
         keep = set(wanted)
-        for row, col, found in self._tiles(grid.needed(list(wanted))):
+        tiles = grid.needed(list(wanted))
+        self.kept = {place: found for place, found in self.kept.items() if place in tiles}
+        for row, col, found in self._tiles(tiles):
             block = join.add(row, col, found)
             if (row, col) in keep:
                 if block is None:

@@ -13,7 +13,7 @@ import os
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from edgesr.cube.memory import held_memory, most_held_memory
 from edgesr.cube.nodata import held_nodata
 from edgesr.cube.opened import OpenCube
 from edgesr.cube.parts import cube_files
+from edgesr.cube.pixels import ArrayPixels
 from edgesr.cube.readers import gdal_address, open_cube, split_spec
 from edgesr.cube.scaling import per_band
 from edgesr.errors import EdgesrWarning, OptionError
@@ -48,6 +49,7 @@ from edgesr.scenes.network import (
     require_finite,
 )
 from edgesr.scenes.options import SceneOptions
+from edgesr.scenes.ortho import SENSOR, on_the_ground
 from edgesr.scenes.output import (
     BlockStore,
     SceneMeta,
@@ -57,6 +59,7 @@ from edgesr.scenes.output import (
     written_files,
 )
 from edgesr.scenes.output.meta import DTYPES
+from edgesr.scenes.output.stac import ACQUIRED
 from edgesr.scenes.pieces import Pieces
 from edgesr.scenes.progress import Progress
 from edgesr.scenes.receipt import Receipt
@@ -124,7 +127,7 @@ def upscale(
     target = Path(target)
     inputs = [*cube_files(source), Path(model)]
     _check_outputs(target, inputs, chosen.stac, overwrite or (resume and interrupted(target)))
-    with _Scene(str(source), chosen) as scene:
+    with SceneWork(str(source), chosen) as scene:
         return scene.write(target, resume=resume, overwrite=overwrite)
 
 
@@ -143,12 +146,12 @@ def upscale_scene(source: str, target: str, options: Mapping[str, Any]) -> Recei
 def plan(source: str | Path, target: str | Path, model: str | Path, **options: Any) -> Plan:
     """What :func:`upscale` would do, from a few tiles that are timed; nothing is written."""
     chosen = SceneOptions.of({"model": str(model), **options})
-    with _Scene(str(source), chosen) as scene:
+    with SceneWork(str(source), chosen) as scene:
         check_target(Path(target), scene.meta)
         return scene.plan()
 
 
-class _Scene:
+class SceneWork:
     """A scene and a model that fits it."""
 
     def __init__(self, spec: str, options: SceneOptions) -> None:
@@ -160,12 +163,17 @@ class _Scene:
         try:
             self.numbers: Numbers = numbers_of(self.model.card, self.cube, options.factors)
             require_finite(self.numbers, self.cube.name)
+            if options.ortho and self.cube.glt is None:
+                raise OptionError(
+                    f"{self.cube.name} has no geographic look-up table, as products of EMIT have;"
+                    " leave out --ortho"
+                )
             self._check_kind()
         except BaseException:
             self.cube.close()
             raise
 
-    def __enter__(self) -> _Scene:
+    def __enter__(self) -> SceneWork:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -240,7 +248,8 @@ class _Scene:
             return held
         if dtype.kind == "f":
             return float("nan")
-        if cube.nodata is None and cube.quality is None and cube.dtype.kind != "f":
+        measured = cube.nodata is None and cube.quality is None and cube.dtype.kind != "f"
+        if measured and not self.options.ortho:
             return None
         return float(np.iinfo(dtype).min)
 
@@ -265,6 +274,20 @@ class _Scene:
 
     @cached_property
     def meta(self) -> SceneMeta:
+        """Of the output."""
+        glt = self.cube.glt
+        if glt is None or not self.options.ortho:
+            return self.image
+        height, width = (length * self.scale for length in glt.shape)
+        transform = magnified_transform(glt.transform, self.scale)
+        return replace(
+            self.image, height=height, width=width, crs=glt.crs, transform=transform,
+            gcps=(), rpcs=None,
+        )  # fmt: skip
+
+    @cached_property
+    def image(self) -> SceneMeta:
+        """Of what the network makes of the scene, as it lies in the source."""
         cube, part, scale = self.cube, self.part, self.scale
         order = self.order
         row, col = part.row // scale, part.col // scale
@@ -295,7 +318,11 @@ class _Scene:
             rpcs=rpcs,
             scale=scale,
             interpolated=np.isin(order, self.others) if self.others else None,
-            tags={"edgesr": __version__, "model_sha256": self.model_sha256},
+            tags={
+                "edgesr": __version__,
+                "model_sha256": self.model_sha256,
+                **({} if cube.acquired is None else {ACQUIRED: cube.acquired}),
+            },
             source=Path(cube.source).name or cube.name,  # without folders, which are this machine's
         )
 
@@ -319,30 +346,49 @@ class _Scene:
     def write(self, target: Path, *, resume: bool, overwrite: bool) -> Receipt:
         """Super-resolve all of it."""
         started = time.perf_counter()
-        stac = self.options.stac
-        check_target(target, self.meta, stac=stac)
+        check_target(target, self.meta, stac=self.options.stac)
         pieces = Pieces(self.grid, self.part, self.block)
         run = self.prepare(pieces)  # what cannot be is refused before anything is written
-        with BlockStore.open(
-            target,
-            self.meta,
-            key=self.key,
-            resume=resume,
-            overwrite=overwrite,
-            stac=stac,
-            block=self.block,
-        ) as store:
+        with self._store(target, resume=resume, overwrite=overwrite) as store:
             if not store.finished:
-                self._fill(store, run, pieces)
+                fill = self._fill_ground if self.options.ortho else self._fill
+                fill(store, run, pieces)
             finish(store)
         return Receipt(
             source=self.spec,
             target=str(target),
-            pixels=self.part.pixels,
+            pixels=self.meta.height * self.meta.width,
             seconds=time.perf_counter() - started,
             sha256=content_sha256(target),
             version=__version__,
             model_sha256=self.model_sha256,
+        )
+
+    def begin(self, target: Path) -> int:
+        """Begin an output that several processes fill; return its rows of blocks."""
+        check_target(target, self.meta, stac=self.options.stac)
+        try:
+            store = self._store(target, rows=(0, 0))  # begun already
+        except OptionError:
+            store = self._store(target, overwrite=True)
+        with store:
+            return store.grid[0]
+
+    def write_rows(self, target: Path, rows: tuple[int, int]) -> None:
+        """Make those rows of blocks of an output that was begun."""
+        with self._store(target, rows=rows) as store:
+            if store.missing:
+                pieces = Pieces(self.grid, self.part, self.block)
+                self._fill(store, self.prepare(pieces), pieces)
+
+    def _store(self, target: Path, **how: Any) -> BlockStore:
+        return BlockStore.open(
+            target,
+            self.meta,
+            key=self.key,
+            stac=self.options.stac,
+            block=BLOCK if self.options.ortho else self.block,
+            **how,
         )
 
     @cached_property
@@ -360,6 +406,27 @@ class _Scene:
                     store.write(*place, _as(block, self.dtype).transpose(1, 2, 0))
                 progress.add(found.shape[1] * found.shape[2])
 
+    def _fill_ground(self, store: BlockStore, run: Run, pieces: Pieces) -> None:
+        """Write the blocks that are not there yet from the whole image, which is made first."""
+        path = store.folder / SENSOR
+        if not path.is_file():
+            with BlockStore.open(
+                path, self.image, key=self.key, resume=True, block=self.block
+            ) as image:
+                self._fill(image, run, pieces)
+                finish(image)
+        pixels = ArrayPixels(np.load(path, mmap_mode="r"))
+        assert self.cube.glt is not None
+        assert self.nodata is not None
+        with Progress(f"put {self.cube.name} on the ground", len(store.missing)) as progress:
+            for row, col in store.missing:
+                height, width, _ = store.shape(row, col)
+                window = Window(row * store.block, col * store.block, height, width)
+                with self.cube.reading():
+                    block = on_the_ground(pixels, self.cube.glt, window, self.scale, self.nodata)
+                store.write(row, col, block)
+                progress.add(window.pixels)
+
     def prepare(self, pieces: Pieces) -> Run:
         """The run, with as many tiles at once as the memory allows; one shows what it takes.
 
@@ -372,7 +439,7 @@ class _Scene:
         order = [self._position(band) for band in self.order] if self.others else None
         run = Run(source, self.network, self.grid, blank, len(self.order), 1, more, order)
         before, earlier = held_memory(), most_held_memory()
-        shown = self._valid_tile(run)
+        shown = run.first(self.grid.needed(pieces.wanted(set()))) is not None
         peak = most_held_memory()
         grown = (peak if peak > earlier else held_memory()) - before
         height, width = (side * self.scale for side in self.grid.tile)
@@ -381,7 +448,7 @@ class _Scene:
         self._cost = max(2 * result, grown if shown else 6 * result)
         carried = self.grid.cols.length * self.scale * self.grid.rows.fade * self.scale * depth
         own = before - self._held + min(self._held, _BARE)  # what a program held is not ours
-        self._needed = own + carried + pieces.bytes(self.meta)
+        self._needed = own + carried + pieces.bytes(self.image)
         run.workers = self._workers()
         height, width = self.grid.tile
         log(
@@ -393,10 +460,6 @@ class _Scene:
     def _memory(self, workers: int) -> int:
         """Bytes at the peak; one more result may wait to be written."""
         return self._needed + self._cost * (workers + 1)
-
-    def _valid_tile(self, run: Run) -> bool:
-        """Run the first tile that holds a measurement."""
-        return any(run.tile(row, col) is not None for row, col in self.grid.blocks(self.part))
 
     def _workers(self) -> int:
         """Tiles at once that the memory allows."""
@@ -436,6 +499,7 @@ class _Scene:
         """What would be done."""
         pieces = Pieces(self.grid, self.part, self.block)
         run = self.prepare(pieces)
+        run.kept.clear()  # it is timed, too
         tiles = self.grid.needed(pieces.wanted(set()))
         step = max(1, len(tiles) // _TIMED)
         seconds = []
@@ -449,7 +513,7 @@ class _Scene:
             overhead=self.grid.overhead,
             workers=run.workers,
             memory=self._memory(run.workers),
-            disk=2 * self.meta.nbytes,
+            disk=2 * (self.meta.nbytes + self.image.nbytes * self.options.ortho),
             output=self.meta.nbytes,
             seconds=float(np.median(seconds)) * len(tiles) / run.workers,
         )

@@ -107,7 +107,15 @@ def test_nothing_is_saved_of_a_run_that_failed_or_was_quick(monkeypatch, tmp_pat
     assert not list(tmp_path.iterdir())
 
 
-def test_a_run_is_saved_whole_and_its_tables_are_made(monkeypatch, tmp_path):
+@pytest.fixture(autouse=True)
+def scenes(monkeypatch) -> list[list[str]]:
+    """Words with which the benchmark of scenes was asked for."""
+    asked: list[list[str]] = []
+    monkeypatch.setattr(program.scenes, "main", lambda words: asked.append(words) or 0)
+    return asked
+
+
+def test_a_run_is_saved_whole_and_its_tables_are_made(monkeypatch, tmp_path, scenes):
     content = (
         '{"machine_info": {"cpu": "Abacus", "threads": 2, "device": "cpu"}, "benchmarks": [1]}'
     )
@@ -126,6 +134,7 @@ def test_a_run_is_saved_whole_and_its_tables_are_made(monkeypatch, tmp_path):
     (path,) = tmp_path.iterdir()
     assert (path.name, path.read_text()) == ("abacus-2-threads.json", content + "\n")
     assert made == [path]
+    assert scenes == [["--output", str(tmp_path / "abacus-2-threads-scenes")]]
 
 
 def test_a_run_that_measured_nothing_says_so(monkeypatch, tmp_path, capsys):

@@ -67,6 +67,7 @@ def prisma(tmp_path: Path) -> Path:
         file.attrs["L2ScaleVnirMin"], file.attrs["L2ScaleVnirMax"] = 0.0, 0.9
         file.attrs["L2ScaleSwirMin"], file.attrs["L2ScaleSwirMax"] = -0.1, 1.1
         file.attrs["Epsg_Code"] = np.uint32(32633)
+        file.attrs["Product_StartTime"] = "2020-05-01T10:00:00.123456789"
         file.attrs["Product_ULcorner_easting"] = 500015.0
         file.attrs["Product_ULcorner_northing"] = 5200985.0
     return path
@@ -75,6 +76,8 @@ def prisma(tmp_path: Path) -> Path:
 def test_prisma_is_one_cube_by_wavelength(prisma):
     cube = read_cube(prisma)
     assert reader_of(prisma) == "prisma"
+    with open_cube(prisma) as opened:
+        assert opened.acquired == "2020-05-01T10:00:00.123456Z"
     assert cube.wavelengths.tolist() == [500, 700, 920, 943, 960, 973, 1500, 2400]
     np.testing.assert_allclose(cube.fwhm, 10 + cube.wavelengths / 1000)
     with h5py.File(prisma) as file:
@@ -156,6 +159,7 @@ def emit(tmp_path: Path) -> Path:
         file["location/glt_y"], file["location/glt_x"] = rows, cols
         file.attrs["geotransform"] = [10.0, 0.0005, 0.0, 45.0, 0.0, -0.0005]
         file.attrs["spatial_ref"] = rasterio.crs.CRS.from_epsg(4326).to_wkt()
+        file.attrs["time_coverage_start"] = "2023-09-01T02:00:00+0200"
     return path
 
 
@@ -174,6 +178,7 @@ def test_info_tells_of_the_look_up_table(emit):
     with open_cube(emit) as opened:
         told = render_info(describe_cube(opened))
     assert "georeference  a look-up table of 14 x 12 pixels" in told
+    assert "acquired      2023-09-01T00:00:00Z" in told
 
 
 def test_emit_is_put_on_the_ground_block_by_block(emit):
@@ -191,7 +196,7 @@ def test_emit_is_put_on_the_ground_block_by_block(emit):
         for row in range(0, 14, 7):
             for col in range(0, 12, 4):
                 window = Window(row, col, 7, 4)
-                source, at_row, at_col = ortho_window(glt, window)
+                source, at_row, at_col = ortho_window(glt, window, opened.shape[:2])
                 if source is None:
                     assert (at_row == -1).all()
                     continue
@@ -359,6 +364,8 @@ def enmap(tmp_path: Path) -> Path:
     )
     (tmp_path / f"{stem}METADATA.XML").write_text(
         '<?xml version="1.0"?><level_X xmlns:xsi="x"><metadata><mission>EnMAP</mission></metadata>'
+        "<base><temporalCoverage><startTime>2022-06-01T10:11:12.345Z</startTime></temporalCoverage>"
+        "</base>"
         f"<product><bandStatistics>{means}</bandStatistics></product>"
         f"<specific><bandCharacterisation>{bands}</bandCharacterisation></specific></level_X>"
     )
@@ -373,6 +380,8 @@ def test_enmap(enmap):
     assert (cube.gain, cube.offset.tolist()) == (1e-4, [0, 0, 0, 0.5])
     assert np.flatnonzero(cube.bad_bands).tolist() == [2]
     assert np.argwhere(cube.mask).tolist() == [[0, 0], [5, 6]]
+    with open_cube(enmap) as opened:
+        assert opened.acquired == "2022-06-01T10:11:12.345000Z"
     assert cube.transform == (30, 0, 5e5, 0, -30, 5e6)
     assert {file.name.rpartition("-")[2] for file in cube_files(enmap)} == {
         "SPECTRAL_IMAGE.TIF", "METADATA.XML", "QL_PIXELMASK.TIF",

@@ -116,6 +116,39 @@ def test_windows_of_an_object_store(server, form, monkeypatch):
     assert set(server.asked) == {"/bucket/scene.tif"}
 
 
+@pytest.fixture
+def s3(monkeypatch):
+    """A client of an object store, which GDAL asks with signed requests."""
+    server = pytest.importorskip("moto.server", reason="pip install 'edgesr[test]' brings moto")
+    settings = {
+        "AWS_ACCESS_KEY_ID": "somebody", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_HTTPS": "NO",
+        "AWS_DEFAULT_REGION": "us-east-1", "AWS_VIRTUAL_HOSTING": "FALSE", "NO_PROXY": "*",
+        "no_proxy": "*", "GDAL_HTTP_MAX_RETRY": "0",
+    }  # fmt: skip
+    for key, value in settings.items():
+        monkeypatch.setenv(key, value)
+    store = server.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    store.start()
+    host, port = store.get_host_and_port()
+    monkeypatch.setenv("AWS_S3_ENDPOINT", f"{host}:{port}")
+    import boto3
+
+    yield boto3.client("s3", endpoint_url=f"http://{host}:{port}")
+    store.stop()
+
+
+@pytest.mark.parametrize("form", ["s3://{}", "/vsis3/{}"])
+def test_windows_of_an_object_store_that_is_asked_with_a_key(server, s3, form):
+    s3.create_bucket(Bucket="bucket")
+    s3.upload_file(str(server.folder / "scene.tif"), "bucket", "some/where/scene.tif")
+    with open_cube(form.format("bucket/some/where/scene.tif")) as opened:
+        assert (opened.name, opened.shape) == ("scene", (512, 512, 4))
+        window = Window(10, 300, 50, 60)
+        np.testing.assert_array_equal(opened.read(window, [2]), DATA[10:60, 300:360, 2:3])
+    with pytest.raises(DataError, match=r"\A[^\n]*cannot be opened[^\n]*, or download it\Z"):
+        read_cube(form.format("bucket/some/where/else.tif"))
+
+
 def test_info_of_a_file_elsewhere(server, capsys):
     assert main(["info", f"{server.address}/scene.tif?key=secret"]) == 0
     told = capsys.readouterr().out

@@ -17,80 +17,19 @@ import pytest
 import rasterio
 import torch
 import torch.nn.functional as F
-from edgesr_export.card import read_card, write_card
+from edgesr_export.card import read_card
 
 from edgesr.cli.main import main
-from edgesr.cube import Cube, make_scene, read_cube, write_cube
+from edgesr.cube import Cube, open_cube, read_cube, write_cube
 from edgesr.cube.degrade import bicubic_upsample
-from edgesr.deploy.inputs import write_network
 from edgesr.errors import DataError, EdgesrWarning, ModelError, OptionError
-from edgesr.loading.card import make_card, trained_on
-from edgesr.loading.weights import load_custom, load_network, save_network
-from edgesr.loading.workload import Workload
+from edgesr.loading.card import make_card
+from edgesr.loading.weights import load_network, save_network
 from edgesr.models import create_model
 from edgesr.scenes.output.store import BlockStore
 from edgesr.scenes.upscale import upscale, upscale_scene
 
 FACTORY = "small_networks:bilinear"
-CENTRES = np.arange(12) * 10.0 + 400
-SIDE = 150  # of the scene: three tiles along an axis at x4
-
-
-@pytest.fixture(scope="module")
-def scene_cube() -> Cube:
-    """150 x 140 pixels of 12 bands; a hole, and a corner of 70 x 70 without a measurement."""
-    rows, cols = np.mgrid[0:SIDE, 0:140]
-    fields = [1 + np.sin(rows / (3 + k)) * np.cos(cols / (4 + k)) for k in range(3)]
-    noise = np.random.default_rng(1)
-    spectra = 1 + np.abs(noise.normal(size=(3, 12))).cumsum(axis=1) / 12
-    data = 500 * np.stack(fields, axis=-1) @ spectra + noise.normal(scale=3, size=(SIDE, 140, 12))
-    data = data.clip(1, 9000).astype(np.int16)
-    data[40:43, 60:66] = -999
-    data[76:, 66:] = -999
-    return Cube(
-        data,
-        "scene",
-        wavelengths=CENTRES,
-        fwhm=np.full(12, 9.5),
-        nodata=-999.0,
-        gain=1e-4,
-        crs=rasterio.crs.CRS.from_epsg(32633).to_wkt(),
-        transform=(40.0, 0.0, 500_000.0, 0.0, -40.0, 5_800_000.0),
-    )
-
-
-@pytest.fixture(scope="module")
-def models(materials, scene_cube, tmp_path_factory) -> dict[str, Path]:
-    """Weights and ONNX of a network that looks one pixel far, and of one that looks everywhere."""
-    folder = tmp_path_factory.mktemp("models")
-    made = {}
-    for name, bands in (("near", "0-7"), ("global", "2-11")):
-        scene = make_scene(scene_cube.crop(replace(scene_cube.extent, height=72, width=60)),
-                           scale=4, patch=16, bands=bands)  # fmt: skip
-        if name == "near":
-            with pytest.MonkeyPatch.context() as patch:
-                patch.syspath_prepend(str(materials.folder))
-                network = load_custom(FACTORY)
-        else:
-            torch.manual_seed(0)
-            network = create_model("lkca_net", bands=10, scale=4, blocks=1, channels=16)
-            with torch.no_grad():
-                for weight in network.parameters():
-                    weight += 0.2 * torch.randn_like(weight)
-        data = trained_on(scene, network)
-        assert data["context"] == {"near": 1, "global": "global"}[name]
-        made[f"{name}.safetensors"] = folder / f"{name}.safetensors"
-        save_network(network, made[f"{name}.safetensors"], data=data)
-        path = made[f"{name}.onnx"] = folder / f"{name}.onnx"
-        write_network(network, Workload(scene, network, {}, "", name), 32, path)
-        write_card(path, make_card(data, name))
-    return made
-
-
-@pytest.fixture
-def low(scene_cube, workplace) -> str:
-    write_cube(scene_cube, workplace / "low.tif")
-    return "low.tif"
 
 
 def single_pass(cube: Cube, path: Path, factory: str | None = None) -> np.ndarray:
@@ -135,7 +74,7 @@ def test_a_network_of_finite_context_gives_what_one_pass_gives(low, scene_cube, 
         assert difference.max() < 0.5 + 1e-2  # rounded, and as rounding to float32 lets it be
 
 
-def test_numbers_place_and_spectrum_are_kept(low, models):
+def test_numbers_place_and_spectrum_are_kept(low, models, scene_cube):
     upscale(low, "high.tif", models["near.onnx"])
     with rasterio.open("high.tif") as file:
         assert (file.width, file.height, file.count) == (560, 600, 8)
@@ -147,7 +86,7 @@ def test_numbers_place_and_spectrum_are_kept(low, models):
         assert file.profile["interleave"] == "band"
         assert file.block_shapes[0] == (256, 256)
     high = read_cube("high.tif")
-    assert high.wavelengths.tolist() == CENTRES[:8].tolist()
+    assert high.wavelengths.tolist() == scene_cube.wavelengths[:8].tolist()
     assert high.fwhm.tolist() == [9.5] * 8
 
 
@@ -297,7 +236,7 @@ def test_tiles_without_a_measurement_are_not_run(low, models, monkeypatch):
         network._InGraph, "__call__", lambda self, tile: run.append(1) or real(self, tile)
     )
     upscale(low, "high.npy", models["near.onnx"])
-    assert len(run) == 9 - 1 + 1  # one of nine is blank; one is run to see what it takes
+    assert len(run) == 9 - 1  # one of nine is blank; what shows the memory is not run again
 
 
 def test_nan_stays_where_it_is(scene_cube, models, workplace):
@@ -326,13 +265,13 @@ def test_bands_are_found_by_wavelength_in_any_order(scene_cube, models, workplac
     other = replace(
         scene_cube,
         data=np.concatenate([front, scene_cube.data[:, :, ::-1]], axis=2),
-        wavelengths=np.concatenate([[300, 310, 320], CENTRES[::-1]]),
+        wavelengths=np.concatenate([[300, 310, 320], scene_cube.wavelengths[::-1]]),
         fwhm=np.full(15, 9.5),
     )
     write_cube(other, workplace / "other.tif")
     upscale("other.tif", "found.npy", models["near.onnx"])
     assert np.array_equal(np.load("found.npy"), np.load("right.npy"))
-    away = replace(scene_cube, wavelengths=CENTRES + 1000)
+    away = replace(scene_cube, wavelengths=scene_cube.wavelengths + 1000)
     write_cube(away, workplace / "away.tif")
     with pytest.raises(DataError, match="8 of the network's 8 bands are missing"):
         upscale("away.tif", "away.npy", models["near.onnx"])
@@ -342,7 +281,7 @@ def test_all_bands_are_there_the_others_by_bicubic(low, scene_cube, models):
     upscale(low, "own.npy", models["near.onnx"])
     upscale(low, "all.tif", models["near.onnx"], bands="all")
     every = read_cube("all.tif")
-    assert every.wavelengths.tolist() == CENTRES.tolist()
+    assert every.wavelengths.tolist() == scene_cube.wavelengths.tolist()
     assert np.array_equal(every.data[:, :, :8], np.load("own.npy"))
     others = torch.from_numpy(scene_cube.data[:, :, 8:].astype(np.float64).transpose(2, 0, 1))
     expected = bicubic_upsample(others[None], 4)[0].numpy().transpose(1, 2, 0)
@@ -433,6 +372,15 @@ def test_the_command(low, models, capsys):
     assert "pass --overwrite" in capsys.readouterr().err
     assert main([*options, "--overwrite", "--stac"]) == 2
     assert "datetime" in capsys.readouterr().err
+    with rasterio.open(low, "r+") as file:
+        file.update_tags(ns="IMAGERY", ACQUISITIONDATETIME="2025-06-07 08:09:10.5")
+    assert main([*options, "--overwrite", "--stac"]) == 0
+    item = json.loads(Path("high.json").read_text())
+    assert item["properties"]["datetime"] == "2025-06-07T08:09:10.500000Z"
+    for again in ("high.tif", "again.img"):  # what is written keeps it
+        upscale(low, again, models["near.onnx"], overwrite=True)
+        with open_cube(again) as cube:
+            assert cube.acquired == "2025-06-07T08:09:10.500000Z"
 
 
 REFUSED = [

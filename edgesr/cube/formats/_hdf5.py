@@ -17,6 +17,7 @@ from edgesr.cube.opened import OpenCube
 from edgesr.cube.options import ReadOptions
 from edgesr.cube.pixels import Pixels, in_ranges
 from edgesr.cube.reading import Order, require_memory_to_read
+from edgesr.cube.times import moment
 from edgesr.errors import DataError, shown
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -175,10 +176,12 @@ class Hdf5Product(Reader):
 
     Attributes:
         signs: paths in the file; it is this product where all items of one of the tuples are.
+        times: attributes of the file, of which one tells when it was acquired.
     """
 
     order, base = 5, "hdf5"
     signs: ClassVar[tuple[tuple[str, ...], ...]]
+    times: ClassVar[tuple[str, ...]] = ("time_coverage_start",)
 
     def recognises(self, path: Path, start: bytes) -> bool:
         if not is_hdf5(start):
@@ -196,7 +199,9 @@ class Hdf5Product(Reader):
 
         file = h5py.File(path, "r")
         try:
-            return replace(self.describe(file, path), name=path.stem, source=str(path))
+            cube = self.describe(file, path)
+            acquired = moment(*(words(file.attrs, name) for name in self.times))
+            return replace(cube, name=path.stem, source=str(path), acquired=acquired)
         except BaseException:
             file.close()
             raise

@@ -19,6 +19,7 @@ from edgesr.cube.opened import OpenCube
 from edgesr.cube.options import ReadOptions
 from edgesr.cube.reading import reading
 from edgesr.cube.scaling import factor_of
+from edgesr.cube.times import moment
 from edgesr.errors import DataError, EdgesrWarning
 
 _NAME = re.compile(r"(.*)SPECTRAL_IMAGE(\.tiff?)", re.IGNORECASE)
@@ -51,7 +52,7 @@ class EnMap(Reader):
         with ExitStack() as undo:
             tiff = undo.enter_context(open_tiff(path, options))
             with reading(xml, "the metadata of EnMAP"):
-                known = _bands(xml, tiff.bands)
+                known = _told(xml, tiff.bands)
             cube = replace(tiff, nodata=_NODATA if tiff.nodata is None else tiff.nodata, **known)
             if mask is not None:
                 with reading(mask, "the pixel mask of EnMAP"):
@@ -86,11 +87,12 @@ def _is_enmap(xml: Path) -> bool:
         return b"enmap" in file.read(4096).lower()
 
 
-def _bands(xml: Path, bands: int) -> dict[str, Any]:
-    """What the XML says of each band, as fields of a cube."""
+def _told(xml: Path, bands: int) -> dict[str, Any]:
+    """What the XML says of the image and of each band, as fields of a cube."""
     if xml.stat().st_size > _LARGEST:
         raise DataError(f"{xml}: too large for the metadata of EnMAP; take the product again")
     root = ElementTree.parse(xml).getroot()
+    acquired = moment(root.findtext(".//{*}temporalCoverage/{*}startTime"))
     told = root.findall(".//{*}specific/{*}bandCharacterisation/{*}bandID")
     told.sort(key=lambda band: int(band.get("number", "0")))
     if len(told) != bands:
@@ -99,7 +101,7 @@ def _bands(xml: Path, bands: int) -> dict[str, Any]:
             EdgesrWarning,
             stacklevel=2,
         )
-        return {}
+        return {"acquired": acquired}
 
     def each(name: str) -> np.ndarray | None:
         values = [band.findtext(f"{{*}}{name}") for band in told]
@@ -112,6 +114,7 @@ def _bands(xml: Path, bands: int) -> dict[str, Any]:
     }
     empty = np.array([means.get(int(band.get("number", "0"))) == _EMPTY for band in told])
     return {
+        "acquired": acquired,
         "wavelengths": each("wavelengthCenterOfBand"),
         "fwhm": each("FWHMOfBand"),
         "gain": factor_of(each("GainOfBand"), 1.0),

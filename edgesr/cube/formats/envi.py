@@ -25,6 +25,7 @@ from edgesr.cube.pixels import ArrayPixels, Pixels
 from edgesr.cube.reading import reading
 from edgesr.cube.scaling import factor_of
 from edgesr.cube.spectral import band_names, numbers, spectrum
+from edgesr.cube.times import moment
 from edgesr.errors import DataError, EdgesrWarning
 
 
@@ -83,6 +84,7 @@ def described(pixels: Pixels, header: dict[str, str], path: Path, options: ReadO
         gain=factor_of(gain, 1.0),
         offset=factor_of(offset, 0.0),
         band_names=band_names(names),
+        acquired=moment(header.get("acquisition time")),
         source=str(path),
         **header_georeference(header),
     )

@@ -27,6 +27,7 @@ from edgesr.cube.spectral import (
     numbers,
     spectrum,
 )
+from edgesr.cube.times import moment
 from edgesr.errors import EdgesrWarning
 
 
@@ -80,6 +81,9 @@ def _described(source: Any, place: Path | str, options: ReadOptions) -> OpenCube
         offset=factor_of(source.offsets, 0.0),
         source=str(place),
         band_names=band_names(source.descriptions),
+        acquired=moment(
+            source.tags().get("datetime"), source.tags(ns="IMAGERY").get("ACQUISITIONDATETIME")
+        ),
         **georeference(source),
     )
 

@@ -32,6 +32,7 @@ class Prisma(Hdf5Product):
     """
 
     name, title, kind = "prisma", "PRISMA L2D", "PRISMA L2D"
+    times = ("Product_StartTime",)
     signs = (tuple(f"{_FIELDS}/{part.upper()}_Cube" for part in _PARTS),)
 
     def describe(self, file: Any, path: Path) -> OpenCube:

@@ -22,12 +22,12 @@ from edgesr.progress import log
 from edgesr.report.wording import plural
 from edgesr.scenes.archive.jobs import SceneJob
 from edgesr.scenes.archive.model import Failure
-from edgesr.scenes.archive.work import Outcome, Work, failure
+from edgesr.scenes.archive.work import Cut, Made, Outcome, Work, failure
 
 if TYPE_CHECKING:
     from distributed import Client, Future, LocalCluster
 
-Outcomes = Generator[tuple[SceneJob, Outcome], None, None]
+Outcomes = Generator[tuple[SceneJob, Outcome | Cut | Made], None, None]
 """What became of each job; closed, it ends what it has begun."""
 PATIENCE = 10
 """Seconds that a scheduler has to answer."""
@@ -75,7 +75,7 @@ class ThisProcess(Engine):
             yield job, _attempts(work, job, retries)
 
 
-def _attempts(work: Work, job: SceneJob, retries: int) -> Outcome:
+def _attempts(work: Work, job: SceneJob, retries: int) -> Outcome | Cut | Made:
     for left in range(retries, -1, -1):
         try:
             return work(job)
@@ -233,11 +233,11 @@ def _key(work: Work, job: SceneJob) -> tuple[str, str]:
     return "edgesr-scene", hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
-def _outcome(future: Future, work: Work, job: SceneJob) -> Outcome:
+def _outcome(future: Future, work: Work, job: SceneJob) -> Outcome | Cut | Made:
     from distributed.scheduler import KilledWorker
 
     try:
-        outcome: Outcome = future.result()
+        outcome: Outcome | Cut | Made = future.result()
         return outcome
     except KilledWorker:
         if done := work.receipts.finished(job):  # what died with the worker is only our answer

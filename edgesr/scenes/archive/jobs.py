@@ -24,16 +24,27 @@ class SceneJob:
         source: scene to read, as :func:`edgesr.cube.read_cube` takes it; absolute.
         target: file or folder to write; absolute.
         options: of the function that super-resolves it, by name: plain values.
+        split: pixels of the source beyond which the scene is cut into strips; None never cuts it.
+        strip: rows of the output's blocks that alone are made: first, and the one behind the last;
+            None for the whole scene.
+        spent: seconds that its strips have taken.
     """
 
     id: str
     source: str
     target: str
     options: Mapping[str, Any]
+    split: int | None = None
+    strip: tuple[int, int] | None = None
+    spent: float = 0.0
 
 
 def make_jobs(
-    sources: Iterable[Source], out: Path, suffix: str, options: Mapping[str, Any]
+    sources: Iterable[Source],
+    out: Path,
+    suffix: str,
+    options: Mapping[str, Any],
+    split: int | None = None,
 ) -> list[SceneJob]:
     """Give every source its output ``out/STEM.SUFFIX``, or where the list wants it.
 
@@ -42,6 +53,7 @@ def make_jobs(
         out: folder of the archive.
         suffix: of outputs whose source does not name one, such as ".tif".
         options: the same for every scene.
+        split: see :class:`SceneJob`.
 
     Raises:
         OptionError: two sources have one output, or a list wants an output outside of ``out``.
@@ -52,7 +64,7 @@ def make_jobs(
         name = _output(source, suffix)
         id = str(name.with_suffix(""))
         sources_of.setdefault(id, []).append(source.path)
-        jobs.append(SceneJob(id, source.path, str(out.absolute() / name), dict(options)))
+        jobs.append(SceneJob(id, source.path, str(out.absolute() / name), dict(options), split))
     twice = [f"{shown(id)} of {' and '.join(all)}" for id, all in sources_of.items() if all[1:]]
     if twice:
         raise OptionError(

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from msgspec import field
+
 from edgesr.report.model._base import Amount, Checksum, Count, Entry, Text, doc
 from edgesr.scenes.receipt import Receipt
 
@@ -26,6 +28,7 @@ class Done(Entry, frozen=True, kw_only=True):
     settings: Annotated[Checksum, doc("Of model and options, all that decide the pixels.")]
     source: Annotated[Stamp | None, doc("The source as it was read.")] = None
     output: Annotated[Stamp, doc("The output as it was written.")]
+    warnings: Annotated[list[Text], doc("Of the scene, a line each.")] = field(default_factory=list)
 
 
 class Failure(Entry, frozen=True, kw_only=True):

@@ -26,6 +26,8 @@ class Progress(Telling):
         if isinstance(outcome, Done):
             self._done += 1
             self._pixels += outcome.receipt.pixels
+            for line in outcome.warnings:
+                LOGGER.warning(f"{shown(outcome.id)}: {shown(line)}")
         else:
             self._failed += 1
             LOGGER.warning(f"{shown(outcome.id)} failed: {shown(outcome.reason)}")

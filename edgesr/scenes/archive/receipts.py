@@ -4,6 +4,7 @@
 
     OUT/.receipts/SCENE.json     the output is there, and this is what it was made of
     OUT/.receipts/SCENE.begun    the work has begun: what is there may be replaced
+    OUT/.receipts/SCENE~3.begun  the same of a strip, from that row of blocks on
 
 Whoever works writes them, client or worker; so neither a dead client nor a dead worker loses what
 the other has done.
@@ -13,8 +14,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +90,13 @@ class Receipts:
         path = self._path(job, "begun")
         return path.read_text("utf-8") if path.is_file() else ""
 
-    def keep(self, job: SceneJob, receipt: Any) -> Done:
+    def keep(self, job: SceneJob, receipt: Any, told: Sequence[str] = ()) -> Done:
         """Write the receipt of a scene that is done; ``receipt`` has the attributes of one.
+
+        Args:
+            job: the scene.
+            receipt: what the work returned.
+            told: what it has warned of.
 
         Raises:
             ValidationError: it has not.
@@ -99,26 +105,34 @@ class Receipts:
         output = stamp(Path(job.target))
         if output is None:
             raise FileNotFoundError(f"{job.target} was not written, although the work has ended")
+        made = msgspec.convert(receipt, Receipt, from_attributes=True)
         done = Done(
             id=job.id,
-            receipt=msgspec.convert(receipt, Receipt, from_attributes=True),
+            receipt=msgspec.structs.replace(made, seconds=made.seconds + job.spent),
+            warnings=list(told),
             settings=self.settings,
             source=stamp(split_spec(job.source)[0]),
             output=output,
         )
         with atomic_path(self._path(job, "json")) as temporary:
             temporary.write_text(json.dumps(done.to_dict()), "utf-8")
-        self._path(job, "begun").unlink(missing_ok=True)
+        self.end(job)
         return done
 
+    def end(self, job: SceneJob) -> None:
+        """Take back :meth:`begin`."""
+        self._path(job, "begun").unlink(missing_ok=True)
+
     def forget(self, job: SceneJob) -> None:
-        """Take back :meth:`begin` of a scene that has left no output."""
+        """The same for a scene that has failed and has left no output, or for a strip of it."""
         if not Path(job.target).exists():
-            self._path(job, "begun").unlink(missing_ok=True)
+            self.end(job)
+            self.end(replace(job, strip=None))
 
     def _path(self, job: SceneJob, suffix: str) -> Path:
         name = job.id.replace("%", "%25").replace("/", "%2F")
-        return self.folder / f"{name}.{suffix}"
+        strip = "" if job.strip is None else f"~{job.strip[0]}"
+        return self.folder / f"{name}{strip}.{suffix}"
 
 
 def settings_digest(options: Mapping[str, Any], model: Path | None, call: str) -> str:

@@ -14,9 +14,10 @@ from edgesr.scenes.archive.jobs import SceneJob
 from edgesr.scenes.archive.known import check_sources, check_targets, look_up
 from edgesr.scenes.archive.model import Archive, Failure
 from edgesr.scenes.archive.progress import Progress
+from edgesr.scenes.archive.queue import Queue
 from edgesr.scenes.archive.receipts import FOLDER, Receipts, settings_digest
 from edgesr.scenes.archive.tally import FILE, Tally
-from edgesr.scenes.archive.work import UPSCALE, Work, function_of
+from edgesr.scenes.archive.work import STRIPS, UPSCALE, Work, function_of
 
 
 def run_archive(
@@ -30,6 +31,7 @@ def run_archive(
     timeout: float | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    strips: str = STRIPS,
 ) -> Archive:
     """Do every job that is not done yet; called again, it goes on.
 
@@ -44,6 +46,7 @@ def run_archive(
         timeout: seconds for one attempt at a scene.
         resume: refuse a folder that holds no archive.
         overwrite: replace outputs that are something else, or of other settings.
+        strips: the module that cuts scenes, see :data:`~edgesr.scenes.archive.work.STRIPS`.
 
     Returns:
         What ``out/archive.json`` holds: scenes that could not be done are among ``failed``.
@@ -56,7 +59,7 @@ def run_archive(
     function_of(call)
     options = jobs[0].options if jobs else {}
     receipts = Receipts(out.absolute() / FOLDER, settings_digest(options, model, call))
-    work = Work(call, receipts, timeout)
+    work = Work(call, receipts, timeout, strips)
     check_folder(out)
     lock = archive_lock(out)
     lock.check()
@@ -88,14 +91,18 @@ def _do(jobs: Sequence[SceneJob], work: Work, engine: Engine, retries: int, tall
     """
     if not jobs:
         return
-    with Progress(len(jobs)) as progress, closing(engine.run(work, iter(jobs), retries)) as ended:
-        for job, outcome in ended:
+    queue = Queue(jobs)
+    with Progress(len(jobs)) as progress, closing(engine.run(work, queue, retries)) as ended:
+        for job, found in ended:
+            if isinstance(found, Failure):
+                work.receipts.forget(job)
+            outcome = queue.ended(job, found)
+            if outcome is None:
+                continue
             tally.add(outcome)
             progress.add(outcome)
-            if isinstance(outcome, Failure):
-                work.receipts.forget(job)
-                if outcome.kind == "full":
-                    raise UnfinishedError(
-                        f"{job.id}: {outcome.reason}; what is done stays: free some space, and go"
-                        " on with the same command"
-                    )
+            if isinstance(outcome, Failure) and outcome.kind == "full":
+                raise UnfinishedError(
+                    f"{job.id}: {outcome.reason}; what is done stays: free some space, and go"
+                    " on with the same command"
+                )

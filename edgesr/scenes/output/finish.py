@@ -29,10 +29,11 @@ def finish(store: BlockStore, progress: Progress = lambda done, total: None) -> 
         DataError: the disk is full, or cannot be written.
         ValueError: blocks are missing.
     """
-    rows, cols = store.grid
-    missing = rows * cols - len(store.done)
-    if missing:
-        raise ValueError(f"{missing} of {rows * cols} blocks of {store.target} are missing")
+    if store.missing:
+        rows, cols = store.grid
+        raise ValueError(
+            f"{len(store.missing)} of {rows * cols} blocks of {store.target} are missing"
+        )
     if not store.finished:
         with store.draft() as draft:
             store.format.assemble(store, draft, progress)

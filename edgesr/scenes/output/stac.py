@@ -41,7 +41,7 @@ def stac_item(meta: SceneMeta, path: Path) -> dict[str, Any]:
     if acquired is None:
         raise DataError(
             f"{path}: a STAC item needs the time of acquisition, which the source does not tell;"
-            f" leave --stac out, or add the tag {ACQUIRED}"
+            f" leave --stac out, or give the source the tag {ACQUIRED}"
         )
     geometry, bbox = _outline(meta, path)
     properties = {"datetime": acquired, **_projection(meta)}

@@ -69,6 +69,8 @@ class BlockStore:
           draft/                the final file, while it is put together
         .NAME.lock              held by the process that is at work
 
+    Several processes may fill one store, each its own rows of blocks.
+
     A block has a temporary name until it is complete. What the system lost of one (a power cut) is
     found by its checksum when the store is opened again, and the block counts as absent.
 
@@ -78,13 +80,22 @@ class BlockStore:
         format: of the final file.
         block: height and width of the blocks, less at the lower and right edge.
         stac: whether a STAC item is written beside it.
+        rows: of blocks that are made here: the first, and the one behind the last.
         finished: the final file is in its place.
     """
 
-    def __init__(self, target: Path, meta: SceneMeta, block: int, stac: bool) -> None:
+    def __init__(
+        self,
+        target: Path,
+        meta: SceneMeta,
+        block: int,
+        stac: bool,
+        rows: tuple[int, int] | None = None,
+    ) -> None:
         self.target, self.meta, self.block, self.stac = target, meta, block, stac
         self.format: Format = format_of(target)
         self.folder = store_folder(target)
+        self.rows = rows or (0, self.grid[0])
         self._blocks: dict[tuple[int, int, int], Path] = {}
         self._lock = Lock(target.with_name(f".{target.name}.lock"), target)
         self._journal = Journal(1, {})
@@ -100,6 +111,7 @@ class BlockStore:
         overwrite: bool = False,
         stac: bool = False,
         block: int = BLOCK,
+        rows: tuple[int, int] | None = None,
     ) -> BlockStore:
         """Begin an output, or go on with one, until :meth:`close`.
 
@@ -112,6 +124,8 @@ class BlockStore:
             overwrite: begin again, whatever an interrupted run has left.
             stac: write a STAC item beside the file, too.
             block: height and width of the blocks, a multiple of 16.
+            rows: make these rows of blocks alone, of an output that was begun, while others may
+                make the other rows; the first, and the one behind the last.
 
         Raises:
             OptionError: another process writes ``target``; an interrupted run is there and neither
@@ -122,12 +136,18 @@ class BlockStore:
             raise OptionError("--overwrite and --resume contradict each other; pass one of them")
         if block < 16 or block % 16:
             raise ValueError(f"blocks of {block} pixels: a multiple of 16 is needed")
-        store = cls(target, meta, block, stac)
+        store = cls(target, meta, block, stac, rows)
         what = {"output": f"{store.format.name} {block} {stac} {meta.digest()}"}
-        store._lock.take()
+        if rows is None:
+            store._lock.take()
+        else:
+            store._lock.check()
         try:
             with store._writing():
-                store._begin({**key, **what}, resume, overwrite)
+                if rows is None:
+                    store._begin({**key, **what}, resume, overwrite)
+                else:
+                    store._join({**key, **what})
         except BaseException:
             store.close()
             raise
@@ -165,10 +185,18 @@ class BlockStore:
     @property
     def done(self) -> set[tuple[int, int]]:
         """Rows and columns of the blocks that need not be written any more."""
+        places = set(np.ndindex(self.grid))
         if self.finished:
-            rows, cols = self.grid
-            return {(row, col) for row in range(rows) for col in range(cols)}
-        return {(row, col) for level, row, col in list(self._blocks) if level == 0}  # of any thread
+            return places
+        first, end = self.rows
+        made = {(row, col) for level, row, col in list(self._blocks) if level == 0}  # of any thread
+        return made | {(row, col) for row, col in places if not first <= row < end}
+
+    @property
+    def missing(self) -> list[tuple[int, int]]:
+        """Rows and columns of the others, in order."""
+        done = self.done
+        return [place for place in np.ndindex(self.grid) if place not in done]
 
     def shape(self, row: int, col: int) -> tuple[int, int, int]:
         """Height, width and bands of a block."""
@@ -253,7 +281,25 @@ class BlockStore:
         (self.folder / BLOCKS).mkdir(parents=True, exist_ok=True)
         self._write_journal(Journal(1, key))
 
+    def _join(self, key: dict[str, str]) -> None:
+        if not interrupted(self.target):
+            raise OptionError(f"{self.target} was not begun, so no part of it can be made")
+        self._read_journal(key)
+        self._read_blocks()
+
     def _resume(self, key: dict[str, str]) -> None:
+        self._read_journal(key)
+        if self.finished:
+            if all(file.exists() for file in self.files):
+                return
+            self._write_journal(Journal(1, key))
+        shutil.rmtree(self.folder / DRAFT, ignore_errors=True)
+        (self.folder / BLOCKS).mkdir(exist_ok=True)
+        self._remove_strangers()
+        self._read_blocks()
+        self._check_disk()
+
+    def _read_journal(self, key: dict[str, str]) -> None:
         advice = "pass --overwrite to begin again"
         content = read_json(self.folder / JOURNAL, "the journal", advice=advice)
         try:
@@ -269,22 +315,28 @@ class BlockStore:
                 f" repeat it as it was, or {advice}"
             )
         self._journal = journal
-        if journal.finished:
-            if all(file.exists() for file in self.files):
-                return
-            self._write_journal(Journal(1, key))
-        shutil.rmtree(self.folder / DRAFT, ignore_errors=True)
-        (self.folder / BLOCKS).mkdir(exist_ok=True)
-        self._read_blocks()
-        self._check_disk()
+
+    def _remove_strangers(self) -> None:
+        """Remove what was begun and never completed."""
+        for path in (self.folder / BLOCKS).iterdir():
+            if _NAME.fullmatch(path.name) is None:
+                path.unlink()
 
     def _read_blocks(self) -> None:
+        """Find the blocks that are there; of some rows, those of the image alone."""
+        first, end = self.rows
+        every = self.rows == (0, self.grid[0])
         for path in (self.folder / BLOCKS).iterdir():
             name = _NAME.fullmatch(path.name)
-            if name is None or zlib.crc32(path.read_bytes()) != int(name[4], 16):
-                path.unlink()  # a temporary name, or damaged
+            if name is None:
                 continue
-            self._blocks[int(name[1]), int(name[2]), int(name[3])] = path
+            level, row, col = (int(name[number]) for number in (1, 2, 3))
+            if not every and (level or not first <= row < end):
+                continue
+            if zlib.crc32(path.read_bytes()) != int(name[4], 16):
+                path.unlink()  # damaged
+                continue
+            self._blocks[level, row, col] = path
 
     def _check_folder(self) -> None:
         """Refuse what is called as a store and is none: it will be removed with all that it holds.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +44,11 @@ class Scenes:
         sources = [Source(str(self.folder / f"{name}.txt")) for name in self.texts]
         return make_jobs(sources, self.out, ".tif", {"log": str(self.log)})
 
-    def run(self, engine: Engine | None = None, **more: Any) -> Archive:
-        return run_archive(self.jobs, self.out, engine or ThisProcess(), call=CALL, **more)
+    def run(self, engine: Engine | None = None, split: int | None = None, **more: Any) -> Archive:
+        jobs = [replace(job, split=split) for job in self.jobs]
+        return run_archive(
+            jobs, self.out, engine or ThisProcess(), call=CALL, strips="scene_fakes", **more
+        )
 
     def executions(self, name: str) -> int:
         return executions(self.log, name)

@@ -11,6 +11,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from edgesr.errors import DataError
 from edgesr.files import atomic_path
 
 MODEL = "0" * 64
+STRIPS = 3
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,13 @@ def upscale(source, target, options):
     word = text.split()[0]
     if word == "corrupt":
         raise DataError(f"{path}: cannot be read as a GeoTIFF\n(it is truncated); copy it again")
+    if word == "warns":
+        warnings.warn("numbers of\nanother kind", stacklevel=1)
     if word == "full":
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), target)
+    strips = [*path.parent.glob(f"{path.stem}.strip*")]
+    if word == "cut":
+        assert len(strips) == STRIPS
     if word == "broken" or (word == "flaky" and tries == 1):
         raise RuntimeError("the weather")
     with atomic_path(Path(target)) as temporary:
@@ -70,4 +77,29 @@ def upscale(source, target, options):
             while not path.with_name("go").exists():
                 time.sleep(0.01)
         temporary.write_bytes(content)
+    for strip in strips:
+        strip.unlink()
     return Made(source, target, 16, 0.5, hashlib.sha256(content).hexdigest())
+
+
+def cut(source, target, options, pixels):
+    """A scene of more letters than that has three strips."""
+    return [(k, k + 1) for k in range(STRIPS)] if len(Path(source).read_text()) > pixels else []
+
+
+def upscale_strip(source, target, options, rows):
+    """Make a strip: the word of its number, behind the first, says what happens."""
+    path = Path(source)
+    name = f"{path.stem}~{rows[0]}"
+    with Path(options["log"]).open("a") as log:
+        log.write(f"{name}\n")
+    tries = executions(Path(options["log"]), name)
+    word = path.read_text().split()[1 + rows[0]]
+    if word == "corrupt":
+        raise DataError(f"{path}: cannot be read there")
+    if word == "broken" or (word == "flaky" and tries == 1):
+        raise RuntimeError("the weather")
+    if word == "once" and tries == 1:
+        time.sleep(0.2)
+        os.kill(os.getpid(), signal.SIGKILL)
+    path.with_name(f"{path.stem}.strip{rows[0]}").touch()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ import pytest
 import scene_fakes
 from scene_fakes import expected
 
-from edgesr.errors import OptionError
+from edgesr.errors import DataError, OptionError
 from edgesr.scenes.archive import run_archive
 from edgesr.scenes.archive.engines import ThisProcess, UnfinishedError
 from edgesr.scenes.archive.model import Archive
@@ -60,6 +61,15 @@ def test_what_fails_is_told_and_tried_again_next_time(scenes):
     scenes.assert_whole("d")
 
 
+def test_what_a_scene_is_warned_of_is_told_with_its_name_and_kept(scenes, caplog):
+    made = scenes.add(a="good", b="warns").run()
+    assert [one.warnings for one in made.done] == [[], ["numbers of another kind"]]
+    assert stored(scenes) == made
+    assert caplog.messages == ["b: numbers of another kind"]
+    scenes.run()
+    assert stored(scenes).done == made.done
+
+
 def test_a_full_disk_ends_the_archive_and_it_goes_on_when_there_is_space(scenes):
     scenes.add(a="good", b="full", c="good")
     with pytest.raises(UnfinishedError, match=r"No space left.* go on with the same command"):
@@ -71,6 +81,20 @@ def test_a_full_disk_ends_the_archive_and_it_goes_on_when_there_is_space(scenes)
     scenes.add(b="good").run()
     scenes.assert_whole()
     assert scenes.executions("a") == 1
+
+
+def test_a_full_disk_is_known_in_other_words(scenes, monkeypatch):
+    def full(*_: object) -> None:
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        except OSError as error:
+            raise DataError("a.tif: the disk is full; make room") from error
+
+    monkeypatch.setattr(scene_fakes, "upscale", full)
+    with pytest.raises(UnfinishedError, match=r"the disk is full.* same command"):
+        scenes.add(a="good", b="good").run()
+    assert [one.kind for one in stored(scenes).failed] == ["full"]
+    assert stored(scenes).waiting == 1
 
 
 def test_an_engine_has_ended_before_the_folder_is_let_go(scenes):

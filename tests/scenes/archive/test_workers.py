@@ -43,6 +43,7 @@ FAULTS = {
     "h": "broken",
     "i": "stalled",
     "j": "good 3",
+    "k": "warns",
 }
 KINDS = {"b": "refused", "e": "died", "h": "error", "i": "late"}
 
@@ -82,6 +83,9 @@ def test_every_fault_costs_one_scene_alone(scenes, scratch, capfd):
         "it took longer than --timeout 0.5 s",
     ]
     scenes.assert_whole(*KINDS)
+    assert {one.id: one.warnings for one in made.done if one.warnings} == {
+        "k": ["numbers of another kind"]
+    }
     assert [scenes.executions(name) for name in "acdefhij"] == [1, 2, 2, 2, 1, 2, 2, 1]
     assert made.engine == "2 workers of 1 thread"
     assert capfd.readouterr().err == ""

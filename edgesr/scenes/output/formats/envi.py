@@ -15,6 +15,7 @@ from edgesr.errors import DataError
 from edgesr.scenes.output.formats._bands import band_name
 from edgesr.scenes.output.formats._base import Format, Progress, register
 from edgesr.scenes.output.meta import SceneMeta
+from edgesr.scenes.output.stac import ACQUIRED
 from edgesr.scenes.output.store import BlockStore
 
 
@@ -108,6 +109,8 @@ def _completed(header: str, meta: SceneMeta) -> str:
         found = re.search(rf"^{key} *= *(\{{[^}}]*\}}|.*)$", header, re.MULTILINE)
         assert found is not None
         header = f"{header[: found.start()]}{key} = {value}{header[found.end() :]}"
+    if ACQUIRED in meta.tags:
+        header += f"acquisition time = {_plain(meta.tags[ACQUIRED])}\n"
     for key, numbers in {"gain": meta.gain, "offset": meta.offset}.items():  # GDAL drops these
         if numbers is not None:
             header += f"data {key} values = {_numbers(numbers)}\n"
