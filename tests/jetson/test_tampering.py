@@ -188,7 +188,7 @@ TAMPERINGS = [
 ]
 
 
-@pytest.mark.parametrize(("tamper", "message"), TAMPERINGS, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("tamper", "message"), TAMPERINGS)
 def test_tamperings(bundle, canary, tamper, message):
     tamper(bundle, canary)
     refuse(bundle, canary, message)
