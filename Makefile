@@ -8,8 +8,11 @@ BIN := $(VENV)/bin
 compress: $(VENV)/.run
 	$(BIN)/python -m edgesr.compress --rank-target 0.9
 
+# Two processes: each test runs on one thread. More on a larger machine: make test WORKERS=8
+WORKERS ?= 2
+
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
 slow: $(VENV)/.test
 	$(BIN)/python -m pytest -q -m slow
