@@ -184,7 +184,7 @@ def step_costs(cut: Cut, methods: Sequence[str], config: TrainConfig) -> dict[st
                 student, [cut.scene], its, cut.teacher, cut.sites, group, None
             )
             student.train()
-        plan = trainers[methods[0]].sampler.plan(0, 0, 1, config.batch, others=0.0)[0]
+        plan = next(iter(trainers[methods[0]].sampler.plan(0, 0, 1, config.batch, others=0.0)))
         found = seconds_in_turn(
             {name: lambda one=one: one._step(plan, 0.0) for name, one in trainers.items()}, ROUNDS
         )

@@ -103,7 +103,7 @@ def test_an_array_of_two_axes(refused_compress, tmp_path):
 def test_a_cube_smaller_than_one_patch(refused_compress, refused_train, spoiled):
     line = refused_compress("--patch", 64)
     assert "smaller than one patch" in line
-    assert "choose --patch 48 or smaller" in line
+    assert "choose --patch 40 or smaller" in line
     assert "bring a larger cube" in refused_train("--data", spoiled(lambda cube: cube[:20, :20]))
 
 
@@ -218,7 +218,7 @@ def test_an_output_that_cannot_be_written(refused_compress, refused_train, workp
 
 def test_too_little_memory_for_the_patch(refused_compress, monkeypatch):
     monkeypatch.setattr("edgesr.cube.memory.free_memory", lambda: 100_000)
-    line = refused_compress("--patch", 48)
+    line = refused_compress("--patch", 40)
     assert "memory" in line
     assert "choose a smaller --patch" in line
 

@@ -209,7 +209,7 @@ def test_what_took_long_waits_where_it_can_be_used_again(tmp_path, error, traine
 
 
 def steady(
-    callables: Mapping[str, Callable[[], object]], repeats: int, warmup: int = 3
+    callables: Mapping[str, Callable[[], object]], repeats: int, warmup: int = 3, **_: object
 ) -> dict[str, Timing]:
     """Latencies that say the same in every run: the later, the slower."""
     return {

@@ -153,16 +153,17 @@ def run_compress(options: argparse.Namespace) -> None:
         reads=recipe_file(options),
     )
     render(report)
-    say_differences(options.recipe, Path(report["folder"]))
+    if options.recipe is not None:
+        say_differences(options.recipe, Path(report["folder"]))
 
 
-def say_differences(recipe: Path | None, run: Path) -> None:
+def say_differences(recipe: Path, run: Path) -> None:
     """Say what came out otherwise than in the run that a recipe is of."""
     from edgesr.compress.decisions import Decisions, differences
     from edgesr.run_folder import DECISIONS
 
-    earlier = recipe and recipe.with_name(DECISIONS)
-    if earlier is None or not earlier.is_file() or earlier.parent.resolve() == run.resolve():
+    earlier = recipe.with_name(DECISIONS)
+    if not earlier.is_file() or earlier.parent.resolve() == run.resolve():
         return
     found = differences(Decisions.load(earlier), Decisions.load(run / DECISIONS))
     for line in found or ["nothing"]:

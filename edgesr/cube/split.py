@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -42,9 +42,10 @@ def divide(
     """Cut patches, leave out what is held out or invalid, and draw tuning patches.
 
     A patch that touches a tuning or budget window or its guard, or (unless ``leaks``) a test
-    window, or that holds one invalid pixel is not trained on. A held-out window with invalid
-    pixels is cut into tiles as large as ``patch``, or the largest halves of it that help; valid
-    tiles stay.
+    window, or that holds one invalid pixel is not trained on. A tuning or budget window with
+    invalid pixels moves to the nearest place without: at the edges, where such windows lie, there
+    is often none of a tilted swath. Where there is no such place, and for the test region, it is
+    cut into tiles as large as ``patch``, or the largest halves of it that help; valid tiles stay.
 
     Args:
         regions: of the protocol.
@@ -66,6 +67,7 @@ def divide(
             f"{name}: every pixel is nodata, NaN or infinite; bring another cube, or correct its "
             "nodata value"
         )
+    regions = _with_valid_blocks(regions, invalid, scale)
     blocks = (*regions.tuning, *regions.budget)
     held_out = (
         *(() if leaks else regions.test),
@@ -99,6 +101,47 @@ def divide(
                 f"pixels; choose a smaller --patch, at least {MIN_LR_SIDE * scale}, or another cube"
             )
     return Parts(tuple(train), tuple(tuning), tuple(budget), tuple(test))
+
+
+def _with_valid_blocks(regions: Regions, invalid: np.ndarray, scale: int) -> Regions:
+    """The regions, with tuning and budget windows moved off invalid pixels where possible."""
+    blocks = (*regions.budget, *regions.tuning)
+    if not any(invalid[window.slices].any() for window in blocks):
+        return regions
+    sums = np.pad(invalid.cumsum(0).cumsum(1), ((1, 0), (1, 0)))  # of the pixels above and before
+    top = min(window.row for window in (*regions.train, *blocks))
+    placed: dict[Window, Window] = {window: window for window in blocks}
+
+    for role in (regions.budget, regions.tuning):
+        for window in role:
+            if _is_valid(window, invalid):
+                continue
+            del placed[window]
+            height, width = window.height, window.width
+            held = (
+                sums[height:, width:] - sums[:-height, width:]
+                - sums[height:, :-width] + sums[:-height, :-width]
+            )  # fmt: skip
+            rows, cols = np.nonzero(held[top::scale, ::scale] == 0)
+            places = np.stack((rows * scale + top, cols * scale), axis=1)
+            distance = ((places - (window.row, window.col)) ** 2).sum(1)
+            for row, col in places[np.argsort(distance, kind="stable")].tolist():
+                moved = Window(row, col, height, width)
+                near = grown(moved, regions.guard)
+                if any(near.intersects(other) for other in regions.test):
+                    continue
+                if not any(
+                    (moved if one in role else near).intersects(at) for one, at in placed.items()
+                ):
+                    placed[window] = moved
+                    break
+            else:
+                placed[window] = window
+    return replace(
+        regions,
+        tuning=tuple(placed[window] for window in regions.tuning),
+        budget=tuple(placed[window] for window in regions.budget),
+    )
 
 
 def surroundings(

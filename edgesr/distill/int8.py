@@ -210,6 +210,61 @@ class WeightRounding(nn.Module):
         )
 
 
+class PhaseRounding(nn.Module):
+    """:class:`WeightRounding` of a transposed convolution that becomes a convolution in int8.
+
+    See :mod:`edgesr_export.rewrite.transposed`: each of the r x r phases of an output channel is a
+    channel of its own there, with its own scale. Gradients pass as they come: no weight is clipped.
+    """
+
+    places: Tensor
+
+    def __init__(self, layer: nn.ConvTranspose2d) -> None:
+        super().__init__()
+        inputs, outputs, *taps = layer.weight.shape
+        rate = layer.stride[0]
+        self.count = layer.out_channels * rate**2
+        group = torch.arange(inputs) // (inputs // layer.groups)
+        channel = group[:, None] * outputs + torch.arange(outputs)
+        rows, cols = (
+            (torch.arange(size) * step - before) % rate
+            for size, step, before in zip(taps, layer.dilation, layer.padding, strict=True)  # type: ignore[arg-type]
+        )
+        phase = rows[:, None] * rate + cols
+        places = channel[..., None, None] * rate**2 + phase
+        self.register_buffer("places", places.to(layer.weight.device), persistent=False)
+        self.active = True
+
+    def scale(self, weight: Tensor) -> Tensor:
+        """One scale a channel and phase."""
+        largest = weight.new_zeros(self.count)
+        largest = largest.scatter_reduce(0, self.places.flatten(), weight.abs().flatten(), "amax")
+        return (largest / LARGEST).clamp_min(LEAST_SCALE)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        if not self.active:
+            return weight
+        scale = self.scale(weight.detach())[self.places]
+        rounded = (weight.detach() / scale).round().clamp(-LARGEST, LARGEST) * scale
+        return weight + (rounded - weight.detach())
+
+
+def _rounding(layer: nn.Module) -> WeightRounding | PhaseRounding:
+    """That of a layer's weights, as the files have it."""
+    if isinstance(layer, nn.ConvTranspose2d) and layer.stride[0] == layer.stride[1]:
+        sizes = zip(
+            layer.kernel_size,
+            layer.dilation,
+            layer.padding,
+            layer.output_padding,
+            strict=True,  # type: ignore[arg-type]
+        )
+        lengths = {more + step * (size - 1) + 1 - 2 * pad for size, step, pad, more in sizes}
+        if lengths == {layer.stride[0]}:  # the output is the input times the stride
+            return PhaseRounding(layer)
+    return WeightRounding(1 if isinstance(layer, TRANSPOSED) else 0)
+
+
 class _Rounded:
     """A layer with its two roundings."""
 
@@ -217,7 +272,7 @@ class _Rounded:
         self.path, self.layer = path, layer
         self.order = list(layer._parameters)
         self.ranges: list[Tensor] = []
-        self.weight = WeightRounding(1 if isinstance(layer, TRANSPOSED) else 0)
+        self.weight = _rounding(layer)
         self.input = InputRounding(_device(layer))
         layer.add_module(CHILD, self.input)
         self.handles = [layer.register_forward_pre_hook(self._round_input)]

@@ -166,7 +166,11 @@ def _with_stored_nodata(cube: Cube, stored: Mapping[str, Any]) -> Cube:
     nodata = stored.get("nodata")
     if cube.nodata is not None or nodata is None or stored.get("name") != cube.name:
         return cube
-    return with_nodata_mask(replace(cube, nodata=float(nodata)))
+    try:
+        value = float(nodata)  # "nan" is a number, too
+    except (TypeError, ValueError):
+        raise ModelError(f"the weights' nodata is {nodata!r:.40}, which is no number") from None
+    return with_nodata_mask(replace(cube, nodata=value))
 
 
 def _divide(options: SceneOptions, stored: Mapping[str, Any], cube: Cube, scale: int) -> Scene:

@@ -157,8 +157,8 @@ def convert(
     if opset is not None:
         check_opset(opset)
     model = load_model(source)
-    _check_float32(model, source)
     card = _float_card(model, source)
+    _check_float32(model, source)
     on.refuse(model)
     images = [*_named(tiles), *probes(_input_shape(model, source))]
     try:

@@ -46,11 +46,20 @@ def load_model(path: Path | str) -> onnx.ModelProto:
 
 
 def _require_finite(model: onnx.ModelProto, path: Path) -> None:
-    """Refuse weights that are no numbers; a mask may hold -inf, and a single bound either."""
+    """Refuse weights that are no numbers; a mask may hold -inf, and a single bound either.
+
+    What a Where chooses is no weight: a native file's nodata may be NaN.
+    """
+    chosen = {name for node in model.graph.node if node.op_type == "Where" for name in node.input}
     for tensor in tensors(model.graph):
-        if tensor.data_type not in _FLOATS:
+        if tensor.data_type not in _FLOATS or tensor.name in chosen:
             continue
-        values = onnx.numpy_helper.to_array(tensor)
+        try:
+            values = onnx.numpy_helper.to_array(tensor)
+        except (ValueError, TypeError) as error:
+            raise ExportError(
+                f"{path} is damaged: {tensor.name!r} is no array ({one_line(error)})"
+            ) from error
         allowed = np.isfinite(values) | np.isneginf(values)
         if values.size == 1:
             allowed = ~np.isnan(values)

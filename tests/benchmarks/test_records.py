@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,7 @@ def run(tmp_path_factory):
         return subprocess.run(
             [*map(str, words), *options],
             capture_output=True, text=True, cwd=REPOSITORY, timeout=300,
+            env={k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")},
         )  # fmt: skip
 
     return run

@@ -60,7 +60,7 @@ def test_each_brings_a_student_closer_to_its_teacher(name):
     target = scene(regions=True)
     teacher = train(SmallNet(seed=5), [target], replace(CONFIG, steps_per_epoch=20), progress=False)
     student = SmallNet(seed=6)
-    lr = next(target.pairs("test"))[0][None]
+    lr = next(target.samples("test")).lr[None]
 
     def distance() -> float:
         with torch.no_grad():

@@ -120,6 +120,8 @@ FOREIGN_OPTIONS = {
     "--restore": "jetson_clocks",
     "--show": "jetson_clocks",
     "--compare": "python -m benchmarks",
+    "--scenes": "python -m benchmarks.honesty",
+    "--store": "python -m benchmarks.honesty",
     "--import-mode": "pytest",
     "--nthreads": "dask worker",
     "--memory-limit": "dask worker",

@@ -219,7 +219,7 @@ def test_a_damaged_note_is_one_line(images, tmp_path):
     model = onnx.load(path)
     onnx.helper.set_model_props(model, {"tracing": "{"})
     onnx.save(model, path)
-    with pytest.raises(ExportError, match="damaged note on how it was written"):
+    with pytest.raises(ExportError, match="record 'tracing' is damaged"):
         tracing(path)
 
 

@@ -122,7 +122,7 @@ def test_sam_may_be_limited_too():
 
 
 def test_the_upper_end_of_an_interval_is_held_against_the_limits():
-    sure, unsure = measured("lowrank", 5, 0.04), measured("lowrank", 1, 0.01, sam=0.1)
+    sure, unsure = measured("lowrank", 5, 0.04), measured("lowrank", 1, 0.01, params=5, sam=0.1)
     sure.interval = {"psnr_low": 0.03, "psnr_high": 0.05, "sam_low": -0.1, "sam_high": 0.1}
     unsure.interval = {"psnr_low": -0.05, "psnr_high": 0.07, "sam_low": -0.2, "sam_high": 0.4}
     assert choose([sure, unsure], 0.05) is sure
