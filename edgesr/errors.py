@@ -34,6 +34,12 @@ def brief(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+def one_line(text: str) -> str:
+    """A message as one line that a terminal only prints."""
+    line = " ".join(text.split())
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
+
+
 def shown(value: object) -> str:
     """Text of anyone's, such as a path or a key, as one line that can be printed."""
     text = str(value)

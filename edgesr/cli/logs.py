@@ -25,12 +25,7 @@ class _Stderr(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         label = "warning: " if record.levelno >= logging.WARNING else ""
-        try:
-            print(f"{label}{self.format(record)}", file=sys.stderr, flush=True)
-        except BrokenPipeError:
-            raise
-        except Exception:
-            self.handleError(record)
+        print(f"{label}{self.format(record)}", file=sys.stderr, flush=True)
 
 
 class _JsonLines(logging.StreamHandler[Any]):
