@@ -29,7 +29,7 @@ class _Stderr(logging.Handler):
 
 
 class _JsonLines(logging.StreamHandler[Any]):
-    """One JSON object a line; a file that takes no more, as on a full disk, costs only the lines."""
+    """One JSON object a line; a file that takes no more costs the lines alone."""
 
     _failed = False
 
