@@ -44,7 +44,7 @@ def test_the_references_are_what_the_student_answers_on_training_pixels(finished
     assert tiles[1].shape == reference_tiles(scene)[1].shape
     tuned = small_recipe.latency_tile
     assert tiles[0].shape == (1, 8, tuned, tuned)
-    assert XX == [1, 8, tuned, tuned]
+    assert manifest["profile"]["opt"] == [1, 8, tuned, tuned]
 
 
 def test_the_board_verifies_and_measures_it_without_edgesr(finished):
