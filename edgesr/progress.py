@@ -14,12 +14,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
+from edgesr_export.interrupts import stop_if_pressed
+
 T = TypeVar("T")
 LOGGER = logging.getLogger("edgesr")
 
 
 def log(text: str) -> None:
-    """Say something in one line."""
+    """Say something in one line; a moment to heed a Ctrl-C that somebody swallowed."""
+    stop_if_pressed()
     LOGGER.info(text)
 
 
@@ -30,10 +33,12 @@ def shows_bars() -> bool:
 
 @contextmanager
 def timed_stage(text: str) -> Iterator[None]:
-    """Say that a stage begins, and how long it took."""
+    """Say that a stage begins, and how long it took; both are moments for a Ctrl-C, too."""
+    stop_if_pressed()
     LOGGER.info(f"{text} ...", extra={"event": "start", "stage": text})
     started = time.perf_counter()
     yield
+    stop_if_pressed()
     seconds = round(time.perf_counter() - started, 3)
     end = {"event": "end", "stage": text, "seconds": seconds}
     LOGGER.info(f"{text}: {seconds:.1f} s", extra=end)

@@ -8,7 +8,7 @@ import stat
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,16 +25,24 @@ class _Stderr(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         label = "warning: " if record.levelno >= logging.WARNING else ""
-        try:
-            print(f"{label}{self.format(record)}", file=sys.stderr, flush=True)
-        except BrokenPipeError:
-            raise
-        except Exception:
-            self.handleError(record)
+        print(f"{label}{self.format(record)}", file=sys.stderr, flush=True)
 
 
 class _JsonLines(logging.StreamHandler[Any]):
-    """One JSON object a line."""
+    """One JSON object a line; a file that takes no more costs the lines alone."""
+
+    _failed = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        error = sys.exc_info()[1]
+        if not self._failed:
+            self._failed = True
+            print(f"warning: --log-json cannot be written: {error}", file=sys.stderr)
+
+    def end(self) -> None:
+        """Close the file; what it does not take at its end is lost."""
+        with suppress(OSError):
+            self.stream.close()
 
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created).astimezone()
@@ -87,7 +95,7 @@ def logging_to(level: int, json_file: Path | None = None) -> Iterator[None]:
         for handler in handlers:
             LOGGER.removeHandler(handler)
             if isinstance(handler, _JsonLines):
-                handler.stream.close()
+                handler.end()
 
 
 def _check_log(path: Path) -> None:

@@ -104,15 +104,10 @@ def bundle_report(
     scene = open_scene(recipe, student.metadata["data"], None)
     files = {precision: run / model.path for precision, model in models.items()}
     shape = input_shape(next(iter(files.values())))
-    sides = _sides(recipe, tiles, shape)
+    sides = _sides(recipe, tiles, shape, scene.train[0].height // scene.scale)
     references = _references(scene, shape, sides)
     networks = {**dict.fromkeys(files, _in_torch(student.model)), **_int8(files)}
-    if None not in shape[2:]:
-        served = None
-    elif sides is None:
-        served = references[0].shape[2:], (LARGEST, LARGEST)
-    else:
-        served = (sides[0],) * 2, (sides[2],) * 2
+    served = sides and ((sides[0],) * 2, (sides[2],) * 2)
     card = card_of_weights(run / STUDENT, student)
     facts = {**_facts(report, models), "card": to_builtins(card)}
     with timed_stage("make the bundle"):
@@ -148,8 +143,13 @@ def _int8(files: Mapping[str, Path]) -> dict[str, Network]:
     return {"int8": open_runner(files["int8"], ONNX_RUNTIME)} if "int8" in files else {}
 
 
-def _sides(recipe: CompressRecipe, tiles: TileRange | None, shape: Shape) -> TileRange | None:
-    """LR sides that engines are built for; None for what the reference tiles say."""
+def _sides(
+    recipe: CompressRecipe, tiles: TileRange | None, shape: Shape, reference: int
+) -> TileRange | None:
+    """LR sides that engines are built for; None for a network that fixes its size.
+
+    Where nobody names them: from the ``reference`` tiles up, tuned for the tile that the run times.
+    """
     if None not in shape[2:]:
         if tiles is not None:
             raise OptionError(
@@ -157,9 +157,12 @@ def _sides(recipe: CompressRecipe, tiles: TileRange | None, shape: Shape) -> Til
                 " out --tile-range"
             )
         return None
-    if tiles is None and recipe.tile_range is not None:
+    if tiles is not None:
+        return tiles
+    if recipe.tile_range is not None:
         return parse_tile_range(recipe.tile_range)
-    return tiles
+    tuned = recipe.latency_tile
+    return min(reference, tuned), tuned, max(LARGEST, tuned)
 
 
 def _references(scene: Scene, shape: Shape, sides: TileRange | None) -> list[np.ndarray]:

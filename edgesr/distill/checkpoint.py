@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from edgesr_export.interrupts import held
 
 from edgesr.errors import ModelError, OptionError
 from edgesr.files import atomic_path
@@ -26,7 +27,7 @@ def save(path: Path, run: dict[str, Any], state: dict[str, Any]) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
+        with held(), atomic_path(path) as temporary, temporary.open("wb") as file:
             torch.save({"format": FORMAT, "run": run, "state": state}, file)
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0][:100]

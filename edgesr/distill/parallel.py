@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
-from edgesr.errors import OptionError
+from edgesr.errors import OptionError, brief
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,16 @@ def place(variable: str, usual: int) -> int:
     return int(text)
 
 
+def _join(backend: str) -> None:
+    try:
+        dist.init_process_group(backend)
+    except (ValueError, RuntimeError) as error:  # variables of torchrun, or its processes, lack
+        raise OptionError(
+            f"the processes of this training cannot be joined ({brief(error)}); start it with"
+            " torchrun, or unset WORLD_SIZE"
+        ) from error
+
+
 @contextmanager
 def workers(device: str) -> Iterator[Workers]:
     """Join the processes that torchrun started, or stand alone; leave them at the end.
@@ -101,7 +111,7 @@ def workers(device: str) -> Iterator[Workers]:
     if own.type == "cuda":
         torch.cuda.set_device(own)
     if opened:
-        dist.init_process_group("nccl" if own.type == "cuda" else "gloo")
+        _join("nccl" if own.type == "cuda" else "gloo")
     try:
         yield Workers(dist.get_rank(), dist.get_world_size(), own)
     finally:

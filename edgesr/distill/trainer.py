@@ -101,7 +101,9 @@ def train(
     Raises:
         DataError: the scenes differ in bands, scale or patch size, or lack windows.
         OptionError: options contradict each other, the machine or the checkpoint.
-        ModelError: the loss is no longer finite, or the networks do not fit the scenes or sites.
+        DivergedError: the loss is no longer finite; then no checkpoint is left, since the same
+            training would only diverge again, and with another learning rate it is another one.
+        ModelError: the networks do not fit the scenes or sites.
     """
     if teacher is not None and not sites:
         raise OptionError("distillation needs the upsampling sites to compare, received none")
@@ -112,8 +114,16 @@ def train(
             trainer.kept = keep
             try:
                 return trainer.run(checkpoint, resume, progress and group.first)
+            except DivergedError:
+                if checkpoint is not None and group.first:
+                    checkpoint.unlink(missing_ok=True)
+                raise
             finally:
                 trainer.close()
+
+
+class DivergedError(ModelError):
+    """The loss is no longer finite."""
 
 
 class _Trainer:
@@ -232,7 +242,7 @@ class _Trainer:
             report.step(step + 1, self.steps)
         loss = self.group.mean(float(total) / self.steps)
         if not math.isfinite(loss):
-            raise ModelError(
+            raise DivergedError(
                 f"training diverged in epoch {epoch + 1}: the loss is {loss}; "
                 f"use a learning rate below {config.learning_rate:g} or a warm-up"
             )

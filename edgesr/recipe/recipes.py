@@ -288,7 +288,7 @@ class CompressRecipe(WeightsRecipe):
         None,
         "Deployment",
         "LR tile sides that engines serve: least, tuned for, largest"
-        " (default: 8:64:128; a bundle: from its reference tiles to 128)",
+        " (default: 8:64:128; a bundle: its reference tiles, --latency-tile, 128)",
         check=TILE_RANGE,
         metavar="MIN:OPT:MAX",
     )

@@ -27,6 +27,7 @@ from unittest.mock import patch
 import onnx
 
 from edgesr_export.errors import ExportError, one_line
+from edgesr_export.interrupts import held
 from edgesr_export.model_file import read_graph
 from edgesr_export.modes import evaluating
 from edgesr_export.opset import check_opset, lower, opset_of
@@ -114,6 +115,7 @@ def applied_rewrites(path: Path | str) -> list[str]:
     return read_record(read_graph(Path(path)), _REWRITES_KEY, list[str]) or []
 
 
+@held()
 def _trace(
     module: nn.Module, example: torch.Tensor, axes: dict[int, str], opset: int, how: str
 ) -> onnx.ModelProto:

@@ -80,7 +80,12 @@ def test_help_imports_nothing_heavy():
     loaded = {name.split(".")[0] for name in modules}
     assert "edgesr" in loaded
     own = {name.split(".")[1] for name in modules if name.startswith("edgesr_export.")}
-    assert own <= {"errors", "registry", "targets"}  # the names of targets are choices
+    assert own <= {
+        "errors",
+        "interrupts",
+        "registry",
+        "targets",
+    }  # the names of targets are choices
     heavy = "torch numpy scipy h5py rasterio onnx onnxruntime safetensors tensorly rich matplotlib"
     heavy += " openvino nncf tensorrt onnxscript"
     assert not loaded & {*heavy.split(), "jsonschema", "msgspec", "tomli_w", "psutil"}

@@ -43,7 +43,10 @@ def test_the_references_are_what_the_student_answers_on_training_pixels(finished
             with torch.no_grad():
                 np.testing.assert_array_equal(stored[name], student.model(tile).numpy())
     scene = make_scene(read_cube(small_recipe.data), scale=4, patch=16, bands="0-7")
-    assert tiles[0].shape == reference_tiles(scene)[0].shape
+    assert tiles[1].shape == reference_tiles(scene)[1].shape
+    tuned = small_recipe.latency_tile
+    assert tiles[0].shape == (1, 8, tuned, tuned)
+    assert manifest["profile"]["opt"] == [1, 8, tuned, tuned]
 
 
 def test_the_board_verifies_and_measures_it_without_edgesr(finished):

@@ -302,13 +302,15 @@ def test_progress_goes_to_stderr_alone(capsys):
     assert "epoch 4/4" in captured.err
 
 
-def test_a_diverging_training_says_so():
+def test_a_diverging_training_says_so_and_leaves_no_checkpoint(tmp_path):
     class Broken(SmallNet):
         def forward(self, lr):
             return super().forward(lr) * (torch.nan if self.training else 1)
 
+    checkpoint = tmp_path / "net.checkpoint"
     with pytest.raises(ModelError, match="diverged in epoch 1"):
-        train(Broken(), [scene()], QUICK, progress=False)
+        train(Broken(), [scene()], QUICK, progress=False, checkpoint=checkpoint)
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
