@@ -84,7 +84,7 @@ def run(
         validate_data(described)
         require_storable(described)
         sites = require_sites(workload.model, workload.example())
-        if recipe.epochs:
+        if recipe.student_epochs:
             check_trains(workload.model, workload.example())
         weights = None if recipe.teacher is None else Path(recipe.teacher)
         teacher = open_teacher(weights, recipe.model if ":" in recipe.model else None, workload)

@@ -48,7 +48,7 @@ def _trial_entry(trial: Trial) -> dict[str, Any]:
         "macs": trial.macs,
         "latency_ms": trial.latency_ms,
         "before_training": drop_entry(trial.start),
-        "validation": trial.finetuned and drop_entry(trial.finetuned),
+        "validation": trial.finetuned and drop_entry(trial.drop),
         "changes": trial.changes,
     }
 

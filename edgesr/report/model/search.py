@@ -68,8 +68,8 @@ class TrialEntry(Entry, frozen=True, kw_only=True):
     validation: Annotated[
         Drop | None,
         doc(
-            "The same after a short distillation; null where a limit on cost ruled the design out"
-            " before."
+            "The same after a short distillation, or after the whole one where that was done; null"
+            " where a limit on cost ruled the design out before."
         ),
     ]
     changes: Annotated[
@@ -80,7 +80,7 @@ class TrialEntry(Entry, frozen=True, kw_only=True):
         bool,
         doc("Whether no other trained trial beats it in latency, MACs and loss at once."),
     ]
-    chosen: Annotated[bool, doc("Whether this one was trained to the end.")]
+    chosen: Annotated[bool, doc("Whether this one, trained to the end, was taken.")]
 
 
 class SearchEntry(Entry, frozen=True, kw_only=True):
@@ -106,5 +106,5 @@ class SearchEntry(Entry, frozen=True, kw_only=True):
 
     @property
     def chosen(self) -> TrialEntry:
-        """The trial that was trained to the end."""
+        """The trial that was taken."""
         return next(trial for trial in self.trials if trial.chosen)
