@@ -200,8 +200,8 @@ class _Run:
         config, source, tune = deploy_config(recipe), folder.draft / ONNX, None
         if recipe.qat:
             tune = quantisation_tuner(
-                student, calibrated, self.teacher, student_config(recipe), recipe.latency_tile,
-                source, scratch,
+                student, calibrated, self.teacher, replace(student_config(recipe), amp="off"),
+                recipe.latency_tile, source, scratch,
             )  # fmt: skip
 
         def compute() -> dict[str, Any]:

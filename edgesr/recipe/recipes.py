@@ -213,7 +213,7 @@ class CompressRecipe(WeightsRecipe):
         check=registered(_runtimes),
         metavar="NAME",
     )
-    trials: int = option(20, "Search", "designs to try", check=POSITIVE)
+    trials: int = option(12, "Search", "designs to try", check=POSITIVE)
     precisions: tuple[str, ...] = option(
         PRECISIONS,
         "Deployment",

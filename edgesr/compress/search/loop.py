@@ -84,7 +84,7 @@ class _Bench:
         self.teacher, self.scratch, self.remember = teacher, scratch, remember
         self.budget = options.budget
         self.runtime = options.runtime if (scratch / f"{TEACHER}.onnx").is_file() else "torch"
-        self.backbone = survey(calibrated, options.seed, remember)
+        self.backbone = survey(calibrated, pool[-1], options.seed, remember)
         self.tile = calibrated.workload.example(options.latency_tile)
         self.before = block_figures(calibrated.workload.model, calibrated.workload.scene)
 

@@ -34,8 +34,8 @@ class BlockEntry(Entry, frozen=True, kw_only=True):
     distance: Annotated[
         Amount,
         doc(
-            "Mean squared distance from the original's output on training tiles, once it and all"
-            " before it are gone."
+            "Mean squared distance from the output with all blocks on training tiles, once it and"
+            " all before it are gone."
         ),
     ]
 

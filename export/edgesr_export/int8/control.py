@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edgesr_export.errors import ExportError
+from edgesr_export.watch import Watch, unwatched
 
 Evaluate = Callable[[Callable[[np.ndarray], np.ndarray]], Mapping[str, float]]
 """Takes a network as a function [N, B, h, w] -> [N, B, H, W] and answers its "mpsnr" (dB) and
@@ -73,7 +74,10 @@ class Decision:
 
 
 def control(
-    units: Sequence[object], measure: Callable[[Sequence[int]], Drop], limits: Limits
+    units: Sequence[object],
+    measure: Callable[[Sequence[int]], Drop],
+    limits: Limits,
+    watch: Watch = unwatched,
 ) -> Decision:
     """Find units whose joint drop is within the limits.
 
@@ -81,12 +85,13 @@ def control(
         units: what is decided on, one by one.
         measure: drop of the network with the units of these indices in int8.
         limits: that must hold.
+        watch: passes on the units and shows how far it is.
     """
     everything = tuple(range(len(units)))
     drop = measure(everything) if everything else Drop(0.0, 0.0)
     if limits.hold(drop):
         return Decision(everything, drop, trials=1 if everything else 0)
-    alone = {index: measure([index]) for index in everything}
+    alone = {index: measure([index]) for index in watch(everything, "try layers in int8 alone")}
     ranking = tuple(sorted(everything, key=lambda index: limits.share(alone[index])))
     decision = Decision((), Drop(0.0, 0.0), alone, ranking, trials=1 + len(units))
     holding, most = 0, len(units) - 1  # how many of the gentlest hold; how many still may
