@@ -29,7 +29,7 @@ from edgesr.surgery.structure import lies_in
 ERRORS = (0.0, 1e-3, 3e-3, 1e-2, 2e-2, 3e-2, 5e-2, 0.1, 0.15, 0.2)
 """Shares of its output's energy that a layer may lose when it is factorised."""
 
-FIRST = ((0, 0.0), (3 / 4, 3e-3), (1 / 2, 3e-3), (7 / 8, 3e-3), (3 / 4, 1e-2), (1 / 4, 3e-2))
+FIRST = ((0, 0.0), (3 / 4, 1e-3), (1 / 2, 1e-3), (7 / 8, 1e-3), (3 / 4, 1e-2), (1 / 4, 3e-2))
 """Shares of the blocks that the first designs leave out, and errors of their other layers."""
 
 LAYER_WINDOWS = 8_000  # windows of a layer's input that its closed form sees
