@@ -17,7 +17,8 @@ UNITS = {"latency_ms": "ms", "params": "parameters", "macs": "MACs"}
 LOSS_TIE = 0.02
 """Losses within so many dB of the least count as equal: the budget is a few small windows."""
 MORE = 0.5
-"""Share of what a short healing has won back that the long one is expected to win on top."""
+"""Share of what a short healing has won back that the whole one is expected to win on top, until
+one has shown it."""
 OPTIONS = {"latency_ms": "--max-latency-ms", "params": "--max-params", "macs": "--max-macs"}
 
 
@@ -62,15 +63,15 @@ class Budget:
         """Whether a trial was finetuned and keeps to every limit on cost."""
         return trial.finetuned is not None and self.cost(trial.costs()) <= 1
 
-    def may_hold(self, trial: Trial) -> bool:
+    def may_hold(self, trial: Trial, more: float = MORE) -> bool:
         """Whether the whole distillation may bring an affordable trial within the limits.
 
-        It is expected to win :data:`MORE` of what the short one has won.
+        It is expected to win the share ``more`` of what the short one has won.
         """
         if trial.finetuned is None or trial.finished is not None:
             return self.holds(trial)
         ahead = {
-            name: loss - MORE * max(0.0, trial.start[name] - loss)
+            name: loss - more * max(0.0, trial.start[name] - loss)
             for name, loss in trial.finetuned.items()
             if name.endswith("_drop")
         }
@@ -82,7 +83,10 @@ class Budget:
 
 
 def choose(
-    trials: Sequence[Trial], budget: Budget, faster: Callable[[Trial, Trial], bool] | None = None
+    trials: Sequence[Trial],
+    budget: Budget,
+    faster: Callable[[Trial, Trial], bool] | None = None,
+    more: float = MORE,
 ) -> Trial:
     """The trial to train to the end, of those that are not.
 
@@ -96,6 +100,7 @@ def choose(
         budget: the limits.
         faster: whether the second of two trials, whose latencies are close, is shown to be faster
             than the first; by default none is.
+        more: see :meth:`Budget.may_hold`.
 
     Raises:
         OptionError: no trial keeps to the limits on cost.
@@ -103,7 +108,7 @@ def choose(
     affordable = [trial for trial in trials if budget.affords(trial)]
     if not affordable:
         raise OptionError(_beyond(trials, budget))
-    fitting = [trial for trial in affordable if budget.may_hold(trial)]
+    fitting = [trial for trial in affordable if budget.may_hold(trial, more)]
     if not fitting:
         return min(affordable, key=lambda t: (budget.quality(t.drop), t.drop["psnr_drop"]))
     if budget.costs:

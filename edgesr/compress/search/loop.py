@@ -16,7 +16,7 @@ from edgesr_export.targets import runtimes
 from torch import nn
 
 from edgesr.compress.candidates import MARGIN, REPEATS, CalibratedModel, Call, quality_drop
-from edgesr.compress.search.budget import Budget, choose, front
+from edgesr.compress.search.budget import MORE, Budget, choose, front
 from edgesr.compress.search.design import Design, build, label, survey
 from edgesr.compress.search.options import SearchOptions
 from edgesr.compress.search.sampler import propose
@@ -33,7 +33,7 @@ from edgesr.surgery import Candidate, changes_of
 
 UPSAMPLERS = 6  # the smallest candidates that a search chooses among
 HOPELESS = 1.25  # share of the latency limit beyond which a design is not finetuned
-FINALS = 3  # whole trainings of designs that missed the quality after the short one
+FINALS = 4  # whole trainings of designs that missed the quality after the short one
 
 Finish = Callable[[Trial, nn.Module], TrainResult]
 """Trains a design to the end, given its network in closed form."""
@@ -208,12 +208,14 @@ def _finished(
 ) -> tuple[list[Trial], Trial, TrainResult]:
     """Train the best to the end, and the next best where it misses the quality, until one holds.
 
-    Of those that missed it after their short training, too, at most :data:`FINALS` are trained.
-    Where none holds, the first is taken.
+    What a whole training has won tells what it may win for others. Of those that missed the quality
+    after their short training, too, at most :data:`FINALS` are trained. Where none holds, the one
+    closest to it is taken.
     """
     budget, left, done = bench.budget, list(trials), list[tuple[Trial, TrainResult]]()
-    while not done or any(budget.may_hold(trial) for trial in left):
-        trial = choose(left, budget, bench.faster)
+    more = MORE
+    while not done or any(budget.may_hold(trial, more) for trial in left):
+        trial = choose(left, budget, bench.faster, more)
         training = finish(trial, bench.build(trial.design))
         ended = replace(trial, finished=bench.drop(training.model))
         trials = [ended if one is trial else one for one in trials]
@@ -224,6 +226,7 @@ def _finished(
             f"{ended.label}: {_quality(ended)} once trained to the end, more than the budget allows"
         )
         done.append((ended, training))
+        more = ended.won_on_top()
         if len(done) >= FINALS:
             left = [one for one in left if budget.holds(one)]
     ended, training = min(done, key=lambda one: budget.quality(one[0].drop))

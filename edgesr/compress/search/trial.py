@@ -45,6 +45,14 @@ class Trial:
         """What is known of its quality after the longest training that it had."""
         return self.finished or self.finetuned or self.start
 
+    def won_on_top(self) -> float:
+        """Share of the dB won by the short training that the whole one has won on top, from 0."""
+        start, short, whole = (
+            found["psnr_drop"] if found else 0.0
+            for found in (self.start, self.finetuned, self.finished)
+        )
+        return max(0.0, short - whole) / (start - short) if short < start else 0.0
+
     def costs(self) -> dict[str, float]:
         """The figures that a budget may bound, by name; what was not measured is left out."""
         found = {"latency_ms": self.latency_ms, "params": self.params, "macs": self.macs}

@@ -236,11 +236,15 @@ def short(losses: list[float]) -> list[Trial]:
     [
         ([0.0, 0.1, 0.3], [0.0, 0.01, 0.04], [2], 2),  # the fastest, though not yet good enough
         ([0.0, 0.1, 0.3], [0.0, 0.01, 0.06], [2, 1], 1),  # it missed: the next
+        ([0.0, 0.1, 0.3], [0.0, 0.01, 0.29], [2, 0], 0),  # it won next to nothing: no hope for 1
         ([0.0, 0.1, 0.9], [0.0, 0.01, 0.01], [1], 1),  # too far from it to hope
-        ([0.0, 0.1, 0.1, 0.2, 0.3], [0.01, 0.0, 0.1, 0.1, 0.1], [4, 3, 2, 0], 0),  # hope ends
+        (  # what holds after the short training is the last resort
+            [0.0, 0.06, 0.07, 0.08, 0.1, 0.3], [0.0, 0.0, 0.06, 0.06, 0.06, 0.06],
+            [5, 4, 3, 2, 0], 0,
+        ),
         ([0.9, 0.8, 0.7], [0.4, 0.3, 0.2], [2], 2),  # nothing is near: the nearest
     ],
-)
+)  # fmt: skip
 def test_designs_are_trained_to_the_end_until_one_holds(after_short, after_full, trained, taken):
     bench = Finals(dict(enumerate(after_full)))
     trials, chosen, training = loop._finished(bench, short(after_short), bench.finish)
