@@ -22,9 +22,8 @@ def computes_bf16(device: torch.device) -> bool:
     """Whether ``device`` has instructions for bfloat16; where it has none, it would be slower."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)  # older torch cannot say
-    found = capabilities()
-    return any(found.get(name) for name in _CPUS)
+    capabilities: Any = getattr(torch.cpu, "get_capabilities", dict)  # older torch cannot say
+    return any(capabilities().get(name) for name in _CPUS)
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
