@@ -48,7 +48,8 @@ def _trial_entry(trial: Trial) -> dict[str, Any]:
         "macs": trial.macs,
         "latency_ms": trial.latency_ms,
         "before_training": drop_entry(trial.start),
-        "validation": trial.finetuned and drop_entry(trial.drop),
+        "validation": trial.finetuned and drop_entry(trial.finetuned),
+        "finished": trial.finished and drop_entry(trial.finished),
         "changes": trial.changes,
     }
 

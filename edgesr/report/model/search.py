@@ -68,14 +68,20 @@ class TrialEntry(Entry, frozen=True, kw_only=True):
     validation: Annotated[
         Drop | None,
         doc(
-            "The same after a short distillation, or after the whole one where that was done; null"
-            " where a limit on cost ruled the design out before."
+            "The same after a short distillation; null where a limit on cost ruled the design out"
+            " before."
         ),
     ]
+    finished: Annotated[
+        Drop | None,
+        doc("The same after the whole distillation; null where that was not done."),
+    ] = None
     changes: Annotated[
         list[dict[str, Any]], doc("Structural changes in order, as the weights' header has them.")
     ]
-    within: Annotated[bool, doc("Whether it keeps to every limit.")]
+    within: Annotated[
+        bool, doc("Whether it keeps to every limit, after the longest distillation that it had.")
+    ]
     on_front: Annotated[
         bool,
         doc("Whether no other trained trial beats it in latency, MACs and loss at once."),

@@ -107,6 +107,8 @@ def test_what_the_search_says_is_so(run, recipe):
 
     (chosen,) = (t for t in trials if t["chosen"])
     trained = [t for t in trials if t["validation"]]
+    assert chosen["within"]
+    assert chosen["finished"]["mpsnr_drop"] <= 3.0
     assert chosen["validation"]["mpsnr_drop"] == min(t["validation"]["mpsnr_drop"] for t in trained)
     student = load_network(Path("out/student.safetensors")).model
     assert count(student, tuple(workload.example().shape)).macs == report["student"]["macs"]
