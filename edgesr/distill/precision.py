@@ -61,6 +61,6 @@ def _run(networks: Sequence[nn.Module], example: Tensor, device: torch.device) -
             with inference(network), autocast("bf16", device):
                 if not network(example).isfinite().all():
                     return False
-    except (RuntimeError, TypeError):  # an operation that has no bfloat16, such as an FFT
+    except (RuntimeError, TypeError):  # an operation that has no bfloat16, or mixes no types
         return False
     return True
