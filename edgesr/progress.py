@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -42,6 +42,21 @@ def timed_stage(text: str) -> Iterator[None]:
     seconds = round(time.perf_counter() - started, 3)
     end = {"event": "end", "stage": text, "seconds": seconds}
     LOGGER.info(f"{text}: {seconds:.1f} s", extra=end)
+
+
+@contextmanager
+def counted(total: int, text: str) -> Iterator[Callable[[], None]]:
+    """A progress bar on stderr over work of ``total`` steps; call what is given after each."""
+    if not shows_bars():
+        with timed_stage(text):
+            yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task(text, total=total)
+        yield lambda: progress.advance(task)
 
 
 def track(items: Sequence[T], text: str) -> Iterator[T]:

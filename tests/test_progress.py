@@ -8,7 +8,7 @@ import pytest
 
 from edgesr.cli.logs import logging_to
 from edgesr.errors import EdgesrWarning, OptionError
-from edgesr.progress import log, timed_stage, track
+from edgesr.progress import counted, log, timed_stage, track
 
 
 @pytest.fixture
@@ -112,3 +112,19 @@ def test_a_log_that_cannot_be_written_is_refused(tmp_path):
         logging_to(20, tmp_path / "nowhere" / "log"),
     ):
         pass
+
+
+def test_steps_are_counted_on_a_terminal_and_elsewhere_two_lines_tell(shown, monkeypatch, capsys):
+    with counted(3, "rank") as advance:
+        advance()
+    assert [line.split(":")[0] for line in capsys.readouterr().err.splitlines()] == [
+        "rank ...", "rank",
+    ]  # fmt: skip
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with counted(3, "rank") as advance:
+        for _ in range(3):
+            advance()
+    written = capsys.readouterr()
+    assert "rank" in written.err
+    assert "100%" in written.err

@@ -94,7 +94,7 @@ def run(
         unchanged = recipe.method == UNCHANGED
         found = find_sites if unchanged else require_sites
         sites = found(workload.model, workload.example())
-        if recipe.epochs and (recipe.qat or not unchanged):
+        if recipe.student_epochs and (recipe.qat or not unchanged):
             check_trains(workload.model, workload.example())
         weights = None if recipe.teacher is None else Path(recipe.teacher)
         teacher = open_teacher(weights, recipe.model if ":" in recipe.model else None, workload)
@@ -215,8 +215,8 @@ class _Run:
         config, source, tune = deploy_config(recipe), folder.draft / ONNX, None
         if recipe.qat:
             tune = quantisation_tuner(
-                student, calibrated, self.teacher, student_config(recipe), recipe.latency_tile,
-                source, scratch,
+                student, calibrated, self.teacher, replace(student_config(recipe), amp="off"),
+                recipe.latency_tile, source, scratch,
             )  # fmt: skip
 
         def compute() -> dict[str, Any]:

@@ -130,8 +130,8 @@ def _closed(
     from edgesr.compress.search import build, survey
 
     found = decisions.search
-    backbone = survey(calibrated, seed, lambda *_: found.blocks)
     pool = [surgery.find(candidates) for surgery in found.pool]
+    backbone = survey(calibrated, pool[-1], seed, lambda *_: found.blocks)
     return build(calibrated, pool, backbone, found.design)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,7 +13,7 @@ from edgesr.compress.search.options import SearchOptions
 from edgesr.compress.stages.students import StudentOptions
 from edgesr.compress.training_config import student_config
 from edgesr.errors import OptionError
-from edgesr.recipe.recipes import CompressRecipe
+from edgesr.recipe.recipes import PAPERS_DISTIL, CompressRecipe
 
 
 def surgery_options(recipe: CompressRecipe) -> SurgeryOptions:
@@ -57,14 +58,15 @@ def search_options(recipe: CompressRecipe) -> SearchOptions:
 
 def student_options(recipe: CompressRecipe, checkpoints: Path) -> StudentOptions:
     """What a recipe wants chosen and trained; trainings are kept in the folder ``checkpoints``."""
-    searches = recipe.searches
+    searches, training = recipe.searches, student_config(recipe.upsampler_alone)
     return StudentOptions(
         surgery=surgery_options(recipe),
         budget=budget_of(recipe),
-        training=student_config(recipe.upsampler_alone),
+        training=training,
         search=search_options(recipe) if searches else None,
         search_training=student_config(recipe) if searches else None,
         published_groups=recipe.baseline_groups,
+        published_training=replace(training, distil=PAPERS_DISTIL),
         checkpoints=checkpoints,
     )
 

@@ -15,21 +15,14 @@ def train_config(recipe: Any) -> TrainConfig:
     values = {name: value for name, value in recipe.to_dict().items() if name in known}
     if not values.get("clip", 1.0):
         values["clip"] = None
-    if values["learning_rate"] is None:
-        values["learning_rate"] = recipe.first_learning_rate
     return TrainConfig(**values)
 
 
 def student_config(recipe: CompressRecipe, *, trial: bool = False) -> TrainConfig:
-    """Options of a student's distillation.
-
-    What a search has cut deeply gets worse before it gets better, and its gain comes with the last,
-    smallest steps: there, patience has no say. A trial gets a quarter of the epochs.
-    """
+    """Options of a student's distillation; a trial of a search gets a quarter of the epochs."""
+    epochs = recipe.student_epochs
     return replace(
-        train_config(recipe),
-        epochs=-(-recipe.epochs // 4) if trial else recipe.epochs,
-        patience=None if recipe.searches else recipe.patience,
-        final_learning_rate=recipe.first_learning_rate / 10,
+        train_config(replace(recipe, epochs=-(-epochs // 4) if trial else epochs)),
+        final_learning_rate=recipe.learning_rate / 10,
         warmup_steps=recipe.steps_per_epoch,  # Adam knows nothing of a trained network yet
     )

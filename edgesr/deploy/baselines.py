@@ -12,6 +12,7 @@ from edgesr_export.tracing import STRATEGIES, ExportStrategy, export_with_fallba
 from torch import Tensor, nn
 
 from edgesr.deploy.measure import Baseline
+from edgesr.progress import track
 
 PLAIN, REWRITTEN = "plain", "rewritten"
 
@@ -44,7 +45,7 @@ def export_baselines(
         ExportError: a network that cannot be exported.
     """
     files = {}
-    for name, network in networks.items():
+    for name, network in track([*networks.items()], "export what students are compared with"):
         plain = files[f"{name} {PLAIN}"] = folder / baseline_file(name, PLAIN)
         rewritten = files[f"{name} {REWRITTEN}"] = folder / baseline_file(name, REWRITTEN)
         shown = example if tile is None else tile

@@ -40,7 +40,7 @@ from edgesr.errors import OptionError
 from edgesr.evaluation.latency import Timing, in_torch
 from edgesr.evaluation.latency import measure as time_calls
 from edgesr.loading.workload import Workload
-from edgesr.progress import timed_stage
+from edgesr.progress import timed_stage, track
 
 REPEATS = 15
 PROFILED = 5
@@ -196,9 +196,8 @@ def measure(
     tile = workload.example(config.tile)
     first = folder / made.models[0].path
     _check_tile(config.tile, input_shape(first))
-    with timed_stage("export what they are compared with"):
-        strategies = tracing(first).strategies
-        files = export_baselines(networks, workload.example(), scratch, tile, strategies)
+    strategies = tracing(first).strategies
+    files = export_baselines(networks, workload.example(), scratch, tile, strategies)
     entries, timings = measure_models(
         folder,
         made.models,
@@ -290,11 +289,10 @@ def profile(
         for model in made.models
         if model.target == usual.name and model.precision in ("fp32", "int8")
     }
-    with timed_stage("profile"):
-        networks = [
-            profiled_network(name, usual.profile(path, precision, tile, runs=PROFILED))
-            for name, (path, precision) in files.items()
-        ]
+    networks = [
+        profiled_network(name, usual.profile(path, precision, tile, runs=PROFILED))
+        for name, (path, precision) in track([*files.items()], "profile")
+    ]
     return {
         "runtime": usual.label,
         "input_shape": list(tile.shape),

@@ -15,10 +15,11 @@ from edgesr_export.errors import ExportError
 from edgesr_export.model_file import load_model
 from edgesr_export.targets import ALWAYS, find_target
 
-from edgesr.progress import log, timed_stage
+from edgesr.progress import log, timed_stage, track
 
 if TYPE_CHECKING:
     from edgesr_export.int8 import QuantisationResult
+    from edgesr_export.int8.calibrate import Calibration
 
 FOLDER = "models"
 SPEED_SECONDS = 4.0  # that int8 layers of a kind are timed against float ones
@@ -117,6 +118,7 @@ class VariantBuilder:
         speed_image: [1, B, h, w] that they are timed on.
         decided: by target, precision and reason of each layer of its int8 file, as an earlier run
             chose them; a target that is not there gets no int8. None: this run chooses.
+        calibrations: for int8; targets that calibrate alike share one.
     """
 
     folder: Path
@@ -126,6 +128,7 @@ class VariantBuilder:
     threads: int
     speed_image: np.ndarray
     decided: Mapping[str, Mapping[str, tuple[str, str]]] | None = None
+    calibrations: dict[str, Calibration] = field(default_factory=dict)
 
     def make_all(
         self, source: Path, targets: Sequence[str], precisions: Sequence[str]
@@ -206,6 +209,8 @@ class VariantBuilder:
             speed=Speed(self.threads, self.speed_image, SPEED_SECONDS),
             decided=None if self.decided is None else self.decided[target],
             told=log,
+            calibrations=self.calibrations,
+            watch=track,
         )
         results.append(result)
         return result

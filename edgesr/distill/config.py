@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from edgesr.distill.precision import PRECISIONS, Precision
 from edgesr.distill.registry import DISTILLATIONS
 from edgesr.errors import OptionError
 
 LossName = Literal["hh", "dacn", "dacn-published", "mse"]
 LOSSES = get_args(LossName)
-Precision = Literal["off", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class TrainConfig:
         kd_cos, kd_sam, kd_grad: weights of the terms of the distillation loss.
         seed: decides patches, flips and DropPath.
         device: "cpu", "cuda" or "cuda:1".
-        amp: "bf16" or "fp16" (CUDA only) for mixed precision; losses are always float32.
+        amp: "bf16" or "fp16" (CUDA only) for mixed precision; "auto" for bf16 where the device
+            computes in it and the networks run in it. Losses are always float32.
         mix: share of each batch that comes from the scenes after the first.
         focus: last share of the epochs, which uses the first scene alone.
         jitter: draw patches anywhere in the training regions, where the scene knows them, instead
@@ -90,7 +91,10 @@ class TrainConfig:
             "kd_sam": (self.kd_sam >= 0, "0 or more"),
             "kd_grad": (self.kd_grad >= 0, "0 or more"),
             "seed": (self.seed >= 0, "0 or more"),
-            "amp": (self.amp in ("off", "bf16", "fp16"), "off, bf16 or fp16"),
+            "amp": (
+                self.amp in PRECISIONS,
+                f"{', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}",
+            ),
             "mix": (0 <= self.mix < 1, "0 or more and below 1"),
             "focus": (0 <= self.focus <= 1, "from 0 to 1"),
         }

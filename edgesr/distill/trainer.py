@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from edgesr.distill.losses import dacn_loss
 from edgesr.distill.methods._base import Outputs
 from edgesr.distill.order import quick_order
 from edgesr.distill.parallel import Workers, workers
+from edgesr.distill.precision import autocast, choose
 from edgesr.distill.progress import Report, reporting
 from edgesr.distill.quick import QuickCalls
 from edgesr.distill.registry import DISTILLATIONS
@@ -164,15 +165,18 @@ class _Trainer:
         self.average = WeightAverage(model, config.ema) if config.ema else None
         self.teacher = teacher
         self.distillation = DISTILLATIONS[config.distil]
-        self.listeners: tuple[SiteFeatures, ...] = ()
+        networks = [self.core]
         if teacher is not None:
             order = quick_order(teacher)
             teacher.to(self.device, memory_format=order)  # type: ignore[call-overload]
-            if self.distillation.features:
-                self.listeners = (SiteFeatures(model, sites), SiteFeatures(teacher, sites))
+            networks.append(_core(teacher))
         if config.amp == "fp16" and self.device.type != "cuda":
             raise OptionError("amp fp16 needs a CUDA device; use bf16 or off on the CPU")
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.amp == "fp16")
+        self.amp = choose(config.amp, self.device, networks, self._example)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp == "fp16")
+        self.listeners: tuple[SiteFeatures, ...] = ()
+        if teacher is not None and self.distillation.features:
+            self.listeners = (SiteFeatures(model, sites), SiteFeatures(teacher, sites))
 
         self.epoch = 0
         self.history: list[dict[str, Any]] = []
@@ -282,10 +286,14 @@ class _Trainer:
         return loss.detach()
 
     def _autocast(self) -> AbstractContextManager[Any]:
-        if self.config.amp == "off":
-            return nullcontext()
-        dtype = torch.bfloat16 if self.config.amp == "bf16" else torch.float16
-        return torch.autocast(self.device.type, dtype)
+        return autocast(self.amp, self.device)
+
+    def _example(self) -> Tensor:
+        """The LR image of one patch, as the core of the network takes it."""
+        patches = self.sampler.plan(self.config.seed, 0, 1, 1, others=0.0)[0]
+        lr, _ = self.sampler.load(patches)
+        lr = lr if self.core is self.model else self.model.split(lr)
+        return lr.contiguous() if self.order is torch.contiguous_format else lr
 
     def _loss(self, sr: Tensor, hr: Tensor) -> Tensor:
         config = self.config
@@ -353,6 +361,7 @@ class _Trainer:
         options = {k: v for k, v in asdict(self.config).items() if k != "device"}
         return {
             **options,
+            "amp": self.amp,
             "steps": self.steps,
             "data": [checkpoints.fingerprint(scene) for scene in self.scenes],
             "layers": checkpoints.digest(

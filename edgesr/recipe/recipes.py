@@ -46,6 +46,10 @@ CAPABILITY = Check(
     "a compute capability, such as 8.6 or 86",  # whether TensorRT builds for it, it says itself
     lambda text: re.fullmatch(r"(?i:sm_?)?\d{1,2}\.?\d", text.strip()) is not None,
 )
+DEFAULT_DISTIL = "mix"
+"""What students learn from their teacher."""
+PAPERS_DISTIL = "paper"
+"""What the paper's baseline learns from it."""
 NORMALISED, NATIVE = IO = ("normalised", "native")
 """What files take and give; those of normalised numbers are always made."""
 _AXES = tuple("".join(order) for order in permutations("hwb"))
@@ -253,7 +257,7 @@ class CompressRecipe(WeightsRecipe):
         check=registered(_runtimes),
         metavar="NAME",
     )
-    trials: int = option(20, "Search", "designs to try", check=COUNT)
+    trials: int = option(12, "Search", "designs to try", check=COUNT)
     precisions: tuple[str, ...] = option(
         PRECISIONS,
         "Deployment",
@@ -293,19 +297,28 @@ class CompressRecipe(WeightsRecipe):
         metavar="MIN:OPT:MAX",
     )
     bundle: bool = option(False, "Deployment", "also write the bundle for a Jetson board")
-    epochs: int = option(
-        12, "Distillation", "epochs of fine-tuning; 0 keeps the closed form", check=COUNT_OR_NONE
+    epochs: int | None = option(
+        None,
+        "Distillation",
+        "epochs of fine-tuning; 0 keeps the closed form (default: 6; in a search 16, where more is"
+        " to be mended, and a quarter for a trial)",
+        check=COUNT_OR_NONE,
     )
     steps_per_epoch: int = option(12, "Distillation", "steps of an epoch", check=COUNT)
     batch: int = option(8, "Distillation", "patches of a step", check=BATCH)
-    learning_rate: float | None = option(
-        None,
+    learning_rate: float = option(
+        2e-4, "Distillation", "first learning rate; the last is a tenth of it", check=SHARE
+    )
+    amp: str = option(
+        "auto",
         "Distillation",
-        "first learning rate (default: 5e-5, in a search 2e-4: more is to be mended there)",
-        check=SHARE,
+        "mixed precision of fine-tuning: auto (bf16 where the processor computes in it), off, bf16"
+        " or fp16 (fp16 needs a GPU)",
+        check=one_of("auto", "off", "bf16", "fp16"),
+        metavar="KIND",
     )
     distil: str = option(
-        "paper",
+        DEFAULT_DISTIL,
         "Distillation",
         "what is learnt from the teacher: paper (ground truth and decaying features, as published),"
         " output (the teacher's output alone), mix (ground truth and output), unlabelled (output,"
@@ -320,7 +333,11 @@ class CompressRecipe(WeightsRecipe):
         10, "Distillation", "f in the decay D = d^floor(epoch / f)", check=COUNT
     )
     patience: int | None = option(
-        5, "Distillation", "stop after so many epochs without gain on tuning blocks", check=COUNT
+        None,
+        "Distillation",
+        "stop after so many epochs without gain on tuning blocks (default: never; the gain comes"
+        " with the last, smallest steps)",
+        check=COUNT,
     )
     baseline_groups: int = option(
         8,
@@ -361,9 +378,9 @@ class CompressRecipe(WeightsRecipe):
         return replace(self, search=False, max_latency_ms=None, max_params=None, max_macs=None)
 
     @property
-    def first_learning_rate(self) -> float:
-        """The learning rate that was asked for, or the default of this kind of run."""
-        return self.learning_rate or (2e-4 if self.searches else 5e-5)
+    def student_epochs(self) -> int:
+        """The epochs that were asked for, or the default of this kind of run."""
+        return (16 if self.searches else 6) if self.epochs is None else self.epochs
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from edgesr.cli.main import main
 from edgesr.commands.train import match_bands
-from edgesr.compress.training_config import train_config
+from edgesr.compress.training_config import student_config, train_config
 from edgesr.cube import Cube, make_scene, write_cube
 from edgesr.errors import OptionError
 from edgesr.recipe.recipes import CompressRecipe, TrainRecipe
@@ -194,7 +194,7 @@ def test_the_trainer_gets_what_the_recipe_says():
     config = train_config(TrainRecipe(clip=0.0, ema=0.9, patience=3, mix=0.25, amp="bf16"))
     assert (config.clip, config.ema, config.patience) == (None, 0.9, 3)
     assert (config.mix, config.amp, config.epochs) == (0.25, "bf16", 300)
-    config = train_config(CompressRecipe(alpha=0.5, decay=0.5, decay_every=3, seed=7))
+    config = student_config(CompressRecipe(alpha=0.5, decay=0.5, decay_every=3, seed=7))
     assert (config.alpha, config.decay, config.decay_every, config.seed) == (0.5, 0.5, 3, 7)
     assert config.clip == 1.0
 

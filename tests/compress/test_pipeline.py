@@ -283,7 +283,7 @@ def test_a_deeper_teacher_guides(run, workplace, materials):
     with torch.no_grad():
         teacher.upsampler.weight *= -1
     save_network(teacher, workplace / "guide.safetensors", data=header(materials.bilinear)["data"])
-    options = {"rank": 16, "alpha": 10.0, "learning_rate": 1e-3, "epochs": 3}
+    options = {"rank": 16, "distil": "paper", "alpha": 10.0, "learning_rate": 1e-3, "epochs": 3}
     own = run("own", **options)
     guided = run("guided", teacher="guide.safetensors", **options)
     assert own["student"]["metrics"] != guided["student"]["metrics"]

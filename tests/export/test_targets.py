@@ -15,6 +15,7 @@ from edgesr_export.int8.scheme import Range
 from edgesr_export.onnx import export_onnx
 from edgesr_export.runner import available_runtimes, open_runner
 from edgesr_export.targets import ALWAYS, TARGETS, Runtime, Target, find_target, register, runtimes
+from edgesr_export.targets._base import opened_later
 
 IMAGE = np.random.default_rng(0).random((1, 5, 8, 6), dtype=np.float32)
 
@@ -171,3 +172,17 @@ def test_a_gpu_that_the_builder_here_does_not_know_is_refused():
 def test_an_unknown_target_is_refused():
     with pytest.raises(ExportError, match="one of cpu, openvino, tensorrt, got 'tpu'"):
         find_target("tpu")
+
+
+def test_what_may_never_be_called_is_opened_at_its_first_call():
+    opened = []
+
+    def opens():
+        opened.append(1)
+        return np.negative
+
+    network = opened_later(opens)
+    assert not opened
+    for _ in range(2):
+        np.testing.assert_array_equal(network(IMAGE), -IMAGE)
+    assert len(opened) == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 UNITS = {"latency_ms": "ms", "params": "parameters", "macs": "MACs"}
 LOSS_TIE = 0.02
 """Losses within so many dB of the least count as equal: the budget is a few small windows."""
+MORE = 0.5
+"""Share of what a short healing has won back that the whole one is expected to win on top, until
+one has shown it."""
 OPTIONS = {"latency_ms": "--max-latency-ms", "params": "--max-params", "macs": "--max-macs"}
 
 
@@ -54,55 +57,93 @@ class Budget:
 
     def holds(self, trial: Trial) -> bool:
         """Whether a trial that was finetuned keeps to every limit."""
-        return (
-            trial.finetuned is not None
-            and self.cost(trial.costs()) <= 1
-            and self.quality(trial.finetuned) <= 0
-        )
+        return self.affords(trial) and self.quality(trial.drop) <= 0
+
+    def affords(self, trial: Trial) -> bool:
+        """Whether a trial was finetuned and keeps to every limit on cost."""
+        return trial.finetuned is not None and self.cost(trial.costs()) <= 1
+
+    def may_hold(self, trial: Trial, more: float = MORE) -> bool:
+        """Whether the whole distillation may bring an affordable trial within the limits.
+
+        It is expected to win the share ``more`` of what the short one has won.
+        """
+        if trial.finetuned is None or trial.finished is not None:
+            return self.holds(trial)
+        ahead = {
+            name: loss - more * max(0.0, trial.start[name] - loss)
+            for name, loss in trial.finetuned.items()
+            if name.endswith("_drop")
+        }
+        return self.affords(trial) and (self.holds(trial) or self.quality(ahead) <= 0)
 
     def objective(self, trial: Trial) -> float:
         """What the search makes small besides the loss: the use of the limits, else latency."""
         return self.cost(trial.costs()) if self.costs else trial.latency_ms or 0.0
 
 
-def choose(trials: Sequence[Trial], budget: Budget) -> Trial:
-    """The trial to train to the end.
+def choose(
+    trials: Sequence[Trial],
+    budget: Budget,
+    faster: Callable[[Trial, Trial], bool] | None = None,
+    more: float = MORE,
+) -> Trial:
+    """The trial to train to the end, of those that are not.
 
     With limits on cost, the one that loses least within them (of losses within 0.02 dB the
-    fastest); without, the fastest within the limits on quality (of latencies within 10 % the one of
-    fewest MACs). Where none has reached the quality after its short healing, the one closest to it:
-    the full training may reach it.
+    fastest); without, the fastest within the limits on quality. Those count that the whole training
+    may bring there; where none is expected to come there, the one closest to it is taken. Of trials
+    as fast as each other it is the one of fewest MACs.
+
+    Args:
+        trials: what was tried.
+        budget: the limits.
+        faster: whether the second of two trials, whose latencies are close, is shown to be faster
+            than the first; by default none is.
+        more: see :meth:`Budget.may_hold`.
 
     Raises:
         OptionError: no trial keeps to the limits on cost.
     """
-    finetuned = [trial for trial in trials if trial.finetuned is not None]
-    affordable = [trial for trial in finetuned if budget.cost(trial.costs()) <= 1]
+    affordable = [trial for trial in trials if budget.affords(trial)]
     if not affordable:
-        cheapest = min(trials, key=lambda trial: budget.cost(trial.costs()))
-        costs = cheapest.costs()
-        worst = max(budget.costs, key=lambda name: costs.get(name, 0.0) / budget.costs[name])
-        raise OptionError(
-            f"no design of {len(trials)} keeps to {OPTIONS[worst]} {budget.costs[worst]:g}:"
-            f" {cheapest.label} comes closest with {costs[worst]:.4g} {UNITS[worst]}; raise the"
-            " limit or pass more --trials"
-        )
-    fitting = [trial for trial in affordable if budget.holds(trial)]
+        raise OptionError(_beyond(trials, budget))
+    fitting = [trial for trial in affordable if budget.may_hold(trial, more)]
     if not fitting:
         return min(affordable, key=lambda t: (budget.quality(t.drop), t.drop["psnr_drop"]))
     if budget.costs:
         least = min(trial.drop["psnr_drop"] for trial in fitting)
         fitting = [trial for trial in fitting if trial.drop["psnr_drop"] <= least + LOSS_TIE]
-    fastest = min(trial.latency_ms or 0.0 for trial in fitting)
-    tied = [trial for trial in fitting if (trial.latency_ms or 0.0) <= fastest * LATENCY_TIE]
-    return min(tied, key=lambda trial: trial.macs)
+    best, *others = sorted(fitting, key=lambda trial: trial.macs)
+    for other in others:
+        before, after = best.latency_ms or 0.0, other.latency_ms or 0.0
+        tied = after * LATENCY_TIE >= before
+        if not tied or (faster and after < before and faster(best, other)):
+            best = other
+    return best
+
+
+def _beyond(trials: Sequence[Trial], budget: Budget) -> str:
+    """What to say where nothing keeps to the limits on cost."""
+    cheapest = min(trials, key=lambda trial: budget.cost(trial.costs()))
+    costs = cheapest.costs()
+    worst = max(budget.costs, key=lambda name: costs.get(name, 0.0) / budget.costs[name])
+    return (
+        f"no design of {len(trials)} keeps to {OPTIONS[worst]} {budget.costs[worst]:g}:"
+        f" {cheapest.label} comes closest with {costs[worst]:.4g} {UNITS[worst]}; raise the limit"
+        " or pass more --trials"
+    )
 
 
 def front(trials: Sequence[Trial]) -> list[Trial]:
-    """Healed trials that no other beats in latency, MACs and loss at once, cheapest first."""
+    """Healed trials that no other beats in latency, MACs and loss at once, cheapest first.
+
+    The loss is that after the short training, which all of them had.
+    """
 
     def figures(trial: Trial) -> tuple[float, float, float]:
-        return trial.latency_ms or 0.0, trial.macs, trial.drop["psnr_drop"]
+        short = trial.finetuned or trial.start
+        return trial.latency_ms or 0.0, trial.macs, short["psnr_drop"]
 
     finetuned = [trial for trial in trials if trial.finetuned is not None]
     kept = [

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from edgesr.compress.candidates import CalibratedModel, shuffled_patches
-from edgesr.progress import timed_stage
+from edgesr.progress import counted, timed_stage
 from edgesr.stored import Remember
 from edgesr.surgery import (
     PASSES,
@@ -26,10 +26,11 @@ from edgesr.surgery import (
 from edgesr.surgery.passes import BackbonePass, BlockPass, passes_of
 from edgesr.surgery.structure import lies_in
 
-"""Gives what a computation returned (as JSON) when it was interrupted, else computes it."""
-
 ERRORS = (0.0, 1e-3, 3e-3, 1e-2, 2e-2, 3e-2, 5e-2, 0.1, 0.15, 0.2)
 """Shares of its output's energy that a layer may lose when it is factorised."""
+
+FIRST = ((0, 0.0), (3 / 4, 1e-3), (1 / 2, 1e-3), (7 / 8, 1e-3), (3 / 4, 1e-2), (1 / 4, 3e-2))
+"""Shares of the blocks that the first designs leave out, and errors of their other layers."""
 
 LAYER_WINDOWS = 8_000  # windows of a layer's input that its closed form sees
 RANKING_TILES = 32  # training tiles on which the effect of a block is measured
@@ -59,7 +60,7 @@ class Backbone:
         decompositions: theirs, by name.
         blocks: the pass that takes blocks out; None where there is none.
         ranking: removable blocks, the one with the least effect first, and the mean squared
-            distance from the original's output once it and all before it are gone.
+            distance from the output with all blocks once it and all before it are gone.
     """
 
     layers: Sequence[Site]
@@ -76,21 +77,26 @@ class Backbone:
         }
 
     def first_designs(self, upsampler: int) -> list[Design]:
-        """Designs to begin with: the upsampler alone; then fewer blocks, or smaller ones."""
-        blocks = len(self.ranking)
-        first = [(0, 0.0), (blocks // 4, 3e-2), (blocks // 2, 1e-2), (blocks * 3 // 4, 3e-3)]
+        """Designs to begin with: the upsampler alone; then ever fewer blocks, and smaller ones."""
         designs = [
-            Design(upsampler, removed, ERRORS.index(error) if self.layers else 0)
-            for removed, error in first
+            Design(
+                upsampler,
+                int(len(self.ranking) * share),
+                ERRORS.index(error) if self.layers else 0,
+            )
+            for share, error in FIRST
         ]
         return list(dict.fromkeys(designs))
 
 
-def survey(calibrated: CalibratedModel, seed: int, remember: Remember) -> Backbone:
+def survey(
+    calibrated: CalibratedModel, upsampler: Candidate, seed: int, remember: Remember
+) -> Backbone:
     """Find what else can be made smaller, and gather what that needs of the training data.
 
     Every registered pass on the backbone has its say for every layer; blocks go by the first pass
-    that takes blocks out.
+    that takes blocks out. They are ranked in the network with the small ``upsampler``, which runs
+    several times as fast and shows their effect as well.
     """
     workload = calibrated.workload
     patches = list(shuffled_patches(workload, seed))
@@ -100,18 +106,23 @@ def survey(calibrated: CalibratedModel, seed: int, remember: Remember) -> Backbo
         moments = all_moments(workload.model, layers, patches, LAYER_WINDOWS) if layers else {}
         shared = decompose_all(workload.model, layers, moments)
 
-        def known(ranking: list[tuple[str, float]]) -> bool:
-            return {path for path, _ in ranking} <= {
-                path for path, _ in workload.model.named_modules()
-            }
+    def known(ranking: list[tuple[str, float]]) -> bool:
+        return {path for path, _ in ranking} <= {path for path, _ in workload.model.named_modules()}
 
-        def ranked() -> list[tuple[str, float]]:
-            blocks = passes[0].find(workload.model, workload.example())
-            effect = distance_to(workload.model, torch.stack(patches[:RANKING_TILES]))
-            return passes[0].rank(workload.model, blocks, effect)
+    def ranked() -> list[tuple[str, float]]:
+        network = calibrated.operate(upsampler)
+        blocks = passes[0].find(network, workload.example())
+        distance = distance_to(network, torch.stack(patches[:RANKING_TILES]))
+        with counted(len(blocks) * (len(blocks) + 1) // 2 - 1, "rank the blocks") as advance:
 
-        kind = list[tuple[str, float]]
-        ranking = remember("blocks", ranked, kind, known) if passes else []
+            def effect(model: nn.Module) -> float:
+                advance()
+                return distance(model)
+
+            return passes[0].rank(network, blocks, effect)
+
+    kind = list[tuple[str, float]]
+    ranking = remember("blocks", ranked, kind, known) if passes else []
     return Backbone(layers, shared, passes[0] if passes else None, ranking)
 
 

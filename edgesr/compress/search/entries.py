@@ -49,6 +49,7 @@ def _trial_entry(trial: Trial) -> dict[str, Any]:
         "latency_ms": trial.latency_ms,
         "before_training": drop_entry(trial.start),
         "validation": trial.finetuned and drop_entry(trial.finetuned),
+        "finished": trial.finished and drop_entry(trial.finished),
         "changes": trial.changes,
     }
 

@@ -4,35 +4,39 @@ from __future__ import annotations
 
 import importlib.util
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from edgesr_export.paired import compare
 from edgesr_export.runner import open_runner, unavailable
 from edgesr_export.targets import runtimes
 from torch import nn
 
-from edgesr.compress.candidates import REPEATS, CalibratedModel, quality_drop
-from edgesr.compress.search.budget import Budget, choose, front
+from edgesr.compress.candidates import MARGIN, REPEATS, CalibratedModel, Call, quality_drop
+from edgesr.compress.search.budget import MORE, Budget, choose, front
 from edgesr.compress.search.design import Design, build, label, survey
 from edgesr.compress.search.options import SearchOptions
 from edgesr.compress.search.sampler import propose
 from edgesr.compress.search.trial import Trial
 from edgesr.compress.timing_files import TEACHER, for_target, static_onnx
-from edgesr.distill.trainer import train
+from edgesr.distill.trainer import TrainResult, train
 from edgesr.errors import OptionError
 from edgesr.evaluation.cost import count
 from edgesr.evaluation.drop import block_figures, worst
 from edgesr.evaluation.latency import measure
-from edgesr.loading.workload import Workload
-from edgesr.progress import log, shows_bars, timed_stage
+from edgesr.progress import log, shows_bars, track
 from edgesr.stored import Remember, at_once
 from edgesr.surgery import Candidate, changes_of
 
 UPSAMPLERS = 6  # the smallest candidates that a search chooses among
 HOPELESS = 1.25  # share of the latency limit beyond which a design is not finetuned
+FINALS = 4  # whole trainings of designs that missed the quality after the short one
+
+Finish = Callable[[Trial, nn.Module], TrainResult]
+"""Trains a design to the end, given its network in closed form."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Search:
 
     Attributes:
         trials: all of them, in order.
-        chosen: the one that is trained to the end.
+        chosen: the one that is taken, trained to the end.
         pool: surgeries on the upsampler that designs count, from large to small.
         blocks: removable blocks with their effect, as :class:`Backbone` ranks them.
         runtime: what latency was measured on; "torch" for a network that ONNX cannot express.
@@ -80,7 +84,7 @@ class _Bench:
         self.teacher, self.scratch, self.remember = teacher, scratch, remember
         self.budget = options.budget
         self.runtime = options.runtime if (scratch / f"{TEACHER}.onnx").is_file() else "torch"
-        self.backbone = survey(calibrated, options.seed, remember)
+        self.backbone = survey(calibrated, pool[-1], options.seed, remember)
         self.tile = calibrated.workload.example(options.latency_tile)
         self.before = block_figures(calibrated.workload.model, calibrated.workload.scene)
 
@@ -104,8 +108,8 @@ class _Bench:
         )
         if self.budget.cost(trial.costs()) > 1:
             return trial
-        timing = self.time({"": self.runner(trial, student)})
-        trial = replace(trial, latency_ms=timing[""])
+        timing = measure({"": self.call(trial, student)}, REPEATS)[""]
+        trial = replace(trial, latency_ms=timing.median_ms)
         if self.budget.cost(trial.costs()) > HOPELESS:
             return trial
         if self.options.training.epochs:
@@ -137,10 +141,18 @@ class _Bench:
             path = for_target(plain, student, self.tile, target)
         return open_runner(path, self.runtime, threads=self.options.threads)
 
-    def time(self, runners: dict[Any, Any]) -> dict[Any, float]:
-        image = self.tile.numpy()
-        timings = measure({k: partial(run, image) for k, run in runners.items()}, REPEATS)
-        return {name: timing.median_ms for name, timing in timings.items()}
+    def call(self, trial: Trial, student: nn.Module | None = None) -> Call:
+        return partial(self.runner(trial, student), self.tile.numpy())
+
+    def faster(self, first: Trial, second: Trial) -> bool:
+        """Whether the second is shown to be faster, called in turn with the first; once a run."""
+
+        def compute() -> bool:
+            return compare(self.call(first), self.call(second), margin=MARGIN).verdict > 0
+
+        name = f"faster-{first.number}-{second.number}"
+        found: bool = self.remember(name, compute, bool, lambda _: True)
+        return found
 
 
 def search(
@@ -150,9 +162,10 @@ def search(
     alone: Candidate,
     teacher: nn.Module,
     scratch: Path,
+    finish: Finish,
     remember: Remember = at_once,
-) -> tuple[Search, nn.Module]:
-    """Try designs of the whole network within a budget.
+) -> tuple[Search, TrainResult]:
+    """Try designs of the whole network within a budget, and train one to the end.
 
     Args:
         options: the budget, the runtime, the number of trials and the seed.
@@ -162,10 +175,11 @@ def search(
             trial is this.
         teacher: network to distil from.
         scratch: folder for ONNX files; with that of the uncompressed network, if it has one.
+        finish: the whole training of a design.
         remember: keeps the trials, so that an interrupted search goes on as if it had not been.
 
     Returns:
-        The search, and the chosen network in closed form.
+        The search, and the training of the chosen network.
 
     Raises:
         OptionError: nothing keeps to the limits on cost, or Optuna is not installed.
@@ -176,19 +190,47 @@ def search(
     lengths = bench.backbone.lengths(len(pool))
     firsts = bench.backbone.first_designs(pool.index(alone))
     trials: list[Trial] = []
+    started = time.perf_counter()
     for number in range(options.trials):
         design: Design | None = firsts[number] if number < len(firsts) else None
         design = design or propose(trials, lengths, bench.budget, options.seed)
         if design is None:
             break  # every design was tried
-        started = time.perf_counter()
         trial = _remembered(bench, number, design)
         trials.append(trial)
         _say(trial, options.trials, time.perf_counter() - started)
-    trials = _timed_again(bench, trials)
-    chosen = choose(trials, bench.budget)
-    found = Search(trials, chosen, pool, bench.backbone.ranking, bench.runtime)
-    return found, bench.build(chosen.design)
+    trials, chosen, training = _finished(bench, _timed_again(bench, trials), finish)
+    return Search(trials, chosen, pool, bench.backbone.ranking, bench.runtime), training
+
+
+def _finished(
+    bench: _Bench, trials: list[Trial], finish: Finish
+) -> tuple[list[Trial], Trial, TrainResult]:
+    """Train the best to the end, and the next best where it misses the quality, until one holds.
+
+    What a whole training has won tells what it may win for others. Of those that missed the quality
+    after their short training, too, at most :data:`FINALS` are trained. Where none holds, the one
+    closest to it is taken.
+    """
+    budget, left, done = bench.budget, list(trials), list[tuple[Trial, TrainResult]]()
+    more = MORE
+    while not done or any(budget.may_hold(trial, more) for trial in left):
+        trial = choose(left, budget, bench.faster, more)
+        training = finish(trial, bench.build(trial.design))
+        ended = replace(trial, finished=bench.drop(training.model))
+        trials = [ended if one is trial else one for one in trials]
+        left.remove(trial)
+        if budget.holds(ended):
+            return trials, ended, training
+        log(
+            f"{ended.label}: {_quality(ended)} once trained to the end, more than the budget allows"
+        )
+        done.append((ended, training))
+        more = ended.won_on_top()
+        if len(done) >= FINALS:
+            left = [one for one in left if budget.holds(one)]
+    ended, training = min(done, key=lambda one: budget.quality(one[0].drop))
+    return trials, ended, training
 
 
 def missing(runtime: str) -> str:
@@ -199,14 +241,13 @@ def missing(runtime: str) -> str:
     return reason and f"--runtime {runtime} cannot run here: {reason}"
 
 
-def require_quality(found: Search, budget: Budget, student: nn.Module, workload: Workload) -> None:
+def require_quality(found: Search, budget: Budget) -> None:
     """Refuse a chosen design that does not reach the quality even when it is trained to the end.
 
     Raises:
         OptionError: its loss on budget windows exceeds a limit.
     """
-    before = block_figures(workload.model, workload.scene)
-    drop = quality_drop(before, student, workload, budget.confidence)
+    drop = found.chosen.drop
     if budget.quality(drop) > 0:
         raise OptionError(
             f"no design of {len(found.trials)} keeps to every limit: {found.chosen.label} comes"
@@ -246,17 +287,22 @@ def _remembered(bench: _Bench, number: int, design: Design) -> Trial:
     return trial
 
 
-def _say(trial: Trial, total: int, seconds: float) -> None:
+def _say(trial: Trial, total: int, spent: float) -> None:
+    """One line on a trial; ``spent`` seconds went into it and those before it."""
     latency = "" if trial.latency_ms is None else f", {trial.latency_ms:.1f} ms"
-    quality = (
-        f"{-trial.drop['psnr_drop']:+.3f} dB"
-        if trial.finetuned
-        else "beyond the budget, not trained"
-    )
+    quality = _quality(trial) if trial.finetuned else "beyond the budget, not trained"
+    done = trial.number + 1
+    left = f", about {spent / done * (total - done):.0f} s left" if done < total else ""
     log(
-        f"trial {trial.number} ({trial.number + 1}/{total}): {trial.label}:"
-        f" {trial.macs / 1e9:.4f} G MACs{latency}, {quality} ({seconds:.0f} s)"
+        f"trial {trial.number} ({done}/{total}): {trial.label}:"
+        f" {trial.macs / 1e9:.4f} G MACs{latency}, {quality} ({spent:.0f} s{left})"
     )
+
+
+def _quality(trial: Trial) -> str:
+    """What a trial gains, or loses, and how much it may lose."""
+    most = f" (at worst {-trial.drop['psnr_high']:+.3f})" if "psnr_high" in trial.drop else ""
+    return f"{-trial.drop['psnr_drop']:+.3f} dB{most}"
 
 
 def _timed_again(bench: _Bench, trials: Sequence[Trial]) -> list[Trial]:
@@ -264,13 +310,13 @@ def _timed_again(bench: _Bench, trials: Sequence[Trial]) -> list[Trial]:
     finetuned = {trial.number for trial in trials if trial.finetuned is not None}
 
     def compute() -> dict[str, float]:
-        with timed_stage("time the trials in turn"):
-            runners = {
-                str(trial.number): bench.runner(trial)
-                for trial in trials
-                if trial.number in finetuned
-            }
-            return bench.time(runners) if runners else {}
+        calls = {
+            str(trial.number): bench.call(trial) for trial in trials if trial.number in finetuned
+        }
+        if not calls:
+            return {}
+        timings = measure(calls, REPEATS, watch=partial(track, text="time the trials in turn"))
+        return {name: timing.median_ms for name, timing in timings.items()}
 
     again = bench.remember(
         "trial-times",

@@ -25,6 +25,7 @@ class Trial:
         latency_ms: median on the chosen runtime; None where the design was beyond a limit before.
         finetuned: like ``start``, after a short distillation; None where the design was beyond a
             limit on cost and was not trained.
+        finished: like ``start``, after the whole distillation; None where that was not done.
     """
 
     number: int
@@ -37,11 +38,20 @@ class Trial:
     start: dict[str, float] = field(default_factory=dict)
     latency_ms: float | None = None
     finetuned: dict[str, float] | None = None
+    finished: dict[str, float] | None = None
 
     @property
     def drop(self) -> dict[str, float]:
-        """The best that is known of its quality: finetuned, else as it started."""
-        return self.finetuned or self.start
+        """What is known of its quality after the longest training that it had."""
+        return self.finished or self.finetuned or self.start
+
+    def won_on_top(self) -> float:
+        """Share of the dB won by the short training that the whole one has won on top, from 0."""
+        start, short, whole = (
+            found["psnr_drop"] if found else 0.0
+            for found in (self.start, self.finetuned, self.finished)
+        )
+        return max(0.0, short - whole) / (start - short) if short < start else 0.0
 
     def costs(self) -> dict[str, float]:
         """The figures that a budget may bound, by name; what was not measured is left out."""

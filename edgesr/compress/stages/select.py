@@ -9,13 +9,10 @@ from pathlib import Path
 from edgesr_export.paired import compare
 from torch import Tensor
 
-from edgesr.compress.candidates import Bench, CalibratedModel, SurgeryOptions, select
+from edgesr.compress.candidates import MARGIN, Bench, CalibratedModel, SurgeryOptions, select
 from edgesr.compress.search.budget import Budget
 from edgesr.progress import timed_stage
 from edgesr.surgery import Candidate
-
-MARGIN = 0.05
-"""Share of the time that a surgery must save to be taken before a smaller one."""
 
 REFERENCE = "the reference"
 

@@ -21,7 +21,7 @@ from edgesr.stored import Remember, at_once
 from edgesr.surgery import Candidate
 
 if TYPE_CHECKING:
-    from edgesr.compress.search import Search
+    from edgesr.compress.search import Search, Trial
 
 
 PUBLISHED = "grouped"
@@ -71,6 +71,7 @@ class StudentOptions:
         search: how the whole network is searched; None leaves the backbone as it is.
         search_training: of what the search has chosen.
         published_groups: also train the paper's network with so many groups; 0 leaves it out.
+        published_training: of that network; None for ``training``.
         checkpoints: folder that every training is kept in and goes on from; None keeps nothing.
     """
 
@@ -80,6 +81,7 @@ class StudentOptions:
     search: SearchOptions | None = None
     search_training: TrainConfig | None = None
     published_groups: int = 0
+    published_training: TrainConfig | None = None
     checkpoints: Path | None = None
 
     def checkpoint(self, name: str) -> Path | None:
@@ -124,39 +126,40 @@ def make_students(
     if alone is None:
         alone = select(candidates, options.surgery, budget.psnr_drop, budget.sam_drop)
 
-    def distilled(candidate: Candidate) -> Student:
-        checkpoint = options.checkpoint(file_name(candidate))
-        closed = calibrated.operate(candidate)
-        config, label = options.training, candidate.label
+    def distilled(candidate: Candidate, config: TrainConfig, name: str) -> Student:
+        closed, checkpoint = calibrated.operate(candidate), options.checkpoint(name)
+        label = candidate.label
         return Student(candidate, distil(closed, calibrated, config, teacher, label, checkpoint))
 
     found: Search | None = None
     baselines: dict[str, Student] = {}
     with timed("distil"):
-        single = distilled(alone)
+        single = distilled(alone, options.training, file_name(alone))
     student = single
     if options.search is not None:
         from edgesr.compress.search import require_quality, search
 
+        training = options.search_training or options.training
+
+        def finish(trial: Trial, closed: nn.Module) -> TrainResult:
+            checkpoint = options.checkpoint(f"search-{trial.number}")
+            return distil(closed, calibrated, training, teacher, trial.label, checkpoint)
+
         with timed("search"):
-            found, closed = search(
-                options.search, calibrated, candidates, alone, teacher, scratch, remember
+            found, trained = search(
+                options.search, calibrated, candidates, alone, teacher, scratch, finish, remember
             )
-            training = distil(
-                closed,
-                calibrated,
-                options.search_training or options.training,
-                teacher,
-                found.chosen.label,
-                options.checkpoint("search"),
-            )
-            require_quality(found, budget, training.model, calibrated.workload)
-        student, baselines[ALONE] = Student(found.upsampler, training), single
+            require_quality(found, budget)
+        student, baselines[ALONE] = Student(found.upsampler, trained), single
     published = (PUBLISHED, options.published_groups)
     baseline = next((c for c in candidates if (c.method, c.setting) == published), None)
     if baseline is not None:
+        config = options.published_training or options.training
+        same = baseline is alone and config == options.training
         with timed("distil the paper's"):
-            baselines[PAPER] = single if baseline is alone else distilled(baseline)
+            baselines[PAPER] = (
+                single if same else distilled(baseline, config, f"published-{file_name(baseline)}")
+            )
     return Students(student, baselines, found)
 
 

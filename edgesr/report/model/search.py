@@ -34,8 +34,8 @@ class BlockEntry(Entry, frozen=True, kw_only=True):
     distance: Annotated[
         Amount,
         doc(
-            "Mean squared distance from the original's output on training tiles, once it and all"
-            " before it are gone."
+            "Mean squared distance from the output with all blocks on training tiles, once it and"
+            " all before it are gone."
         ),
     ]
 
@@ -72,15 +72,21 @@ class TrialEntry(Entry, frozen=True, kw_only=True):
             " before."
         ),
     ]
+    finished: Annotated[
+        Drop | None,
+        doc("The same after the whole distillation; null where that was not done."),
+    ] = None
     changes: Annotated[
         list[dict[str, Any]], doc("Structural changes in order, as the weights' header has them.")
     ]
-    within: Annotated[bool, doc("Whether it keeps to every limit.")]
+    within: Annotated[
+        bool, doc("Whether it keeps to every limit, after the longest distillation that it had.")
+    ]
     on_front: Annotated[
         bool,
         doc("Whether no other trained trial beats it in latency, MACs and loss at once."),
     ]
-    chosen: Annotated[bool, doc("Whether this one was trained to the end.")]
+    chosen: Annotated[bool, doc("Whether this one, trained to the end, was taken.")]
 
 
 class SearchEntry(Entry, frozen=True, kw_only=True):
@@ -106,5 +112,5 @@ class SearchEntry(Entry, frozen=True, kw_only=True):
 
     @property
     def chosen(self) -> TrialEntry:
-        """The trial that was trained to the end."""
+        """The trial that was taken."""
         return next(trial for trial in self.trials if trial.chosen)

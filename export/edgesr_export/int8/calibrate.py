@@ -6,6 +6,7 @@ quantised later without collecting statistics again, with the pairs that the tar
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -117,6 +118,18 @@ def calibrate(
     except Exception as error:  # NNCF raises many kinds; the caller needs one
         raise ExportError(f"NNCF cannot quantise the network: {one_line(error)}") from error
     return _read(model, found, names)
+
+
+def calibration_key(
+    model: onnx.ModelProto, layers: Collection[Layer], tiles: list[np.ndarray], scheme: QuantScheme
+) -> str:
+    """Equal where :func:`calibrate` finds the same."""
+    digest = hashlib.sha256(model.SerializeToString(deterministic=True))
+    for tile in tiles:
+        digest.update(repr(tile.shape).encode() + tile.tobytes())
+    settings = sorted(layer.name for layer in layers), scheme.symmetric, scheme.timed
+    digest.update(repr(settings).encode())
+    return digest.hexdigest()
 
 
 def _parameters(nncf: Any, scheme: QuantScheme) -> Any:

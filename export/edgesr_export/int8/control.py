@@ -18,12 +18,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edgesr_export.errors import ExportError
+from edgesr_export.watch import Watch, unwatched
 
 MOST_SECONDS = 300.0
 """That units are measured alone for."""
-
-SAID_EVERY = 20.0
-"""Seconds between two lines of progress."""
 
 Evaluate = Callable[[Callable[[np.ndarray], np.ndarray]], Mapping[str, float]]
 """Takes a network as a function [N, B, h, w] -> [N, B, H, W] and answers its "mpsnr" (dB) and
@@ -92,6 +90,7 @@ def control(
     seconds: float = MOST_SECONDS,
     clock: Callable[[], float] = time.monotonic,
     told: Callable[[str], None] = lambda _: None,
+    watch: Watch = unwatched,
 ) -> Decision:
     """Find units whose joint drop is within the limits.
 
@@ -101,20 +100,17 @@ def control(
         limits: that must hold.
         seconds: after which no further unit is measured alone.
         clock: seconds.
-        told: is told how far it is, in a line now and then.
+        told: is told what no time was left for.
+        watch: passes on the units and shows how far it is.
     """
     everything, began = tuple(range(len(units))), clock()
-    said = began
     drop = measure(everything) if everything else Drop(0.0, 0.0)
     if limits.hold(drop):
         return Decision(everything, drop, trials=1 if everything else 0)
     alone: dict[int, Drop] = {}
-    for index in everything:
-        if (now := clock()) - began > seconds:
+    for index in watch(everything, "try layers in int8 alone"):
+        if clock() - began > seconds:
             break
-        if now - said > SAID_EVERY:
-            said = now
-            told(f"int8: {index} of {len(units)} layers measured alone ({now - began:.0f} s)")
         alone[index] = measure([index])
     left = everything[len(alone) :]
     if left:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,7 +11,12 @@ import numpy as np
 import onnx
 
 from edgesr_export.errors import ExportError
-from edgesr_export.int8.calibrate import Calibration, calibrate, checked_tiles
+from edgesr_export.int8.calibrate import (
+    Calibration,
+    calibrate,
+    calibration_key,
+    checked_tiles,
+)
 from edgesr_export.int8.control import Decision, Drop, Evaluate, Limits, checked_metrics, control
 from edgesr_export.int8.layers import Layer, find_layers, prepare
 from edgesr_export.int8.observe import observe
@@ -27,6 +32,7 @@ from edgesr_export.paired import Paired, compare
 from edgesr_export.rewrite.transposed import by_convolutions
 from edgesr_export.runtime import Session
 from edgesr_export.targets import find_target
+from edgesr_export.watch import Watch, unwatched
 
 SPEED_SIDE = 64
 """Side of the image that speed is measured on, where the file leaves it free."""
@@ -76,6 +82,8 @@ def quantize(
     keep: Collection[str] = (),
     decided: Mapping[str, tuple[str, str]] | None = None,
     told: Callable[[str], None] = lambda _: None,
+    calibrations: MutableMapping[str, Calibration] | None = None,
+    watch: Watch = unwatched,
 ) -> QuantisationResult:
     """Write the network of ``source`` to ``path`` with as many int8 layers as the limits allow.
 
@@ -95,7 +103,10 @@ def quantize(
         keep: names of further layers to leave in float32.
         decided: precision and reason of every layer, by name, as an earlier call found them: its
             file is made again, and nothing is timed or chosen.
-        told: is told how far it is, in a line now and then.
+        told: is told what no time was left for.
+        calibrations: what calls for other targets have found out about the same network on the same
+            tiles, and where this one adds to it.
+        watch: passes on what is worked through, and shows how far it is.
 
     Returns:
         What was decided for each layer and why. Where even one layer breaks a limit, or none gets
@@ -120,7 +131,7 @@ def quantize(
     reasons |= dict.fromkeys(_known(keep, layers, source), "asked for")
     images = checked_tiles(tiles, model)
     before = checked_metrics(quality.evaluate, Session(source, speed.threads))
-    calibration = _calibrated(as_int8, _open(layers, reasons), images, scheme)
+    calibration = _calibrated(as_int8, _open(layers, reasons), images, scheme, calibrations)
     for layer in _open(layers, reasons):
         if layer.name not in calibration.weights:
             reasons[layer.name] = "NNCF leaves it in float: a gate, or an input without a range"
@@ -129,7 +140,7 @@ def quantize(
         judge = _Judge(bench, quality.evaluate, before)
         if decided is None:
             timed = replace(speed, image=_speed_image(model, images[0], speed.image))
-            choice = _choose(bench, judge, layers, reasons, limits, timed, told)
+            choice = _choose(bench, judge, layers, reasons, limits, timed, watch, told)
         else:
             choice = _Choice(_as_decided(find_layers(model), decided))
         chosen = choice.chosen
@@ -176,6 +187,7 @@ def _choose(
     reasons: dict[str, str],
     limits: Limits,
     speed: Speed,
+    watch: Watch,
     told: Callable[[str], None],
 ) -> _Choice:
     """Choose among the layers that ``reasons`` leave open: what gets faster, within the limits."""
@@ -183,7 +195,7 @@ def _choose(
     timed, image = bench.target.scheme.timed, speed.image
     assert image is not None  # the caller's
     if timed:
-        groups = faster_groups(bench, _open(layers, reasons), image, speed.seconds)
+        groups = faster_groups(bench, _open(layers, reasons), image, speed.seconds, watch)
         reasons |= _slow(groups)
     candidates = _open(layers, reasons)
 
@@ -191,7 +203,7 @@ def _choose(
         names = frozenset(candidates[index].name for index in indices)
         return _difference(judge.before, judge.after(names))
 
-    decision = control(candidates, drop, limits, told=told)
+    decision = control(candidates, drop, limits, told=told, watch=watch)
     chosen = {candidates[index].name for index in decision.chosen}
     times = None
     if timed and chosen:
@@ -222,10 +234,18 @@ def _open(layers: Sequence[Layer], reasons: Mapping[str, str]) -> list[Layer]:
 
 
 def _calibrated(
-    model: onnx.ModelProto, layers: list[Layer], images: list[np.ndarray], scheme: QuantScheme
+    model: onnx.ModelProto,
+    layers: list[Layer],
+    images: list[np.ndarray],
+    scheme: QuantScheme,
+    known: MutableMapping[str, Calibration] | None,
 ) -> Calibration:
     """Ranges and weights; where the target wants pairs behind layers, ranges of what leaves too."""
-    found = calibrate(model, layers, images, scheme)
+    known = {} if known is None else known
+    key = calibration_key(model, layers, images, scheme)
+    if key not in known:
+        known[key] = calibrate(model, layers, images, scheme)
+    found = known[key]
     if not scheme.outputs:
         return found
     leaving = {outlet(model, layer.name) for layer in layers if layer.name in found.weights}

@@ -18,6 +18,7 @@ import numpy as np
 from edgesr_export.int8.layers import Layer
 from edgesr_export.int8.trial import Bench
 from edgesr_export.paired import Paired, compare
+from edgesr_export.watch import Watch, unwatched
 
 
 @dataclass(frozen=True)
@@ -53,25 +54,32 @@ class GroupSpeed:
 
 
 def faster_groups(
-    bench: Bench, layers: Sequence[Layer], image: np.ndarray, seconds: float
+    bench: Bench,
+    layers: Sequence[Layer],
+    image: np.ndarray,
+    seconds: float,
+    watch: Watch = unwatched,
 ) -> list[GroupSpeed]:
     """Measure every group of ``layers`` on ``image`` [N, C, H, W]; the last word on each.
 
-    ``seconds`` is about how long a group that makes no difference is measured.
+    ``seconds`` is about how long a group that makes no difference is measured; ``watch`` passes on
+    groups and shows how far it is.
     """
     waiting = sorted(group_layers(layers), key=_arithmetic, reverse=True)
     joined: set[str] = set()
+    without = caller(bench, joined, image)
     verdicts: dict[tuple[str, ...], GroupSpeed] = {}
     for attempt in range(2):
         refused = []
-        for group in waiting:
+        for group in watch(waiting, "time kinds of layers in int8"):
             names = tuple(layer.name for layer in group)
-            without, with_it = (caller(bench, one, image) for one in (joined, joined | set(names)))
+            with_it = caller(bench, joined | set(names), image)
             times = compare(without, with_it, seconds=seconds)
             verdict = GroupSpeed(group[0].kind, group[0].shape, names, times)
             verdicts[names] = verdict
             if verdict.pays:
                 joined |= set(names)
+                without = with_it
             else:
                 refused.append(group)
         if not attempt and len(refused) == len(waiting):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -95,6 +96,12 @@ class Built:
     build_s: float
     layers: dict[str, int]
     why_one_size: str | None = None
+
+
+def opened_later(opens: Callable[[], Network]) -> Network:
+    """A network that is opened at its first call, for one that may never be called."""
+    network = cache(opens)
+    return lambda image: network()(image)
 
 
 class Target:
@@ -228,7 +235,7 @@ class Target:
     def untimed(self, path: Path, precision: str, threads: int, why: str) -> Row:
         """The line of a file that cannot run here; ONNX Runtime judges it."""
         usual = find_target(ALWAYS)
-        judge = usual.open(path, threads)
+        judge = opened_later(partial(usual.open, path, threads))
         return Row(self.label, precision, judge, None, why, judged_by=usual.label)
 
     def unrewritten(

@@ -16,6 +16,7 @@ from edgesr_export.targets._base import (
     Runtime,
     Target,
     not_installed,
+    opened_later,
     register,
 )
 
@@ -110,7 +111,7 @@ class OpenVino(Target):
             Row(
                 self.label,
                 name,
-                openvino_session(path, threads, kind),
+                opened_later(partial(openvino_session, path, threads, kind)),
                 openvino_session(path, threads, kind, shape),
             )
             for name, kind in kinds.items()

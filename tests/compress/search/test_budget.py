@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,11 @@ from edgesr.stored import typed
 from edgesr.surgery.candidates import LATENCY_TIE
 
 LOSSES = st.floats(-0.5, 0.5).map(lambda value: round(value, 3))
+
+
+def near(loss: float, limit: float) -> bool:
+    """Whether half of what a trial has won back on top, of 1 dB, would bring it within a limit."""
+    return loss <= limit or loss - 0.5 * (1 - loss) <= limit
 
 
 trials = st.lists(
@@ -51,10 +57,11 @@ def test_within_a_limit_on_cost_the_least_loss_is_taken(found, most, loss):
     taken = choose(found, budget)
     assert taken.macs <= most
     least = min(t.drop["psnr_drop"] for t in affordable)
-    if least > loss:
+    if not near(least, loss):
         assert taken.drop["psnr_drop"] == least
         return
-    alike = [t for t in affordable if t.drop["psnr_drop"] <= min(loss, least + LOSS_TIE)]
+    near_enough = [t for t in affordable if near(t.drop["psnr_drop"], loss)]
+    alike = [t for t in near_enough if t.drop["psnr_drop"] <= least + LOSS_TIE]
     assert taken in alike
     assert taken.latency_ms <= LATENCY_TIE * min(t.latency_ms for t in alike)
 
@@ -65,12 +72,46 @@ def test_without_a_limit_on_cost_a_fast_one_is_taken(found, loss):
     if not finetuned:
         return
     taken = choose(found, Budget({}, loss))
-    fitting = [t for t in finetuned if t.drop["psnr_drop"] <= loss]
+    fitting = [t for t in finetuned if near(t.drop["psnr_drop"], loss)]
     if fitting:
         assert taken in fitting
         assert taken.latency_ms <= 1.1 * min(t.latency_ms for t in fitting)
     else:
         assert taken.drop["psnr_drop"] == min(t.drop["psnr_drop"] for t in finetuned)
+
+
+def test_a_design_counts_as_long_as_the_whole_training_may_bring_it_within_the_limits():
+    budget = Budget({"macs": 400}, 0.05, 0.5)
+    short = trial(0, 300, 0.3)  # it has won 0.7 dB and is expected to win 0.35 more
+    assert budget.may_hold(short)
+    assert not budget.holds(short)
+    assert not Budget({}, -0.06).may_hold(short)
+    assert not Budget({"macs": 200}, 0.05).may_hold(short)
+    assert not budget.may_hold(trial(0, 300, None))
+    missed = replace(short, finished={"psnr_drop": 0.06, "sam_drop": 0.0})
+    assert not budget.may_hold(missed)
+    assert budget.may_hold(replace(short, finished={"psnr_drop": 0.04, "sam_drop": 0.0}))
+    unsure = {"psnr_drop": 0.0, "sam_drop": 0.0, "psnr_high": 0.2, "sam_high": 0.1}
+    assert budget.may_hold(replace(short, finetuned=unsure))
+    assert not budget.holds(replace(short, finetuned=unsure))
+
+
+def test_of_close_latencies_the_larger_design_is_taken_only_where_it_is_shown_to_be_faster():
+    small, large = trial(0, 300, 0.0, 10.0), trial(1, 500, 0.0, 9.5)
+    asked: list[tuple[int, int]] = []
+
+    def faster(first: Trial, second: Trial) -> bool:
+        asked.append((first.number, second.number))
+        return len(asked) > 1
+
+    budget = Budget({}, 0.05)
+    assert choose([large, small], budget) is small
+    assert choose([large, small], budget, faster) is small
+    assert choose([large, small], budget, faster) is large
+    assert asked == [(0, 1), (0, 1)]
+    assert choose([trial(1, 500, 0.0, 8.0), small], budget, faster).number == 1
+    assert choose([trial(1, 500, 0.0, 12.0), small], budget, faster) is small
+    assert len(asked) == 2  # what is clear is not compared
 
 
 def test_the_refusal_names_what_came_closest():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +17,10 @@ from edgesr_export.runtime import session
 from edgesr.compress import compress
 from edgesr.compress.candidates import calibrate, enumerate_candidates
 from edgesr.compress.search import Search, Trial, loop, require_quality, search
+from edgesr.compress.search.budget import Budget
+from edgesr.compress.search.design import Design
 from edgesr.compress.surgery_config import budget_of, search_options, surgery_options
+from edgesr.distill.trainer import TrainResult
 from edgesr.errors import OptionError
 from edgesr.evaluation.cost import count
 from edgesr.evaluation.evaluate import evaluate
@@ -105,6 +107,8 @@ def test_what_the_search_says_is_so(run, recipe):
 
     (chosen,) = (t for t in trials if t["chosen"])
     trained = [t for t in trials if t["validation"]]
+    assert chosen["within"]
+    assert chosen["finished"]["mpsnr_drop"] <= 3.0
     assert chosen["validation"]["mpsnr_drop"] == min(t["validation"]["mpsnr_drop"] for t in trained)
     student = load_network(Path("out/student.safetensors")).model
     assert count(student, tuple(workload.example().shape)).macs == report["student"]["macs"]
@@ -147,6 +151,7 @@ def searching(recipe, workplace) -> Callable[..., Search]:
                 candidates[-1],
                 workload.model,
                 folder.state(""),
+                lambda _, closed: TrainResult(closed, [], {}),
                 folder.remember,
             )
         finally:
@@ -190,12 +195,63 @@ def test_a_budget_that_nothing_meets_leaves_no_folder(run, options, reason):
 
 
 def test_a_student_that_misses_the_quality_is_refused(recipe):
-    workload = open_workload(recipe)
-    trial = made_trials.trial(0, 500, 0.0)
-    found = Search([trial], trial, [Candidate("lowrank", 8, {}, 0, 0)], [], "torch")
-    require_quality(found, budget_of(recipe), workload.model, workload)
-    broken = copy.deepcopy(workload.model)
-    with torch.no_grad():
-        broken.upsampler.bias.add_(1)
+    pool = [Candidate("lowrank", 8, {}, 0, 0)]
+    short = made_trials.trial(0, 500, 0.0)
+    good, bad = (
+        replace(short, finished={"psnr_drop": loss, "sam_drop": 0.1}) for loss in (2.9, 3.1)
+    )
+    require_quality(Search([good], good, pool, [], "torch"), budget_of(recipe))
     with pytest.raises(OptionError, match=r"no design of 1 keeps to every limit: design 0 comes"):
-        require_quality(found, budget_of(recipe), broken, workload)
+        require_quality(Search([bad], bad, pool, [], "torch"), budget_of(recipe))
+
+
+class Finals:
+    """Stands for what :func:`loop._finished` asks of a bench: known losses after full trainings."""
+
+    def __init__(self, losses: dict[int, float], limit: float = 0.05) -> None:
+        self.losses, self.budget, self.trained = losses, Budget({}, limit), list[int]()
+        self.faster = None
+
+    def build(self, design: Design) -> int:
+        return design.removed
+
+    def finish(self, trial: Trial, closed: int) -> TrainResult:
+        self.trained.append(trial.number)
+        model = torch.nn.Module()
+        model.number = closed
+        return TrainResult(model, [], {})
+
+    def drop(self, model: torch.nn.Module) -> dict[str, float]:
+        return {"psnr_drop": self.losses[model.number], "sam_drop": 0.0}
+
+
+def short(losses: list[float]) -> list[Trial]:
+    """Trials, the later the faster, with these losses after their short training."""
+    return [
+        made_trials.trial(number, 900 - 100 * number, loss, 90.0 / 2**number)
+        for number, loss in enumerate(losses)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("after_short", "after_full", "trained", "taken"),
+    [
+        ([0.0, 0.1, 0.3], [0.0, 0.01, 0.04], [2], 2),  # the fastest, though not yet good enough
+        ([0.0, 0.1, 0.3], [0.0, 0.01, 0.06], [2, 1], 1),  # it missed: the next
+        ([0.0, 0.1, 0.3], [0.0, 0.01, 0.29], [2, 0], 0),  # it won next to nothing: no hope for 1
+        ([0.0, 0.1, 0.9], [0.0, 0.01, 0.01], [1], 1),  # too far from it to hope
+        (  # what holds after the short training is the last resort
+            [0.0, 0.06, 0.07, 0.08, 0.1, 0.3], [0.0, 0.0, 0.06, 0.06, 0.06, 0.06],
+            [5, 4, 3, 2, 0], 0,
+        ),
+        ([0.9, 0.8, 0.7], [0.4, 0.3, 0.2], [2], 2),  # nothing is near: the nearest
+    ],
+)  # fmt: skip
+def test_designs_are_trained_to_the_end_until_one_holds(after_short, after_full, trained, taken):
+    bench = Finals(dict(enumerate(after_full)))
+    trials, chosen, training = loop._finished(bench, short(after_short), bench.finish)
+    assert bench.trained == trained
+    assert (chosen.number, training.model.number) == (taken, taken)
+    assert [one.number for one in trials if one.finished] == sorted(trained)
+    assert trials[taken] == chosen
+    assert chosen.drop["psnr_drop"] == after_full[taken]

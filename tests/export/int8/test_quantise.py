@@ -31,7 +31,7 @@ def every_group_pays(monkeypatch):
 
     twice = Paired((2.0,) * 8, (1.0,) * 8, 0.01, 1)
 
-    def pays(bench, layers, image, seconds):
+    def pays(bench, layers, *_):
         return [GroupSpeed(layer.kind, layer.shape, (layer.name,), twice) for layer in layers]
 
     monkeypatch.setattr(quantise_module, "faster_groups", pays)
@@ -126,6 +126,29 @@ def test_decided_before_it_is_the_same_file(network, tiles, evaluate, tmp_path, 
     )  # fmt: skip
     assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
     assert (again.trials, again.after, again.layers) == (0, first.after, first.layers)
+
+
+@pytest.mark.usefixtures("every_group_pays")
+def test_targets_that_calibrate_alike_share_it_and_their_files_stay_the_same(
+    network, tiles, evaluate, tmp_path, monkeypatch
+):
+    plain = tmp_path / "plain.onnx"
+    quantize(network, plain, tiles, target="cpu", quality=loose(evaluate))
+    calls, calibrate = [], quantise_module.calibrate
+    monkeypatch.setattr(
+        quantise_module, "calibrate", lambda *given: calls.append(1) or calibrate(*given)
+    )
+    known, times = {}, []
+    for target in ("cpu", "cpu", "tensorrt"):  # whose ranges have no zero points
+        path = tmp_path / f"{len(times)}.onnx"
+        quantize(network, path, tiles, target=target, quality=loose(evaluate), calibrations=known)
+        times.append(len(calls))
+    assert times == [1, 1, 2]
+    assert (tmp_path / "1.onnx").read_bytes() == plain.read_bytes()
+    quantize(
+        network, path, tiles[:2], target="tensorrt", quality=loose(evaluate), calibrations=known
+    )
+    assert len(calls) == 3  # other tiles
 
 
 def test_decisions_of_another_network_are_refused(network, tiles, evaluate, tmp_path):

@@ -82,3 +82,25 @@ def test_nothing_is_asked_twice_when_nothing_joined(timed):
     decide = timed(lambda chosen: 10, asked)
     assert decide(LARGE, SMALL) == {("large",): False, ("small",): False}
     assert len(asked) == 2
+
+
+def test_every_group_passes_the_watch_and_the_network_so_far_stays_open(monkeypatch):
+    opened, watched = [], []
+
+    def opening(bench, chosen, image):
+        opened.append(frozenset(chosen))
+        return opened[-1]
+
+    def watch(items, text):
+        watched.append(len(items))
+        return items
+
+    def rule(chosen):
+        return 10 - 3 * ("large" in chosen)
+
+    monkeypatch.setattr(speed, "caller", opening)
+    monkeypatch.setattr(speed, "compare", compare_by(rule, []))
+    faster_groups(None, [LARGE, MIDDLE], np.zeros(1), 1, watch)
+    assert watched == [2, 1]
+    both = frozenset({"large", "middle"})
+    assert opened == [frozenset(), frozenset({"large"}), both, both]
