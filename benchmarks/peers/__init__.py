@@ -7,6 +7,6 @@
                                         child serve: one call each   <-  judge, time
 
 One file of :mod:`benchmarks.peers.tools` is one tool; it registers its rows. What runs in a tool's
-environment (:mod:`.peer`, :mod:`.inputs`, :mod:`.child` and the tool's file) needs Python's standard
-library, numpy and what the tool itself needs.
+environment (:mod:`.peer`, :mod:`.inputs`, :mod:`.child` and the tool's file) needs Python's
+standard library, numpy and what the tool itself needs.
 """

@@ -25,6 +25,7 @@ from benchmarks.peers.table import names, render, table
 from benchmarks.results import FOLDER
 from edgesr.errors import EdgesrError, OptionError
 from edgesr.loading.workload import SceneOptions, load_workload
+from edgesr.locks import Lock
 from edgesr.recipe.recipes import CompressRecipe
 
 TILE = 64
@@ -34,8 +35,10 @@ TILE = 64
 def main(words: list[str] | None = None) -> int:
     """Do what is missing, keep it, write the table."""
     options = _options(words)
+    options.output.parent.mkdir(parents=True, exist_ok=True)
     try:
-        return _run(options)
+        with Lock(options.output.with_name(f".{options.output.name}.lock"), options.output):
+            return _run(options)
     except EdgesrError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -74,7 +77,8 @@ def _run(options: argparse.Namespace) -> int:
     image = workload.example(TILE).numpy()
     for number, name in enumerate(chosen, 1):
         runner.say(f"[{number}/{len(chosen)}] {peers[name].title}")
-        if not options.only_timing and (options.again or not runner.store.row(name)):
+        done = (runner.store.row(name) or {}).get("files")
+        if not options.only_timing and (options.again or not done):
             runner.make(name)
         if not options.no_timing:
             runner.time(name, image)
@@ -92,7 +96,7 @@ def _options(words: list[str] | None) -> argparse.Namespace:
     when = parser.add_mutually_exclusive_group()
     when.add_argument("--no-timing", action="store_true", help="make and judge alone")
     when.add_argument("--only-timing", action="store_true", help="time what was made before")
-    add("--again", action="store_true", help="make rows that are there anew")
+    add("--again", action="store_true", help="make rows anew that have files (others always are)")
     add("--weights", type=Path, help="teacher (default: the shipped one)")
     add("--default-run", type=Path, help="finished run of the default job, instead of a new one")
     add("--search-run", type=Path, help="finished run of the search, instead of a new one")

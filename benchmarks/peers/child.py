@@ -100,7 +100,9 @@ def main(words: list[str]) -> None:
     action, name, *rest = words
     peer = load()[name]
     if action == "make":
-        make(peer, Inputs(Path(rest[0])), Path(rest[1]))
+        inputs, output = (Path(word).resolve() for word in rest)
+        os.chdir(output)  # some tools write beside themselves
+        make(peer, Inputs(inputs), output)
     else:
         runtime, file, threads = rest
         serve(opened(peer, runtime, Path(file), int(threads)), sys.stdin.buffer, answers)

@@ -63,11 +63,11 @@ class Inputs:
     def budget(self) -> list[Block]:
         """Blocks that a drop is held against."""
         data = self._data
-        count = sum(name.startswith("hr") for name in data)
-        return [
-            Block(data[f"lr{i}"], data[f"hr{i}"], (slice(*data[f"at{i}"][0]), slice(*data[f"at{i}"][1])))
-            for i in range(count)
-        ]  # fmt: skip
+        found = []
+        for number in range(sum(name.startswith("hr") for name in data)):
+            rows, columns = (slice(*ends) for ends in data[f"at{number}"].tolist())
+            found.append(Block(data[f"lr{number}"], data[f"hr{number}"], (rows, columns)))
+        return found
 
     def network(self) -> nn.Module:
         """The network in torch, in evaluation mode."""

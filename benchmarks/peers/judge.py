@@ -89,10 +89,10 @@ class Judge:
         }
         return {name: {key: round(v, 5) for key, v in drop.items()} for name, drop in found.items()}
 
-    def size(self, file: Path, plain: Path) -> dict[str, int]:
-        """Parameters, MACs at LR 16 x 16 and bytes; of a file of the tool's own, those of ``plain``.
+    def size(self, file: Path, plain: Path) -> dict[str, int | None]:
+        """Parameters, MACs at LR 16 x 16 and bytes.
 
-        What a tool writes in a form of its own has the layers that it was given.
+        A file in a form of the tool's own has the layers of ``plain``, which it was made from.
         """
         counted = file if file.suffix == ".onnx" else plain
         shape = (1, len(self.workload.scene.bands), DEFAULT_SIZE, DEFAULT_SIZE)

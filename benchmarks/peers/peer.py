@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 GENERIC = ("onnxruntime", "openvino", "openvino-bf16")
 """Runtimes of edgesr's own environment; each file that a tool writes is tried in all of them."""
 
+TORCH = ("torch>=2.9,<2.14", "safetensors>=0.5", "numpy>=2", "onnx>=1.19")
+"""What :meth:`benchmarks.peers.inputs.Inputs.network` and its export need."""
+
 Call = Callable[["np.ndarray"], "np.ndarray"]
 """From an image [N, B, h, w] to [N, B, h r, w r]."""
 

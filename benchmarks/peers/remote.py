@@ -6,6 +6,7 @@ import struct
 import subprocess
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -15,7 +16,7 @@ import numpy as np
 from benchmarks.peers.child import ANSWER, TIME, read_array, write_array
 from benchmarks.peers.environments import ROOT, PeerError, reason, variables
 
-SECONDS = 300.0
+SECONDS = 600.0
 """For one answer, loading and compiling included."""
 
 
@@ -77,10 +78,8 @@ class Remote:
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout, self._said):
             if stream is not None:
-                try:
+                with suppress(BrokenPipeError):  # it has gone with a request half read
                     stream.close()
-                except BrokenPipeError:
-                    pass  # it has gone with a request half read
 
     def _ask(self, kind: bytes, image: np.ndarray) -> tuple[int, np.ndarray | None]:
         requests, answers = self._process.stdin, self._process.stdout

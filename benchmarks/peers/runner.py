@@ -126,10 +126,9 @@ class Runner:
         folder = self.work / peer.name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        run(
-            [python, "-m", "benchmarks.peers.child", "make", peer.name, str(self.inputs), str(folder)],
-            "the tool", peer.minutes, folder / "log.txt",
-        )  # fmt: skip
+        words = ["make", peer.name, str(self.inputs.resolve()), str(folder.resolve())]
+        command = [python, "-m", "benchmarks.peers.child", *words]
+        run(command, "the tool", peer.minutes, folder / "log.txt")
 
     def _made(self, name: str) -> dict[str, Any]:
         """What the tool says that it has made."""

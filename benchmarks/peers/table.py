@@ -138,8 +138,8 @@ def _conditions(content: Mapping[str, Any]) -> str:
         if key in facts
     )  # fmt: skip
     return (
-        f"A drop is what is lost against the shipped teacher; below 0 is better than it."
-        f" **(over)**: no setting that was tried holds {limit:g} dB by the upper end of its interval;"
+        "A drop is what is lost against the shipped teacher; below 0 is better than it."
+        f" (over): no setting that was tried holds {limit:g} dB by the upper end of its interval;"
         " shown is the one that loses least. MACs at LR 16 x 16."
         f" Milliseconds: median, LR {content['tile']} x {content['tile']},"
         f" {content['threads']} threads, each in turn with edgesr's default student, whose time it"
