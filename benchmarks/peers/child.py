@@ -21,7 +21,7 @@ from typing import BinaryIO
 import numpy as np
 
 from benchmarks.peers.inputs import Inputs
-from benchmarks.peers.peer import GENERIC, Call, Peer, load
+from benchmarks.peers.peer import GENERIC, Call, Peer, find
 
 MADE = "made.json"
 ANSWER, TIME = b"a", b"t"
@@ -94,11 +94,11 @@ def read_array(stream: BinaryIO) -> np.ndarray:
 
 
 def main(words: list[str]) -> None:
-    """``make NAME INPUTS OUTPUT`` or ``serve NAME RUNTIME FILE THREADS``."""
+    """``make NAME MODULE INPUTS OUTPUT`` or ``serve NAME MODULE RUNTIME FILE THREADS``."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    action, name, *rest = words
-    peer = load()[name]
+    action, name, module, *rest = words
+    peer = find(name, module)
     if action == "make":
         inputs, output = (Path(word).resolve() for word in rest)
         os.chdir(output)  # some tools write beside themselves

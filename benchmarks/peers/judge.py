@@ -24,7 +24,9 @@ from edgesr.evaluation.tiling import ALWAYS_WHOLE
 from edgesr.files import atomic_path
 from edgesr.loading.workload import Workload
 
-PAIRS = ("QuantizeLinear", "DequantizeLinear")
+BESIDES = ("QuantizeLinear", "DequantizeLinear", "Resize")
+"""Operators of which every input but the first is a scale, a zero point or a size."""
+
 FLOATS = (
     onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.INT8,
     onnx.TensorProto.UINT8, onnx.TensorProto.INT32,
@@ -105,9 +107,9 @@ class Judge:
 
 
 def parameters(file: Path) -> int:
-    """Numbers that an ONNX file holds, but for scales, zero points and shapes."""
+    """Numbers that an ONNX file holds, but for scales, zero points and sizes."""
     graph = onnx.load(file).graph
-    scales = {name for node in graph.node if node.op_type in PAIRS for name in node.input[1:]}
+    scales = {name for node in graph.node if node.op_type in BESIDES for name in node.input[1:]}
     return sum(
         int(np.prod(one.dims, dtype=np.int64))
         for one in graph.initializer

@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,6 +79,12 @@ class Peer:
     runtimes: tuple[str, ...] = GENERIC
     minutes: float = 10.0
 
+    @property
+    def module(self) -> str:
+        """Where it registers itself."""
+        make = self.make.func if isinstance(self.make, partial) else self.make
+        return make.__module__
+
 
 PEERS: dict[str, Peer] = {}
 
@@ -100,6 +107,12 @@ def load() -> dict[str, Peer]:
     for module in pkgutil.iter_modules(tools.__path__):
         importlib.import_module(f"{tools.__name__}.{module.name}")
     return dict(sorted(PEERS.items(), key=lambda item: (not is_ours(item[0]), item[0])))
+
+
+def find(name: str, module: str) -> Peer:
+    """A row of one module, without a look at the others."""
+    importlib.import_module(module)
+    return PEERS[name]
 
 
 def is_ours(name: str) -> bool:

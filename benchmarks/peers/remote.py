@@ -15,6 +15,7 @@ import numpy as np
 
 from benchmarks.peers.child import ANSWER, TIME, read_array, write_array
 from benchmarks.peers.environments import ROOT, PeerError, reason, variables
+from benchmarks.peers.peer import Peer
 
 SECONDS = 600.0
 """For one answer, loading and compiling included."""
@@ -25,7 +26,7 @@ class Remote:
 
     Args:
         python: interpreter of the tool's environment.
-        peer: name of the row.
+        peer: the row.
         runtime: one of the row's.
         file: that the tool has made.
         threads: of a call.
@@ -34,7 +35,7 @@ class Remote:
         PeerError: at a call, where the process fails.
     """
 
-    def __init__(self, python: str, peer: str, runtime: str, file: Path, threads: int) -> None:
+    def __init__(self, python: str, peer: Peer, runtime: str, file: Path, threads: int) -> None:
         self.runtime = runtime
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (closed by __exit__)
         self._process = subprocess.Popen(

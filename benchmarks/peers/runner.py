@@ -126,7 +126,7 @@ class Runner:
         folder = self.work / peer.name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        words = ["make", peer.name, str(self.inputs.resolve()), str(folder.resolve())]
+        words = ["make", peer.name, peer.module, str(self.inputs.resolve()), str(folder.resolve())]
         command = [python, "-m", "benchmarks.peers.child", *words]
         run(command, "the tool", peer.minutes, folder / "log.txt")
 
@@ -162,7 +162,7 @@ class Runner:
     def _remote(self, peer: Peer, runtime: str, file: Path) -> Remote:
         own = runtime not in GENERIC
         python = self.environments.python(peer.environment if own else Environment())
-        return Remote(python, peer.name, runtime, file, self.threads)
+        return Remote(python, peer, runtime, file, self.threads)
 
     def _keep(self, name: str, row: dict[str, Any]) -> None:
         self.store.put(name, row, **self.facts)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+import types
 from collections.abc import Iterator
-from contextlib import suppress
 from decimal import Decimal
 from functools import partial
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ RATIOS = ("0.8", "0.6", "0.5", "0.4")
 
 def compressed(inputs: Inputs, output: Path, *, scheme: str) -> Iterator[Made]:
     """One call of ModelCompressor for each ratio; what layers were scored is kept between them."""
-    operators = define_nms()
+    stand_in_for_torchvision()
     from aimet_torch.common.defs import (
         CompressionScheme,
         CostMetric,
@@ -59,20 +61,37 @@ def compressed(inputs: Inputs, output: Path, *, scheme: str) -> Iterator[Made]:
         yield Made(f"ratio {ratio}", export(inputs, small, output / f"{ratio}.onnx"))
         kept = Path("data/greedy_selection_eval_scores_dict.pkl")
         scores = str(kept.resolve()) if kept.is_file() else None
-    del operators
 
 
-def define_nms() -> Any:
-    """An operator without which torchvision, built for another torch, cannot be imported.
+def stand_in_for_torchvision() -> None:
+    """Names alone, where torchvision cannot be imported because it is built for another torch.
 
-    AIMET imports torchvision for the names of a few layers; nothing of it is run.
+    AIMET imports it for the names of a few layers and data sets; nothing of it is run.
     """
-    import torch
+    try:
+        import torchvision  # noqa: F401
+    except (ImportError, RuntimeError):
+        for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        whole = _Names("torchvision")
+        for part in ("ops", "transforms", "datasets"):
+            setattr(whole, part, _Names(f"torchvision.{part}"))
 
-    library = torch.library.Library("torchvision", "DEF")
-    with suppress(RuntimeError):  # it is there
-        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    return library
+
+class _Names(types.ModuleType):
+    """A module in which every name is a class of its own."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.__spec__ = ModuleSpec(name, None)
+        self.__path__: list[str] = []
+        sys.modules[name] = self
+
+    def __getattr__(self, name: str) -> type:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        setattr(self, name, type(name, (), {}))
+        return getattr(self, name)
 
 
 for scheme, title in (("spatial_svd", "spatial SVD"), ("weight_svd", "weight SVD")):
