@@ -35,9 +35,9 @@ TILE = 64
 def main(words: list[str] | None = None) -> int:
     """Do what is missing, keep it, write the table."""
     options = _options(words)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.work.mkdir(parents=True, exist_ok=True)
     try:
-        with Lock(options.output.with_name(f".{options.output.name}.lock"), options.output):
+        with Lock(options.work / "lock", options.work):
             return _run(options)
     except EdgesrError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -38,17 +38,9 @@ class Remote:
     def __init__(self, python: str, peer: Peer, runtime: str, file: Path, threads: int) -> None:
         self.runtime = runtime
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (closed by __exit__)
+        words = [peer.name, peer.module, runtime, str(file.resolve()), str(threads)]
         self._process = subprocess.Popen(
-            [
-                python,
-                "-m",
-                "benchmarks.peers.child",
-                "serve",
-                peer,
-                runtime,
-                str(file),
-                str(threads),
-            ],
+            [python, "-m", "benchmarks.peers.child", "serve", *words],
             cwd=ROOT,
             env=variables() | {"OMP_NUM_THREADS": str(threads)},
             stdin=subprocess.PIPE,
