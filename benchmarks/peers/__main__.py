@@ -57,7 +57,8 @@ def _run(options: argparse.Namespace) -> int:
         for kind, run in (("default", options.default_run), ("search", options.search_run))
         if run
     }
-    digest = hand_over(workload, options.work / "inputs", runs)
+    weights = str(options.weights.resolve()) if options.weights else None
+    digest = hand_over(workload, options.work / "inputs", {"runs": runs, "weights": weights})
     runner = Runner(
         peers,
         Environments(options.environments, options.install),

@@ -34,13 +34,14 @@ FLOATS = (
 """Types of weights, and of the biases of int8 layers."""
 
 
-def hand_over(workload: Workload, folder: Path, runs: Mapping[str, str]) -> str:
+def hand_over(workload: Workload, folder: Path, more: Mapping[str, Any]) -> str:
     """Write the files that :class:`benchmarks.peers.inputs.Inputs` reads.
 
     Args:
         workload: the scene and the network, which must be one of edgesr's own.
         folder: for the files.
-        runs: folders of finished runs of edgesr, by the name of their row.
+        more: facts: "runs", folders of finished runs of edgesr by the name of their row, and
+            "weights", of the teacher, where they are not the shipped ones.
 
     Returns:
         A digest of the network and the data.
@@ -56,7 +57,7 @@ def hand_over(workload: Workload, folder: Path, runs: Mapping[str, str]) -> str:
         "config": model.config,
         "bands": len(scene.bands),
         "scale": scene.scale,
-        "runs": dict(runs),
+        **more,
     }
     with atomic_path(folder / DATA) as part:
         np.savez(part, **data)

@@ -21,7 +21,7 @@ from benchmarks.peers.judge import Judge
 from benchmarks.peers.peer import GENERIC, Environment, Peer
 from benchmarks.peers.remote import Remote
 from benchmarks.peers.store import Store
-from benchmarks.peers.table import OURS, Form, forms, pick
+from benchmarks.peers.table import OURS, Form, contenders, pick
 from benchmarks.peers.timing import figures, in_turn
 from edgesr.errors import EdgesrError
 
@@ -82,12 +82,12 @@ class Runner:
         self._keep(name, row)
 
     def time(self, name: str, image: np.ndarray) -> None:
-        """Time a row's files of least work, in all their runtimes, in turn with ours."""
+        """Time the forms of which one stands for the row, in turn with ours."""
         row = self.store.row(name)
         if not row or not row["files"]:
             return
         ours = self._ours()
-        candidates = _contenders(row, self.facts["limit_db"])
+        candidates = contenders(row, self.facts["limit_db"])
         with ExitStack() as opened:
             calls = {}
             for number, form in enumerate(candidates):
@@ -166,9 +166,3 @@ class Runner:
 
     def _keep(self, name: str, row: dict[str, Any]) -> None:
         self.store.put(name, row, **self.facts)
-
-
-def _contenders(row: Mapping[str, Any], limit: float) -> list[Form]:
-    """The forms among which time decides: those of the work of the one that stands for the row."""
-    chosen = pick(row, limit)
-    return [one for one in forms(row) if chosen and one.work == chosen.work]

@@ -45,7 +45,7 @@ def given(tmp_path_factory):
         torch.nn.init.normal_(parameter, std=0.05)  # an exporter writes equal tensors once
     workload = Workload(scene, model, {}, "", "lkca_net")
     work = tmp_path_factory.mktemp("peers")
-    digest = hand_over(workload, work / "inputs", {"edgesr-default": "there"})
+    digest = hand_over(workload, work / "inputs", {"runs": {"edgesr-default": "there"}})
     return workload, work, digest
 
 
@@ -175,6 +175,12 @@ def test_the_least_work_within_the_limit_stands_for_a_row():
     )
     quick = [file("slow", 50, 0.0, 0.01, 20.0), file("quick", 50, 0.01, 0.02, 10.0)]
     assert pick(row("a", *quick), 0.05).file["label"] == "quick"
+    both = file("both", 50, 0.1, 0.2, 20.0) | {"drops": {}}
+    for runtime, ms in (("onnxruntime", 20.0), ("openvino", 9.0)):
+        part = file("both", 50, 0.1, 0.2, ms, runtime)
+        both["drops"] |= part["drops"]
+        both["times"] |= part["times"]
+    assert pick(row("a", file("worse", 9, 0.3, 0.4, 1.0), both), 0.05).runtime == "openvino"
     unknown = file("unknown", None, 0.0, 0.01)
     assert pick(row("a", unknown, within), 0.05).file is within
     assert pick(row("a", failed="why"), 0.05) is None

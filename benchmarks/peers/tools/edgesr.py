@@ -22,7 +22,8 @@ def compressed(
     folder = Path(inputs.facts["runs"].get(name, output / "run"))
     if not folder.is_dir():
         command = [sys.executable, "-m", "edgesr.compress", "--output", str(folder)]
-        command += ["--targets", *RUNTIMES, *options]
+        command += ["--targets", ",".join(RUNTIMES), *options]
+        command += ["--weights", weights] if (weights := inputs.facts["weights"]) else []
         subprocess.run(command, check=True)
     for file in sorted((folder / "models").glob("*.onnx")):
         target, _, precision = file.stem.partition("-")
@@ -38,7 +39,7 @@ for name, title, options, minutes in (
         Peer(
             name,
             title,
-            f"python -m edgesr.compress --targets {' '.join((*RUNTIMES, *options))}",
+            f"python -m edgesr.compress --targets {' '.join((','.join(RUNTIMES), *options))}",
             "../README.md",
             partial(compressed, name=name, options=options),
             minutes=minutes,
