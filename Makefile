@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: compress test slow bench bench-quick bench-gpu bench-on-gpu gpu gpu-tests docs lint clean
+.PHONY: compress test slow bench bench-quick bench-peers bench-gpu bench-on-gpu gpu gpu-tests docs lint clean
 
 compress: $(VENV)/.run
 	$(BIN)/python -m edgesr.compress --rank-target 0.9
@@ -23,6 +23,10 @@ bench: $(VENV)/.bench
 
 bench-quick: $(VENV)/.bench
 	$(BIN)/python -m benchmarks --quick
+
+# Other tools on the shipped teacher, each in an environment of its own; ONLY="nncf ..." takes some.
+bench-peers: $(VENV)/.bench-peers
+	$(BIN)/python -m benchmarks.peers $(if $(ONLY),--only $(ONLY))
 
 bench-gpu:
 	@$(PYTHON) tests/has_gpu.py
@@ -47,7 +51,7 @@ lint: $(VENV)/.test
 	$(BIN)/python -m pytest -q tests/test_lint.py tests/test_layering.py
 
 clean:
-	rm -rf $(VENV) .venv-gpu build docs/api *.egg-info
+	rm -rf $(VENV) .venv-gpu .venv-peers build docs/api *.egg-info
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "edgesr needs Python 3.11 or newer; set PYTHON=python3.x")'
@@ -63,6 +67,10 @@ $(VENV)/.test: pyproject.toml | $(BIN)/python
 
 $(VENV)/.bench: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	@touch $@
+
+$(VENV)/.bench-peers: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[bench,search]'
 	@touch $@
 
 $(VENV)/.gpu: pyproject.toml | $(BIN)/python

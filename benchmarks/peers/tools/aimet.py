@@ -1,0 +1,108 @@
+"""AIMET's compression: weight SVD and spatial SVD, ranks chosen by its own greedy search."""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Iterator
+from decimal import Decimal
+from functools import partial
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers.inputs import Inputs, export, score
+from benchmarks.peers.peer import TORCH, Environment, Made, Peer, register
+
+RATIOS = ("0.8", "0.6", "0.5", "0.4")
+"""Share of the MACs that is to be left."""
+
+
+def compressed(inputs: Inputs, output: Path, *, scheme: str) -> Iterator[Made]:
+    """One call of ModelCompressor for each ratio; what layers were scored is kept between them."""
+    stand_in_for_torchvision()
+    from aimet_torch.common.defs import (
+        CompressionScheme,
+        CostMetric,
+        GreedySelectionParameters,
+        RankSelectScheme,
+    )
+    from aimet_torch.compress import ModelCompressor
+    from aimet_torch.defs import SpatialSvdParameters, WeightSvdParameters
+
+    def evaluate(model: Any, iterations: int | None = None, use_cuda: bool = False) -> float:
+        return score(inputs, model)
+
+    scores: str | None = None
+    for ratio in RATIOS:
+        network = inputs.network()
+        greedy = GreedySelectionParameters(
+            target_comp_ratio=Decimal(ratio),
+            num_comp_ratio_candidates=10,
+            saved_eval_scores_dict=scores,
+        )
+        parameters: Any = SpatialSvdParameters(
+            SpatialSvdParameters.Mode.auto, SpatialSvdParameters.AutoModeParams(greedy)
+        )
+        if scheme == "weight_svd":
+            parameters = WeightSvdParameters(
+                WeightSvdParameters.Mode.auto,
+                WeightSvdParameters.AutoModeParams(RankSelectScheme.greedy, greedy),
+            )
+        small, _ = ModelCompressor.compress_model(
+            network,
+            eval_callback=evaluate,
+            eval_iterations=1,
+            input_shape=(1, *inputs.calibration.shape[1:]),
+            compress_scheme=getattr(CompressionScheme, scheme),
+            cost_metric=CostMetric.mac,
+            parameters=parameters,
+        )
+        yield Made(f"ratio {ratio}", export(inputs, small, output / f"{ratio}.onnx"))
+        kept = Path("data/greedy_selection_eval_scores_dict.pkl")
+        scores = str(kept.resolve()) if kept.is_file() else None
+
+
+def stand_in_for_torchvision() -> None:
+    """Names alone, where torchvision cannot be imported because it is built for another torch.
+
+    AIMET imports it for the names of a few layers and data sets; nothing of it is run.
+    """
+    try:
+        import torchvision  # noqa: F401
+    except (ImportError, RuntimeError):
+        for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        whole = _Names("torchvision")
+        for part in ("ops", "transforms", "datasets"):
+            setattr(whole, part, _Names(f"torchvision.{part}"))
+
+
+class _Names(types.ModuleType):
+    """A module in which every name is a class of its own."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.__spec__ = ModuleSpec(name, None)
+        self.__path__: list[str] = []
+        sys.modules[name] = self
+
+    def __getattr__(self, name: str) -> type:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        setattr(self, name, type(name, (), {}))
+        return getattr(self, name)
+
+
+for scheme, title in (("spatial_svd", "spatial SVD"), ("weight_svd", "weight SVD")):
+    register(
+        Peer(
+            f"aimet-{scheme.replace('_', '-')}",
+            f"AIMET, {title}",
+            f"ModelCompressor.compress_model, {scheme}, auto mode: greedy, 10 candidates a layer,"
+            " cost MACs, target ratios as named; the score is MPSNR on the budget blocks",
+            "https://quic.github.io/aimet-pages/releases/latest/techniques/compression/index.html",
+            partial(compressed, scheme=scheme),
+            Environment("aimet", ("aimet-torch==2.42.0", *TORCH)),
+        )
+    )
