@@ -227,8 +227,8 @@ class PhaseRounding(nn.Module):
         group = torch.arange(inputs) // (inputs // layer.groups)
         channel = group[:, None] * outputs + torch.arange(outputs)
         rows, cols = (
-            (torch.arange(size) * step - before) % rate
-            for size, step, before in zip(taps, layer.dilation, layer.padding, strict=True)  # type: ignore[arg-type]
+            (torch.arange(size) * layer.dilation[axis] - int(layer.padding[axis])) % rate
+            for axis, size in enumerate(taps)
         )
         phase = rows[:, None] * rate + cols
         places = channel[..., None, None] * rate**2 + phase
@@ -252,14 +252,13 @@ class PhaseRounding(nn.Module):
 def _rounding(layer: nn.Module) -> WeightRounding | PhaseRounding:
     """That of a layer's weights, as the files have it."""
     if isinstance(layer, nn.ConvTranspose2d) and layer.stride[0] == layer.stride[1]:
-        sizes = zip(
-            layer.kernel_size,
-            layer.dilation,
-            layer.padding,
-            layer.output_padding,
-            strict=True,  # type: ignore[arg-type]
-        )
-        lengths = {more + step * (size - 1) + 1 - 2 * pad for size, step, pad, more in sizes}
+        lengths = {
+            layer.output_padding[axis]
+            + layer.dilation[axis] * (layer.kernel_size[axis] - 1)
+            + 1
+            - 2 * int(layer.padding[axis])
+            for axis in range(2)
+        }
         if lengths == {layer.stride[0]}:  # the output is the input times the stride
             return PhaseRounding(layer)
     return WeightRounding(1 if isinstance(layer, TRANSPOSED) else 0)

@@ -290,7 +290,7 @@ class _Trainer:
 
     def _example(self) -> Tensor:
         """The LR image of one patch, as the core of the network takes it."""
-        patches = self.sampler.plan(self.config.seed, 0, 1, 1, others=0.0)[0]
+        (patches,) = self.sampler.plan(self.config.seed, 0, 1, 1, others=0.0)
         lr, _ = self.sampler.load(patches)
         lr = lr if self.core is self.model else self.model.split(lr)
         return lr.contiguous() if self.order is torch.contiguous_format else lr
