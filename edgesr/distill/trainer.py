@@ -154,7 +154,6 @@ class _Trainer:
         self.weights = [weight for weight in model.parameters() if weight.requires_grad]
         if not self.weights:
             raise ModelError("the model has no weights to train")
-        self._require_memory()
         self.forward: nn.Module = self.core
         if group.count > 1:
             ids = [self.device.index] if self.device.type == "cuda" else None
@@ -173,6 +172,10 @@ class _Trainer:
         if config.amp == "fp16" and self.device.type != "cuda":
             raise OptionError("amp fp16 needs a CUDA device; use bf16 or off on the CPU")
         self.amp = choose(config.amp, self.device, networks, self._example)
+        with self._autocast():  # before anything of a batch is there
+            require_memory_for_step(
+                self.core, self._example(), self.share.stop - self.share.start
+            )
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp == "fp16")
         self.listeners: tuple[SiteFeatures, ...] = ()
         if teacher is not None and self.distillation.features:
@@ -183,15 +186,6 @@ class _Trainer:
         self.best: dict[str, Any] = {}
         self.best_weights: dict[str, Tensor] = {}
         self.kept: Mapping[str, Any] | None = None
-
-    def _require_memory(self) -> None:
-        """Refuse a batch that does not fit, before anything of it is there."""
-        (patches,) = self.sampler.plan(self.config.seed, 0, 1, 1, others=0.0)
-        lr, _ = self.sampler.load(patches)
-        if self.core is not self.model:
-            lr = self.model.split(lr)
-        with self._autocast():
-            require_memory_for_step(self.core, lr, self.share.stop - self.share.start)
 
     def close(self) -> None:
         """Leave both networks as they came, but for the weights."""
