@@ -19,10 +19,10 @@ def train_config(recipe: Any) -> TrainConfig:
 
 
 def student_config(recipe: CompressRecipe, *, trial: bool = False) -> TrainConfig:
-    """Options of a student's distillation; a trial of a search gets a quarter of the epochs."""
+    """Options of a student's distillation; a trial of a search gets an eighth of the epochs."""
     epochs = recipe.student_epochs
     return replace(
-        train_config(replace(recipe, epochs=-(-epochs // 4) if trial else epochs)),
+        train_config(replace(recipe, epochs=-(-epochs // 8) if trial else epochs)),
         final_learning_rate=recipe.learning_rate / 10,
         warmup_steps=recipe.steps_per_epoch,  # Adam knows nothing of a trained network yet
     )

@@ -173,9 +173,7 @@ class _Trainer:
             raise OptionError("amp fp16 needs a CUDA device; use bf16 or off on the CPU")
         self.amp = choose(config.amp, self.device, networks, self._example)
         with self._autocast():  # before anything of a batch is there
-            require_memory_for_step(
-                self.core, self._example(), self.share.stop - self.share.start
-            )
+            require_memory_for_step(self.core, self._example(), self.share.stop - self.share.start)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp == "fp16")
         self.listeners: tuple[SiteFeatures, ...] = ()
         if teacher is not None and self.distillation.features:

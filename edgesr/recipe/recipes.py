@@ -300,8 +300,8 @@ class CompressRecipe(WeightsRecipe):
     epochs: int | None = option(
         None,
         "Distillation",
-        "epochs of fine-tuning; 0 keeps the closed form (default: 6; in a search 16, where more is"
-        " to be mended, and a quarter for a trial)",
+        "epochs of fine-tuning; 0 keeps the closed form (default: 6; in a search 32, where more is"
+        " to be mended, and an eighth for a trial)",
         check=COUNT_OR_NONE,
     )
     steps_per_epoch: int = option(12, "Distillation", "steps of an epoch", check=COUNT)
@@ -380,7 +380,7 @@ class CompressRecipe(WeightsRecipe):
     @property
     def student_epochs(self) -> int:
         """The epochs that were asked for, or the default of this kind of run."""
-        return (16 if self.searches else 6) if self.epochs is None else self.epochs
+        return (32 if self.searches else 6) if self.epochs is None else self.epochs
 
 
 @dataclass(frozen=True)
