@@ -73,13 +73,11 @@ def run(command: list[str], what: str, minutes: float, log: Path | None = None) 
 
 
 def variables() -> dict[str, str]:
-    """The environment of a child: it finds this package, and its threads rest between calls."""
+    """The environment of a child: it finds this package."""
     found = {name: value for name, value in os.environ.items() if name != "PYTHONHOME"}
     return found | {
         "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "export"))),
         "PYTHONWARNINGS": "ignore",
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "KMP_BLOCKTIME": "0",
     }
 
 
