@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,34 +59,26 @@ def run(command: list[str], what: str, minutes: float, log: Path | None = None) 
     Raises:
         PeerError: it fails, or takes longer.
     """
-    try:
-        done = subprocess.run(
-            command, cwd=ROOT, env=variables(), timeout=60 * minutes, check=False,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired as error:
-        keep(log, error.output or b"")
-        raise PeerError(f"{what}: stopped after {minutes:g} minutes") from None
-    keep(log, done.stdout)
-    if done.returncode:
-        raise PeerError(f"{what}: {reason(done.stdout, done.returncode)}")
+    with log.open("w+b") if log else tempfile.TemporaryFile() as said:
+        try:
+            done = subprocess.run(
+                command, cwd=ROOT, env=variables(), timeout=60 * minutes, check=False,
+                stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise PeerError(f"{what}: stopped after {minutes:g} minutes") from None
+        if done.returncode:
+            said.seek(0)
+            raise PeerError(f"{what}: {reason(said.read(), done.returncode)}")
 
 
 def variables() -> dict[str, str]:
-    """The environment of a child: it finds this package, and its threads rest between calls."""
+    """The environment of a child: it finds this package."""
     found = {name: value for name, value in os.environ.items() if name != "PYTHONHOME"}
     return found | {
         "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "export"))),
         "PYTHONWARNINGS": "ignore",
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "KMP_BLOCKTIME": "0",
     }
-
-
-def keep(log: Path | None, output: bytes) -> None:
-    """Save what was printed."""
-    if log is not None:
-        log.write_bytes(output)
 
 
 def reason(output: bytes, code: int) -> str:

@@ -78,7 +78,8 @@ class Remote:
         requests, answers = self._process.stdin, self._process.stdout
         assert requests is not None
         assert answers is not None
-        watch = threading.Timer(SECONDS, self._process.kill)
+        late = threading.Event()
+        watch = threading.Timer(SECONDS, lambda: (late.set(), self._process.kill()))
         watch.start()
         try:
             requests.write(kind)
@@ -88,6 +89,8 @@ class Remote:
         except (BrokenPipeError, struct.error, ValueError, EOFError):
             code = self._process.wait()
             self._said.seek(0)
-            raise PeerError(f"{self.runtime}: {reason(self._said.read(), code)}") from None
+            said = reason(self._said.read(), code)
+            why = f"no answer within {SECONDS:g} s" if late.is_set() else said
+            raise PeerError(f"{self.runtime}: {why}") from None
         finally:
             watch.cancel()

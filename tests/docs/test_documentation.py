@@ -293,9 +293,13 @@ def known_options() -> frozenset[str]:
     """Options of all programs of the project."""
     from edgesr_jetson.board.options import parse_options
 
+    from benchmarks import healing, honesty
+    from benchmarks.peers import __main__ as peers
+
     helped = io.StringIO()
-    with redirect_stdout(helped), pytest.raises(SystemExit):
-        parse_options(["--help"])
+    for show in (parse_options, honesty.main, healing.main, peers.main):
+        with redirect_stdout(helped), pytest.raises(SystemExit):
+            show(["--help"])
     found = options(helped.getvalue()) | set(FOREIGN_OPTIONS)
     waiting: list[argparse.ArgumentParser] = [build_parser()]
     while waiting:
