@@ -48,7 +48,7 @@ class Store:
     def put(self, name: str, row: dict[str, Any], **facts: Any) -> None:
         """Keep a row, and what is true of the whole table."""
         self.rows[name] = row | {"teacher": self.teacher}
-        self.content |= facts
+        self.content |= facts | {"teacher": self.teacher}  # the table is of its rows alone
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(self.path) as part:
             part.write_text(json.dumps(self.content, indent=1) + "\n", "utf-8")

@@ -84,7 +84,8 @@ def _loss(form: Form) -> float:
 def table(content: Mapping[str, Any]) -> str:
     """Markdown: the rows, what failed, where a tool is better than edgesr's default, settings."""
     limit = content["limit_db"]
-    rows = dict(sorted(content["rows"].items(), key=lambda row: (not is_ours(row[0]), row[0])))
+    known = sorted(content["rows"].items(), key=lambda row: (not is_ours(row[0]), row[0]))
+    rows = {n: row for n, row in known if row.get("teacher") == content.get("teacher")}
     picked = {name: form for name, row in rows.items() if (form := pick(row, limit))}
     lines = [f"| {' | '.join(HEADS)} |", f"| --- | {'---: | ' * (len(HEADS) - 2)}--- |"]
     lines += [_line(rows[name], form, limit) for name, form in picked.items()]
