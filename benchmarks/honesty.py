@@ -160,7 +160,7 @@ def students(workload: Workload, seed: int, settings: Settings) -> Iterator[tupl
     for candidate in candidates:
         yield candidate.label, calibrated.operate(candidate)
     low = [one for one in candidates if one.method == "lowrank"][-1:]
-    backbone = survey(calibrated, seed, at_once)
+    backbone = survey(calibrated, (low or candidates)[-1], seed, at_once)
     for removed in range(settings.blocks):
         for error in settings.errors:
             if low and (removed or error):

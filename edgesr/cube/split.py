@@ -106,6 +106,8 @@ def divide(
 def _with_valid_blocks(regions: Regions, invalid: np.ndarray, scale: int) -> Regions:
     """The regions, with tuning and budget windows moved off invalid pixels where possible."""
     blocks = (*regions.budget, *regions.tuning)
+    if not regions.tuning:  # a published protocol stays as it was published
+        return regions
     if not any(invalid[window.slices].any() for window in blocks):
         return regions
     sums = np.pad(invalid.cumsum(0).cumsum(1), ((1, 0), (1, 0)))  # of the pixels above and before

@@ -57,7 +57,7 @@ def test_a_black_border_is_neither_trained_nor_measured_on(bordered):
     recipe = WeightsRecipe(data=str(path), axes="bhw", nodata=0, patch=16)
     scene = load_scene(scene_options(recipe), {}, 4)
     np.testing.assert_array_equal(scene.cube.data, data)
-    for window in (*scene.train, *scene.validation, *scene.test):
+    for window in (*scene.train, *scene.tuning, *scene.budget, *scene.test):
         assert scene.cube.data[window.slices].all()
     other = load_scene(scene_options(WeightsRecipe(data=str(path), axes="bhw", patch=16)), {}, 4)
     assert not all(other.cube.data[window.slices].all() for window in other.test)

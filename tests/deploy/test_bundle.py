@@ -132,7 +132,8 @@ def test_a_board_with_onnx_runtime_alone_takes_the_sensor_s_integers(
     assert integers.dtype == np.uint16
     assert np.abs(integers.astype(int) - from_bytes(by_bytes, "uint16")).max() <= 1
     np.save("lines.npy", tile[0].transpose(1, 0, 2))
-    words = ["--runtime", "onnxruntime", "--idle", "0", "--live", str(Path("lines.npy").resolve())]
+    words = ["--runtime", "onnxruntime", "--idle", "0", "--layout", "bil"]
+    words += ["--live", str(Path("lines.npy").resolve())]
     done = subprocess.run(
         [sys.executable, "-I", "run.py", *words], cwd=folder, capture_output=True, text=True,
         check=False,
