@@ -259,7 +259,7 @@ def test_torchrun_trains_the_same_weights_as_one_process(train, workplace, mater
     one, two = load_file("one.safetensors"), load_file("two.safetensors")
     for name, value in one.items():
         # Adam takes a step of full length even where a gradient is all but rounding: few are so
-        same = torch.isclose(two[name], value, rtol=1e-4, atol=1e-5)
+        same = torch.isclose(two[name], value, rtol=1e-3, atol=1e-4)
         assert int((~same).sum()) <= max(4, same.numel() // 1000), name
         torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-2)
     fresh = load_file(materials.bilinear)
