@@ -5,13 +5,14 @@ after another; one stays when the network with it is shown to be faster than the
 it, see :mod:`edgesr_export.paired`; equal speed is no reason to lose precision. Both are what will
 run, after the rewrites of the target. So the passes over the data that a pair costs, and saves
 between two neighbours in int8, count where they occur, and so does a rewrite that a pair prevents.
-Groups that were refused are asked once more at the end, when their neighbours are known.
+What each gains may be too little to be seen: those that were neither faster nor slower are asked
+once more at the end, all together beside their neighbours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -65,27 +66,25 @@ def faster_groups(
     ``seconds`` is about how long a group that makes no difference is measured; ``watch`` passes on
     groups and shows how far it is.
     """
-    waiting = sorted(group_layers(layers), key=_arithmetic, reverse=True)
     joined: set[str] = set()
     without = caller(bench, joined, image)
-    verdicts: dict[tuple[str, ...], GroupSpeed] = {}
-    for attempt in range(2):
-        refused = []
-        for group in watch(waiting, "time kinds of layers in int8"):
-            names = tuple(layer.name for layer in group)
-            with_it = caller(bench, joined | set(names), image)
-            times = compare(without, with_it, seconds=seconds)
-            verdict = GroupSpeed(group[0].kind, group[0].shape, names, times)
-            verdicts[names] = verdict
-            if verdict.pays:
-                joined |= set(names)
-                without = with_it
-            else:
-                refused.append(group)
-        if not attempt and len(refused) == len(waiting):
-            break  # no neighbour changed
-        waiting = refused
-    return list(verdicts.values())
+    verdicts: list[GroupSpeed] = []
+    waiting = sorted(group_layers(layers), key=_arithmetic, reverse=True)
+    for group in watch(waiting, "time kinds of layers in int8"):
+        names = tuple(layer.name for layer in group)
+        with_it = caller(bench, joined | set(names), image)
+        times = compare(without, with_it, seconds=seconds)
+        verdicts.append(GroupSpeed(group[0].kind, group[0].shape, names, times))
+        if verdicts[-1].pays:
+            joined |= set(names)
+            without = with_it
+    equal = [one for one in verdicts if one.times.verdict == 0]
+    if equal and len(verdicts) > 1:
+        together = joined.union(*(one.layers for one in equal))
+        times = compare(without, caller(bench, together, image), seconds=2 * seconds)
+        if times.verdict > 0:
+            verdicts = [replace(one, times=times) if one in equal else one for one in verdicts]
+    return verdicts
 
 
 def group_layers(layers: Sequence[Layer]) -> list[list[Layer]]:

@@ -77,30 +77,18 @@ def test_a_group_that_pays_beside_a_later_one_is_asked_again(timed):
     assert timed(rule)(LARGE, SMALL) == {("large",): True, ("small",): True}
 
 
-def test_nothing_is_asked_twice_when_nothing_joined(timed):
+def test_what_makes_no_difference_is_asked_once_more_together(timed):
     asked = []
     decide = timed(lambda chosen: 10, asked)
     assert decide(LARGE, SMALL) == {("large",): False, ("small",): False}
-    assert len(asked) == 2
+    assert asked[2:] == [(frozenset(), frozenset({"large", "small"}))]
 
 
-def test_every_group_passes_the_watch_and_the_network_so_far_stays_open(monkeypatch):
-    opened, watched = [], []
+def test_gains_too_small_to_be_seen_alone_are_seen_together(timed):
+    decide = timed(lambda chosen: 10 - 0.08 * len(chosen))
+    assert decide(LARGE, MIDDLE, SMALL) == {("large",): True, ("middle",): True, ("small",): True}
 
-    def opening(bench, chosen, image):
-        opened.append(frozenset(chosen))
-        return opened[-1]
 
-    def watch(items, text):
-        watched.append(len(items))
-        return items
-
-    def rule(chosen):
-        return 10 - 3 * ("large" in chosen)
-
-    monkeypatch.setattr(speed, "caller", opening)
-    monkeypatch.setattr(speed, "compare", compare_by(rule, []))
-    faster_groups(None, [LARGE, MIDDLE], np.zeros(1), 1, watch)
-    assert watched == [2, 1]
-    both = frozenset({"large", "middle"})
-    assert opened == [frozenset(), frozenset({"large"}), both, both]
+def test_what_is_slower_alone_stays_out_of_that(timed):
+    decide = timed(lambda chosen: 10 - 0.08 * len(chosen) + 2 * ("small" in chosen))
+    assert decide(LARGE, MIDDLE, SMALL) == {("large",): True, ("middle",): True, ("small",): False}
