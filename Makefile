@@ -12,7 +12,7 @@ compress: $(VENV)/.run
 WORKERS ?= 2
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --max-worker-restart 0
 
 slow: $(VENV)/.test
 	$(BIN)/python -m pytest -q -m slow
