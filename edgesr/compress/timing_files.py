@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-import torch
 from edgesr_export.errors import ExportError
 from edgesr_export.model_file import load_model, write_model
 from edgesr_export.refill import refill
@@ -19,6 +17,7 @@ from edgesr_export.tracing import FIXED, export_with_fallbacks, tracing
 from edgesr_export.verify import compare
 from torch import Tensor, nn
 
+from edgesr.deploy.baselines import state_arrays
 from edgesr.surgery import Candidate
 
 TEACHER = "teacher"
@@ -51,7 +50,7 @@ def static_onnx(
     if path.is_file():
         return path
     if relative is None or not refill(
-        relative[0], _arrays(relative[1]), _arrays(model), path, groups
+        relative[0], state_arrays(relative[1]), state_arrays(model), path, groups
     ):
         strategies = tracing(first).strategies if first.is_file() else FIXED
         export_with_fallbacks(model, path, [tile], tile, strategies=strategies)
@@ -68,11 +67,6 @@ def for_target(path: Path, model: nn.Module, tile: Tensor, target: str = ALWAYS)
     write_model(rewritten, unproved)
     compare(unproved, model, [tile])
     return unproved.replace(fast)
-
-
-def _arrays(model: nn.Module) -> dict[str, np.ndarray]:
-    state = model.state_dict()
-    return {name: v.detach().numpy() for name, v in state.items() if isinstance(v, torch.Tensor)}
 
 
 def file_name(candidate: Candidate) -> str:

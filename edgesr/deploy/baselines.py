@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from edgesr_export.chain import convert
+from edgesr_export.errors import ExportError
+from edgesr_export.refill import refill
 from edgesr_export.runner import ONNX_RUNTIME, open_runner
 from edgesr_export.targets import ALWAYS, TARGETS
 from edgesr_export.tracing import STRATEGIES, ExportStrategy, export_with_fallbacks
+from edgesr_export.verify import compare
 from torch import Tensor, nn
 
 from edgesr.deploy.measure import Baseline
@@ -31,6 +35,8 @@ def export_baselines(
 ) -> dict[str, Path]:
     """Write each network as torch exports it, and with every exact rewrite for the CPU.
 
+    One of the same graph as the first gets the first one's file, with weights of its own.
+
     Args:
         networks: by name; the first is the uncompressed one.
         example: LR tile [1, B, h, w].
@@ -44,16 +50,43 @@ def export_baselines(
     Raises:
         ExportError: a network that cannot be exported.
     """
-    files = {}
+    files: dict[str, Path] = {}
+    first: tuple[Path, nn.Module] | None = None
     for name, network in track([*networks.items()], "export what students are compared with"):
         plain = files[f"{name} {PLAIN}"] = folder / baseline_file(name, PLAIN)
         rewritten = files[f"{name} {REWRITTEN}"] = folder / baseline_file(name, REWRITTEN)
         shown = example if tile is None else tile
-        export_with_fallbacks(
-            network, plain, [example], shown, strategies=strategies, rewrite=False
-        )
+        if first is None or not _refilled(*first, network, plain, shown):
+            export_with_fallbacks(
+                network, plain, [example], shown, strategies=strategies, rewrite=False
+            )
+        first = first or (plain, network)
         convert(plain, rewritten, target=ALWAYS, tiles=[shown.numpy()], overwrite=True)
     return files
+
+
+def _refilled(source: Path, before: nn.Module, after: nn.Module, path: Path, image: Tensor) -> bool:
+    """Write the file of a network's relative, if only weights and groups tell the two apart."""
+    kinds = (nn.Conv2d, nn.ConvTranspose2d)
+    convs = {name: one for name, one in before.named_modules() if isinstance(one, kinds)}
+    groups = {
+        f"{name}.weight": one.groups
+        for name, one in after.named_modules()
+        if isinstance(one, kinds) and name in convs and one.groups != convs[name].groups
+    }
+    if not refill(source, state_arrays(before), state_arrays(after), path, groups):
+        return False
+    try:
+        compare(path, after, [image])
+    except ExportError:  # they differ in more than that
+        return False
+    return True
+
+
+def state_arrays(model: nn.Module) -> dict[str, np.ndarray]:
+    """The tensors of a network's state as arrays, by name."""
+    state = model.state_dict()
+    return {name: v.detach().numpy() for name, v in state.items() if isinstance(v, Tensor)}
 
 
 def open_baselines(files: Mapping[str, Path], threads: int, shape: Sequence[int]) -> list[Baseline]:

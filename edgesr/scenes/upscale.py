@@ -447,7 +447,8 @@ class SceneWork:
         result = height * width * depth
         self._cost = max(2 * result, grown if shown else 6 * result)
         carried = self.grid.cols.length * self.scale * self.grid.rows.fade * self.scale * depth
-        own = before - self._held + min(self._held, _BARE)  # what a program held is not ours
+        grown_since = max(before - self._held, 0)  # a program may have let go of some
+        own = grown_since + min(self._held, _BARE)  # what it held is not ours
         self._needed = own + carried + pieces.bytes(self.image)
         run.workers = self._workers()
         height, width = self.grid.tile

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,14 @@ def abilities() -> list[str]:
     return list(_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
 
 
+@cache
 def _core() -> Any:
+    """One for the process, for its whole life.
+
+    The CPU's plug-in of every core sets up a stack for signal handlers, and frees it with the core.
+    Cores that end in another order than that of their beginning leave the thread with a stack that
+    is gone: the next Ctrl-C is a segmentation fault (OpenVINO 2026.4).
+    """
     return _package().Core()
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import numpy as np
@@ -85,3 +86,21 @@ def test_its_absence_is_told_with_the_way_out(path, monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(ExportError, match="install the extra 'openvino'"):
         openvino_session(path)
+
+
+def test_ctrl_c_is_no_fault_after_sessions_that_have_ended(path):
+    finished = subprocess.run([sys.executable, "-c", INTERRUPTED, path], timeout=120, check=False)
+    assert finished.returncode == 3
+
+
+INTERRUPTED = """
+import faulthandler, signal, sys
+from edgesr_export.openvino import openvino_session
+
+faulthandler.enable()  # as pytest does
+signal.signal(signal.SIGINT, lambda *_: sys.exit(3))
+sessions = [openvino_session(sys.argv[1]) for _ in range(2)]
+del sessions[0]
+del sessions[0]
+signal.raise_signal(signal.SIGINT)
+"""
