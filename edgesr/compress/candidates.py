@@ -40,7 +40,7 @@ from edgesr.surgery.passes import UpsamplerPass
 CALIBRATION_WINDOWS = 50_000  # windows of the upsampler's input that the closed form sees
 REPEATS = 7
 MARGIN = 0.05  # share of the time that a network must save to be taken before a smaller one
-ROUNDS = 4  # in which all candidates are timed; the choice is by paired comparisons
+ROUNDS = 3  # in which all candidates are timed; the choice is by paired comparisons
 
 Call = Callable[[], object]
 UNCHANGED = "none"

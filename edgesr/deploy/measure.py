@@ -27,7 +27,7 @@ from edgesr.evaluation.latency import Timing, measure
 from edgesr.progress import track
 
 WARMUP = 1
-SECONDS = 3.0  # that a network is timed: slow ones take part in fewer rounds
+SECONDS = 1.5  # that a network is timed: slow ones take part in fewer rounds
 IN_GRAPH, IN_NUMPY = "native", "numpy"
 
 Call = Callable[[], np.ndarray]

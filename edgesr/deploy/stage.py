@@ -43,7 +43,7 @@ from edgesr.loading.workload import Workload
 from edgesr.progress import timed_stage, track
 
 REPEATS = 15
-PROFILED = 5
+PROFILED = 3
 TEACHER, PAPER, ALONE, STUDENT = "teacher", "paper's", "upsampler alone", "student"
 
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from edgesr_export.runtime import session
 
-from edgesr.deploy import Conditions, Truth, measure_models, ratios
+from edgesr.deploy import Conditions, Truth, baselines, measure_models, ratios
 from edgesr.deploy.baselines import PLAIN, REWRITTEN, export_baselines, open_baselines
 from edgesr.deploy.engines import Engine
 from edgesr.evaluation.evaluate import evaluate
 from edgesr.evaluation.latency import Timing
+from edgesr.surgery import require_sites, walk
+from edgesr.surgery.candidates import prepare
 
 ONNX_RUNTIME, TENSORRT = "ONNX Runtime, CPU", "TensorRT"
 
@@ -83,6 +88,30 @@ def test_rivals_are_the_network_itself(subject, plain_export, tmp_path):
         answer = baseline.network(subject.tile.numpy())
         tolerance = 1e-5 if "bf16" not in baseline.name else 3e-2
         assert abs(answer - subject.answer()).max() < tolerance
+
+
+@pytest.mark.parametrize(("method", "exports"), [("grouped", 1), ("lowrank", 2)])
+def test_a_network_of_the_same_graph_is_not_exported_again(
+    subject, plain_export, tmp_path, monkeypatch, method, exports
+):
+    network, sites = subject.network, require_sites(subject.network, subject.tile)
+    smallest = [*walk(sites, 1, [method])][-1]
+    other, _ = smallest.perform(network, sites, prepare(network, sites, [method]))
+    exported = []
+    export = baselines.export_with_fallbacks
+
+    def counted(module, *arguments, **options):
+        exported.append(module)
+        return export(module, *arguments, **options)
+
+    monkeypatch.setattr(baselines, "export_with_fallbacks", counted)
+    files = export_baselines({"teacher": network, "other": other}, subject.tile, tmp_path)
+    assert exported == [network, other][:exports]
+    with torch.no_grad():
+        right = other(subject.tile).numpy()
+    for form in (PLAIN, REWRITTEN):
+        answer = session(files[f"other {form}"])(subject.tile.numpy())
+        np.testing.assert_allclose(answer, right, atol=1e-5)
 
 
 def test_an_added_target_is_made_and_has_its_line(subject, builder, numpy_target):

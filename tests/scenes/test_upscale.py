@@ -338,6 +338,13 @@ def test_memory_that_is_too_little_is_told_before_any_work(low, models):
     assert not list(Path().glob("high*"))
 
 
+def test_memory_that_a_program_lets_go_of_meanwhile_is_not_to_spare(low, models, monkeypatch):
+    held = iter([4 * 10**9])
+    monkeypatch.setattr("edgesr.scenes.upscale.held_memory", lambda: next(held, 10**9))
+    with pytest.raises(OptionError, match=r"--memory 1MB is too little"):
+        upscale(low, "high.tif", models["near.onnx"], memory="1MB")
+
+
 @pytest.mark.slow
 def test_a_scene_twenty_times_the_memory(models, workplace):
     """A sparse scene whose result is 20 times the limit; the peak of a process stays below it."""
