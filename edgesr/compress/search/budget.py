@@ -26,6 +26,9 @@ OPTIONS = {"latency_ms": "--max-latency-ms", "params": "--max-params", "macs": "
 class Budget:
     """Limits of a search.
 
+    Where trials gain on the reference, both limits hold against the best of them as well: see
+    :func:`edgesr.compress.search.trial.against_the_best`.
+
     Attributes:
         costs: largest ``latency_ms``, ``params``, ``macs``; those that were set.
         psnr_drop: largest loss of MPSNR on budget windows, dB.
@@ -57,7 +60,14 @@ class Budget:
 
     def holds(self, trial: Trial) -> bool:
         """Whether a trial that was finetuned keeps to every limit."""
-        return self.affords(trial) and self.quality(trial.drop) <= 0
+        return self.affords(trial) and self.excess(trial) <= 0
+
+    def excess(self, trial: Trial, drop: Mapping[str, float] | None = None) -> float:
+        """By how much a trial exceeds its limits: with its drop, or another, and what it is behind.
+
+        Both count: the drop against the reference, and that against the best that was healed alike.
+        """
+        return max(self.quality(one) for one in (drop or trial.drop, trial.behind) if one)
 
     def affords(self, trial: Trial) -> bool:
         """Whether a trial was finetuned and keeps to every limit on cost."""
@@ -75,7 +85,7 @@ class Budget:
             for name, loss in trial.finetuned.items()
             if name.endswith("_drop")
         }
-        return self.affords(trial) and (self.holds(trial) or self.quality(ahead) <= 0)
+        return self.holds(trial) or (self.affords(trial) and self.excess(trial, ahead) <= 0)
 
     def objective(self, trial: Trial) -> float:
         """What the search makes small besides the loss: the use of the limits, else latency."""
@@ -110,7 +120,7 @@ def choose(
         raise OptionError(_beyond(trials, budget))
     fitting = [trial for trial in affordable if budget.may_hold(trial, more)]
     if not fitting:
-        return min(affordable, key=lambda t: (budget.quality(t.drop), t.drop["psnr_drop"]))
+        return min(affordable, key=lambda t: (budget.excess(t), t.drop["psnr_drop"]))
     if budget.costs:
         least = min(trial.drop["psnr_drop"] for trial in fitting)
         fitting = [trial for trial in fitting if trial.drop["psnr_drop"] <= least + LOSS_TIE]

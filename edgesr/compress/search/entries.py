@@ -50,6 +50,7 @@ def _trial_entry(trial: Trial) -> dict[str, Any]:
         "before_training": drop_entry(trial.start),
         "validation": trial.finetuned and drop_entry(trial.finetuned),
         "finished": trial.finished and drop_entry(trial.finished),
+        "behind": trial.behind and drop_entry(trial.behind),
         "changes": trial.changes,
     }
 

@@ -15,17 +15,17 @@ from edgesr_export.runner import open_runner, unavailable
 from edgesr_export.targets import runtimes
 from torch import nn
 
-from edgesr.compress.candidates import MARGIN, REPEATS, CalibratedModel, Call, quality_drop
+from edgesr.compress.candidates import MARGIN, REPEATS, CalibratedModel, Call
 from edgesr.compress.search.budget import MORE, Budget, choose, front
 from edgesr.compress.search.design import Design, build, label, survey
 from edgesr.compress.search.options import SearchOptions
 from edgesr.compress.search.sampler import propose
-from edgesr.compress.search.trial import Trial
+from edgesr.compress.search.trial import Trial, against_the_best
 from edgesr.compress.timing_files import TEACHER, for_target, static_onnx
 from edgesr.distill.trainer import TrainResult, train
 from edgesr.errors import OptionError
 from edgesr.evaluation.cost import count
-from edgesr.evaluation.drop import block_figures, worst
+from edgesr.evaluation.drop import BlockFigures, block_figures, drop_between, worst
 from edgesr.evaluation.latency import measure
 from edgesr.progress import log, shows_bars, track
 from edgesr.stored import Remember, at_once
@@ -104,7 +104,7 @@ class _Bench:
             cost.params,
             cost.upsampler_params,
             cost.macs,
-            start=self.drop(student),
+            start=self.drop(self.figures(student)),
         )
         if self.budget.cost(trial.costs()) > 1:
             return trial
@@ -121,11 +121,17 @@ class _Bench:
                 sites=self.calibrated.sites,
                 progress=shows_bars(),
             ).model
-        return replace(trial, finetuned=self.drop(student))
+        figures = self.figures(student)
+        windows = {"psnr": figures.psnr.tolist(), "sam": figures.sam.tolist()}
+        return replace(trial, finetuned=self.drop(figures), windows=windows)
 
-    def drop(self, student: nn.Module) -> dict[str, float]:
-        workload = self.calibrated.workload
-        return quality_drop(self.before, student, workload, self.budget.confidence)
+    def figures(self, student: nn.Module) -> BlockFigures:
+        """On budget windows."""
+        return block_figures(student, self.calibrated.workload.scene)
+
+    def drop(self, figures: BlockFigures) -> dict[str, float]:
+        """Against the original network."""
+        return drop_between(self.before, figures, self.budget.confidence)
 
     def runner(self, trial: Trial, student: nn.Module | None = None) -> Any:
         """The design on the chosen runtime; latency does not depend on the weights."""
@@ -199,7 +205,8 @@ def search(
         trial = _remembered(bench, number, design)
         trials.append(trial)
         _say(trial, options.trials, time.perf_counter() - started)
-    trials, chosen, training = _finished(bench, _timed_again(bench, trials), finish)
+    trials = against_the_best(_timed_again(bench, trials), bench.budget.confidence)
+    trials, chosen, training = _finished(bench, trials, finish)
     return Search(trials, chosen, pool, bench.backbone.ranking, bench.runtime), training
 
 
@@ -217,7 +224,7 @@ def _finished(
     while not done or any(budget.may_hold(trial, more) for trial in left):
         trial = choose(left, budget, bench.faster, more)
         training = finish(trial, bench.build(trial.design))
-        ended = replace(trial, finished=bench.drop(training.model))
+        ended = replace(trial, finished=bench.drop(bench.figures(training.model)))
         trials = [ended if one is trial else one for one in trials]
         left.remove(trial)
         if budget.holds(ended):
@@ -229,7 +236,7 @@ def _finished(
         more = ended.won_on_top()
         if len(done) >= FINALS:
             left = [one for one in left if budget.holds(one)]
-    ended, training = min(done, key=lambda one: budget.quality(one[0].drop))
+    ended, training = min(done, key=lambda one: budget.excess(one[0]))
     return trials, ended, training
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from edgesr.compress.search.budget import Budget
 from edgesr.compress.search.design import Design
-from edgesr.compress.search.trial import Trial
+from edgesr.compress.search.trial import Trial, against_the_best
 
 STARTUP = 6
 """Trials, the first designs among them, before the estimator takes over from chance."""
@@ -33,6 +33,7 @@ def propose(
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     tried = {trial.design for trial in trials}
+    trials = against_the_best(trials, budget.confidence)
     spaces: dict[str, optuna.distributions.BaseDistribution] = {
         name: optuna.distributions.IntDistribution(0, length - 1)
         for name, length in lengths.items()
@@ -52,7 +53,7 @@ def propose(
                     values=[budget.objective(trial), trial.drop["psnr_drop"]],
                     constraints={
                         "cost": budget.cost(trial.costs()) - 1,
-                        "quality": budget.quality(trial.drop),
+                        "quality": budget.excess(trial),
                     },
                 )
             )

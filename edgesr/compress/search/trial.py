@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from edgesr.compress.search.design import Design
+from edgesr.evaluation.drop import BlockFigures, drop_between
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,9 @@ class Trial:
         finetuned: like ``start``, after a short distillation; None where the design was beyond a
             limit on cost and was not trained.
         finished: like ``start``, after the whole distillation; None where that was not done.
+        windows: "psnr" [windows, bands] and "sam" [windows] of ``finetuned``.
+        behind: like ``start``, what ``finetuned`` loses against the best of the trials, see
+            :func:`against_the_best`; None where that is the reference itself.
     """
 
     number: int
@@ -39,6 +46,8 @@ class Trial:
     latency_ms: float | None = None
     finetuned: dict[str, float] | None = None
     finished: dict[str, float] | None = None
+    windows: dict[str, Any] | None = None
+    behind: dict[str, float] | None = None
 
     @property
     def drop(self) -> dict[str, float]:
@@ -61,3 +70,32 @@ class Trial:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as JSON has them."""
         return asdict(self)
+
+
+def against_the_best(trials: Sequence[Trial], confidence: float) -> list[Trial]:
+    """The trials with what each loses against the best of them, all having been healed alike.
+
+    Healing also makes a network fit the scene better, which the reference was not given the chance
+    to: where trials gain on it, a loss against it says little of what compression costs. On other
+    parts of a scene the gain is smaller, or none.
+    """
+    healed = [trial for trial in trials if trial.finetuned and trial.windows]
+    best = min(healed, key=_loss, default=None)
+    if best is None or _loss(best) >= 0:
+        return [replace(trial, behind=None) for trial in trials]
+    return [
+        replace(trial, behind=drop_between(_figures(best), _figures(trial), confidence))
+        if trial in healed
+        else trial
+        for trial in trials
+    ]
+
+
+def _loss(trial: Trial) -> float:
+    assert trial.finetuned is not None
+    return trial.finetuned["psnr_drop"]
+
+
+def _figures(trial: Trial) -> BlockFigures:
+    assert trial.windows is not None
+    return BlockFigures(np.array(trial.windows["psnr"]), np.array(trial.windows["sam"]))

@@ -76,6 +76,13 @@ class TrialEntry(Entry, frozen=True, kw_only=True):
         Drop | None,
         doc("The same after the whole distillation; null where that was not done."),
     ] = None
+    behind: Annotated[
+        Drop | None,
+        doc(
+            "Loss after the short distillation against the trial that is best then, which must keep"
+            " to the limits, too; null where none gains on the original."
+        ),
+    ] = None
     changes: Annotated[
         list[dict[str, Any]], doc("Structural changes in order, as the weights' header has them.")
     ]

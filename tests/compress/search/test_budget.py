@@ -3,13 +3,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from made_trials import trial
 
 from edgesr.compress.search.budget import LOSS_TIE, Budget, choose, front
-from edgesr.compress.search.trial import Trial
+from edgesr.compress.search.trial import Trial, against_the_best
 from edgesr.errors import OptionError
 from edgesr.stored import typed
 from edgesr.surgery.candidates import LATENCY_TIE
@@ -94,6 +95,32 @@ def test_a_design_counts_as_long_as_the_whole_training_may_bring_it_within_the_l
     unsure = {"psnr_drop": 0.0, "sam_drop": 0.0, "psnr_high": 0.2, "sam_high": 0.1}
     assert budget.may_hold(replace(short, finetuned=unsure))
     assert not budget.holds(replace(short, finetuned=unsure))
+
+
+def healed(number: int, gains: list[float]) -> Trial:
+    """A trial that gains so much on windows of one band, where the reference has 20 dB, 5 deg."""
+    drop = {"psnr_drop": -float(np.mean(gains)), "sam_drop": 0.0}
+    windows = {"psnr": [[20.0 + gain] for gain in gains], "sam": [5.0] * len(gains)}
+    return replace(trial(number, 900 - number, 0.0, 10.0 - number), finetuned=drop, windows=windows)
+
+
+def test_where_healing_gains_on_the_reference_the_best_that_was_healed_alike_is_what_counts():
+    best, near, far = healed(0, [0.1, 0.5]), healed(1, [0.08, 0.47]), healed(2, [0.1, 0.2])
+    found = against_the_best([far, best, near], 0)
+    assert [one.number for one in found] == [2, 0, 1]
+    assert [one.behind["psnr_drop"] for one in found] == pytest.approx([0.15, 0.0, 0.025])
+    budget = Budget({}, 0.05, confidence=0)
+    assert [budget.holds(one) for one in found] == [False, True, True]
+    assert [budget.may_hold(one) for one in found] == [False, True, True]
+    assert choose(found, budget).number == 1  # the fastest of those; far gains on the reference
+    sure = against_the_best([far, best, near], 90)
+    assert sure[2].behind["psnr_high"] == pytest.approx(0.03)  # its worse window: they are paired
+
+
+def test_where_nothing_gains_the_reference_is_what_counts():
+    found = against_the_best([healed(0, [-0.04, 0.0]), healed(1, [-0.2, 0.0])], 0)
+    assert [one.behind for one in found] == [None, None]
+    assert [Budget({}, 0.05).holds(one) for one in found] == [True, False]
 
 
 def test_of_close_latencies_the_larger_design_is_taken_only_where_it_is_shown_to_be_faster():
