@@ -105,7 +105,8 @@ def test_ctrl_c_within_an_export_ends_the_run_and_leaves_nothing_half_written(
     assert "Traceback" not in told
     assert "Exception ignored" not in told
     require_nothing_half_written(workplace / "run")
-    assert not list(scratch.iterdir())
+    left = {path.name for path in scratch.iterdir()}
+    assert all(name.startswith("torchinductor_") for name in left), left  # torch's own cache
     if moment % 5 == 0:
         with started([*command, "--resume"]) as process:
             assert process.communicate()[1]
