@@ -364,3 +364,11 @@ def test_combinations_that_cannot_train_are_refused():
     other.forward = lambda lr: other.upsampler(other.head(lr))
     with pytest.raises(ModelError, match="same bands"):
         train(SmallNet(), [scene()], QUICK, teacher=other, sites=[SITE], progress=False)
+
+
+def test_progress_names_the_role_that_chooses_an_epoch(caplog):
+    with caplog.at_level("INFO", logger="edgesr"):
+        train(SmallNet(), [scene()], dataclasses.replace(QUICK, epochs=1), progress=True)
+    (line,) = [one for one in caplog.messages if one.startswith("epoch 1/1")]
+    assert " tuning " in line
+    assert "validation" not in line
