@@ -10,10 +10,14 @@ from typing import Any
 from edgesr_export.targets import PRECISIONS, TARGETS
 
 from edgesr.cli.parser import add_command, add_json, add_output, file_to_write
+from edgesr.cli.unused import refuse, stated
 from edgesr.errors import OptionError
 from edgesr.recipe.options import THREADS, TILE, require
 from edgesr.recipe.recipes import IO, NATIVE, NORMALISED
 from edgesr.recipe.tile_range import parse_tile_range
+
+INT8 = ("tiles", "max_psnr_drop", "max_sam_drop")
+"""Options of ``edgesr export`` that quantising alone needs."""
 
 
 def add(commands: Any) -> None:
@@ -63,12 +67,10 @@ def _export(commands: Any) -> None:
     export.add_argument(
         "--tiles", type=Path, metavar="FILE", help="int8: .npz of lr and hr tiles for training"
     )
-    export.add_argument(
-        "--max-psnr-drop", type=float, default=0.05, metavar="DB", help="int8 (default: 0.05)"
-    )
-    export.add_argument(
-        "--max-sam-drop", type=float, default=0.05, metavar="DEG", help="int8 (default: 0.05)"
-    )
+    for name, unit in (("psnr", "DB"), ("sam", "DEG")):
+        export.add_argument(
+            f"--max-{name}-drop", type=float, metavar=unit, help="int8 (default: 0.05)"
+        )
 
 
 def _engine(commands: Any) -> None:
@@ -106,9 +108,7 @@ def _engine(commands: Any) -> None:
             help=f"LR tile edge, {which} (default: {default})",
         )
     _add_tile_range(tiles, "all three at once, instead of --min, --opt and --max")
-    tiles.add_argument(
-        "--batch", type=int, default=1, metavar="N", help="most tiles in a call (default: 1)"
-    )
+    tiles.add_argument("--batch", type=int, metavar="N", help="most tiles in a call (default: 1)")
     building = engine.add_argument_group("building")
     building.add_argument(
         "--memory-mib", type=int, metavar="N", help="working memory of the engine (default: any)"
@@ -226,6 +226,8 @@ def run_export(options: argparse.Namespace) -> None:
     """Convert an ONNX file for a target and print how far each link moved the output."""
     if options.profile and options.io == NATIVE:
         raise OptionError("--profile compares files of the same numbers; leave out --io native")
+    if options.precision != "int8":
+        refuse(stated(options, *INT8), "only for --precision int8")
     from edgesr.commands.export import Int8Options, convert_file, profile_both
 
     chain = convert_file(
@@ -233,7 +235,7 @@ def run_export(options: argparse.Namespace) -> None:
         options.output,
         options.target,
         options.precision,
-        Int8Options(options.tiles, options.max_psnr_drop, options.max_sam_drop),
+        Int8Options(**{name: getattr(options, name) for name in stated(options, *INT8)}),
         opset=options.opset,
         native=options.io == NATIVE,
         overwrite=options.overwrite,
@@ -295,6 +297,8 @@ def run_bench(options: argparse.Namespace) -> None:
     _check_counts(options)
     if options.profile and options.no_measure:
         raise OptionError("--profile measures, and --no-measure does not; leave one of them out")
+    if options.no_measure:
+        refuse(stated(options, "tile", "threads"), "only for measuring, and --no-measure does not")
     from edgesr.commands.bench import bench, render, stored
     from edgesr.report.board_results import read_boards
 
@@ -318,6 +322,9 @@ def run_estimate(options: argparse.Namespace) -> None:
     """Print estimates for a board, or the list of boards."""
     _check_counts(options)
     if options.list:
+        others = ["RUN_DIR"] * (options.run_dir is not None)
+        others += stated(options, "board", "tile", "threads", "json")
+        refuse(others, "--list only lists the boards")
         from edgesr.commands.estimate import render_boards
 
         render_boards()

@@ -17,6 +17,7 @@ from edgesr.cli.parser import (
     recipe_file,
     recipe_of,
 )
+from edgesr.cli.unused import refuse, refuse_device, refuse_unused, stated
 from edgesr.errors import OptionError
 from edgesr.progress import log
 from edgesr.recipe.recipes import AnalyzeRecipe, CompressRecipe, TrainRecipe, WeightsRecipe
@@ -142,6 +143,7 @@ def run_compress(options: argparse.Namespace) -> None:
         run_replay(options)
         return
     recipe = recipe_of(CompressRecipe, options)
+    refuse_unused(recipe, options)
     from edgesr.compress import compress
     from edgesr.report import render
 
@@ -191,6 +193,7 @@ def run_replay(options: argparse.Namespace) -> None:
 def run_analyze(options: argparse.Namespace) -> None:
     """Print a network's upsamplers and spectra; draw both when a folder is given."""
     recipe = recipe_of(AnalyzeRecipe, options)
+    refuse_device(options)
     from edgesr.commands.analyze import PAGE, analyze, draw, render
     from edgesr.loading.workload import files_read
     from edgesr.outputs import check_outputs
@@ -207,6 +210,7 @@ def run_analyze(options: argparse.Namespace) -> None:
 def run_train(options: argparse.Namespace) -> None:
     """Train a network; the weights file appears when the training ends."""
     recipe = recipe_of(TrainRecipe, options)
+    refuse_unused(recipe, options)
     from edgesr.commands.train import train
 
     summary = train(
@@ -224,6 +228,7 @@ def run_train(options: argparse.Namespace) -> None:
 def run_evaluate(options: argparse.Namespace) -> None:
     """Print the six metrics of a network beside bicubic."""
     recipe = recipe_of(WeightsRecipe, options)
+    refuse_device(options)
     from edgesr.commands.evaluate import evaluate, render
 
     comparison = evaluate(recipe, options.split, runtime=options.runtime, card=options.card)
@@ -236,13 +241,16 @@ def run_info(options: argparse.Namespace) -> None:
     from edgesr.commands.info import describe_model, is_model, render_card
 
     if is_model(options.file):
+        refuse(
+            stated(options, "nodata", "axes", "wavelength_unit"),
+            f"only for a cube, and {options.file} is a model",
+        )
         from msgspec import to_builtins
 
         card = describe_model(Path(options.file), options.card)
         print(json.dumps(to_builtins(card), indent=2) if options.json else render_card(card))
         return
-    if options.card is not None:
-        raise OptionError(f"--card is for a model file, and {options.file} is none; leave it out")
+    refuse(stated(options, "card"), f"only for a model file, and {options.file} is none")
     from edgesr.cube import open_cube
     from edgesr.cube.info import describe_cube, render_info
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgesr.cli.parser import add_command, add_json, add_reading, file_to_write, reading_options
+from edgesr.cli.unused import refuse, stated
 from edgesr.errors import OptionError
 
 
@@ -40,7 +41,6 @@ def _reproduce(commands: Any) -> None:
     reproduce.add_argument(
         "--output",
         type=file_to_write,
-        default=Path("runs/reproduce.json"),
         metavar="FILE",
         help="results; what FILE holds already is not run again (default: runs/reproduce.json)",
     )
@@ -54,7 +54,7 @@ def _reproduce(commands: Any) -> None:
         "--quick", action="store_true", help="rehearse: one step of training, cubes of any size"
     )
     add_reading(reproduce.add_argument_group("Cubes, whatever the files say"))
-    reproduce.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (default: cpu)")
+    reproduce.add_argument("--device", help="cpu, cuda or cuda:1 (default: cpu)")
     reproduce.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all)")
     add_json(reproduce)
 
@@ -64,6 +64,12 @@ def run_reproduce(options: argparse.Namespace) -> None:
     from edgesr.reproduce.console import listing, render
 
     if options.list:
+        others = ["TABLE"] * (options.table is not None)
+        others += stated(
+            options, "data", "output", "seeds", "epochs", "quick", "nodata", "axes",
+            "wavelength_unit", "device", "threads", "json",
+        )  # fmt: skip
+        refuse(others, "--list only lists the tables")
         print(listing())
         return
     if options.table is None:
@@ -73,11 +79,11 @@ def run_reproduce(options: argparse.Namespace) -> None:
     content = reproduce(
         options.table,
         options.data,
-        options.output,
+        options.output or Path("runs/reproduce.json"),
         seeds=options.seeds,
         epochs=options.epochs,
         quick=options.quick,
-        device=options.device,
+        device=options.device or "cpu",
         threads=options.threads,
         reading=reading_options(options),
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgesr.cli.parser import add_command, add_reading, file_to_write
-from edgesr.errors import OptionError
+from edgesr.errors import OptionError, shown
 
 FORMATS = ("tif", "zarr", "img")
 
@@ -200,9 +200,14 @@ def model_file(options: argparse.Namespace) -> Path:
     """The model file.
 
     Raises:
-        OptionError: none was named.
+        OptionError: none was named, or two.
     """
     named = options.weights or options.model
+    if options.weights and options.model and ":" not in options.model:
+        raise OptionError(
+            f"--weights names the file, so that --model {shown(options.model)} can only be your own"
+            " package.module:factory; leave one of them out"
+        )
     if not named:
         raise OptionError("a model file is needed; pass --model FILE, such as runs/.../model.onnx")
     return Path(named)

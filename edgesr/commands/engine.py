@@ -28,7 +28,7 @@ class EngineOptions:
         capability: GPU to build for, such as "86" or "8.6"; None takes the one here.
         least, best, most: tile edge in pixels that it serves and is tuned for, where the file
             leaves it free; None takes 16, 64 and 128, drawn in to fit what is given.
-        batch: largest number of tiles in one call.
+        batch: largest number of tiles in one call, where the file leaves it free; None takes 1.
         memory_mib: working memory that it may use beside its weights; None for no limit.
         timing_cache: folder where builds for one device share their timings.
     """
@@ -38,7 +38,7 @@ class EngineOptions:
     least: int | None = None
     best: int | None = None
     most: int | None = None
-    batch: int = 1
+    batch: int | None = None
     memory_mib: int | None = None
     timing_cache: Path | None = None
 
@@ -131,10 +131,16 @@ def _profile(
             f"{source} fixes the size of its input {name} {axes_text(axes)}; leave out --min, "
             "--opt and --max, or export it with free sizes"
         )
+    if options.batch is not None and not any(None in axes[:1] for axes in inputs.values()):
+        name, axes = next(iter(inputs.items()))
+        raise OptionError(
+            f"{source} fixes the number of tiles of its input {name} {axes_text(axes)}; leave out"
+            " --batch, or export it with a free one"
+        )
     most = options.most or max(TILE[2], *(edge or 1 for edge in given[:2]))
     best = options.best or max(min(TILE[1], most), options.least or 1)
     tile = (options.least or min(TILE[0], best), best, most)
-    return tile_profile(inputs, tile, (1, 1, options.batch))
+    return tile_profile(inputs, tile, (1, 1, options.batch or 1))
 
 
 def _check_gpu(capability: str | None) -> None:

@@ -20,7 +20,7 @@ from edgesr.evaluation.tiling import ALWAYS_WHOLE
 from edgesr.loading.card_files import ONNX, RUNTIMES, fitting_card, given_card
 from edgesr.loading.fitting import check_fit
 from edgesr.loading.workload import open_scene, open_workload, prepare_torch, scene_example
-from edgesr.recipe.recipes import WeightsRecipe
+from edgesr.recipe.recipes import DEFAULT_MODEL, WeightsRecipe
 
 METRICS = {
     "mpsnr": ("MPSNR", "dB", 3),
@@ -61,6 +61,8 @@ def evaluate(
     path = Path(recipe.weights or "")
     network: nn.Module
     if path.suffix == ONNX:
+        if recipe.model != DEFAULT_MODEL or recipe.checkpoint_key is not None:
+            raise OptionError(f"{path} is a whole network; leave out --model and --checkpoint-key")
         runtime = runtime or RUNTIMES[ONNX]
         network, scene = _of_file(recipe, path, runtime, card)
         weights, tile, runs = path.name, ALWAYS_WHOLE, f"{runtime}, {_precision(path)}"

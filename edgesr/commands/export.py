@@ -21,6 +21,7 @@ from edgesr.outputs import check_outputs
 from edgesr.recipe.options import NOT_NEGATIVE, require
 from edgesr.stored import require_file
 
+INT8_DROP = 0.05  # dB, and degrees
 PROFILE_SIDE = 64
 """Side of the image that a profile is made on, where the file leaves it free."""
 
@@ -36,9 +37,9 @@ class Int8Options:
         max_sam_drop: largest accepted rise of the spectral angle on them, in degrees.
     """
 
-    tiles: Path | None
-    max_psnr_drop: float
-    max_sam_drop: float
+    tiles: Path | None = None
+    max_psnr_drop: float = INT8_DROP
+    max_sam_drop: float = INT8_DROP
 
     def __post_init__(self) -> None:
         require("max_psnr_drop", self.max_psnr_drop, NOT_NEGATIVE)

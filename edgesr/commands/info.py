@@ -10,10 +10,11 @@ from edgesr_export.sizes import input_shape
 from msgspec.structs import replace
 
 from edgesr.cube.bands import format_bands
-from edgesr.errors import shown
+from edgesr.errors import ModelError, OptionError, shown
 from edgesr.loading.card_files import (
     ONNX,
     SUFFIXES,
+    WEIGHTS,
     find_card,
     fitting_card,
     given_card,
@@ -30,10 +31,15 @@ def describe_model(path: Path, card: Path | None = None) -> ModelCard:
     """The card of an ONNX file, an engine or weights, or what another file says of it.
 
     Raises:
-        ModelError: it has none.
+        ModelError: it has none, or is not there.
+        OptionError: ``card`` for weights, which have their own.
         ExportError: it cannot be read, or the card is damaged, of a newer version, or of another
             network.
     """
+    if card is not None and path.suffix.lower() == WEIGHTS:
+        raise OptionError(f"{path} says itself what it was trained on; leave out --card")
+    if not path.is_file():
+        raise ModelError(f"{path} does not exist or is no file; name the model file")
     found = find_card(path) if card is None else given_card(card)
     if found is None:
         raise without_card(path)

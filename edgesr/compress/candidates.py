@@ -119,7 +119,10 @@ def enumerate_candidates(
         names = " and ".join(f"--{key}" for key in options.settings)
         raise OptionError(f"{names} contradict each other; pass one of them")
     for key, value in options.settings.items():
-        return _exactly(key, value, passes.values(), sites)
+        if options.method != "auto" and passes[options.method].setting != key:
+            raise OptionError(f"--method {options.method} has no --{key}; leave out one of them")
+        asked = passes.values() if options.method == "auto" else [passes[options.method]]
+        return _exactly(key, value, asked, sites)
     starts = {
         name: found.rank(options.rank_target, options.rank_criterion)
         for name, found in spectra.items()

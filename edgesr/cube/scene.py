@@ -205,7 +205,7 @@ def make_scene(
     degradation: str | None = None,
     normalisation: str | None = None,
     bands: str | None = None,
-    validation_share: float = 0.1,
+    tuning_share: float = 0.1,
     seed: int = 0,
 ) -> Scene:
     """Divide a cube by a protocol.
@@ -233,7 +233,7 @@ def make_scene(
         normalisation: ``scene`` or ``band``.
         bands: ``all``, ``clean`` (without bad, constant and noisy bands: see
             :func:`edgesr.cube.bands.clean_bands`) or ranges such as ``4-32,40-55``.
-        validation_share: share of the patches, between 0 and 1, that tunes where the protocol has
+        tuning_share: share of the patches, between 0 and 1, that tunes where the protocol has
             no tuning region.
         seed: draws that share.
 
@@ -246,10 +246,9 @@ def make_scene(
     method = degradation or plan.degradation
     if method not in METHODS:
         raise OptionError(f"unknown degradation {method!r}; choose one of {', '.join(METHODS)}")
-    if not 0 < validation_share < 1:
+    if not 0 < tuning_share < 1:
         raise OptionError(
-            f"the validation share must lie between 0 and 1, received {validation_share}; "
-            "0.1 is usual"
+            f"the tuning share must lie between 0 and 1, received {tuning_share}; 0.1 is usual"
         )
     cube = _oriented(cube, plan)
     selection = bands or plan.bands
@@ -268,7 +267,7 @@ def make_scene(
         patch=size,
         stride=size - shared,
         scale=scale,
-        share=0.0 if plan.trains_alone else validation_share,
+        share=0.0 if plan.trains_alone else tuning_share,
         seed=seed,
         cover=plan.cover,
         leaks=plan.leaks,

@@ -73,7 +73,7 @@ class DeployConfig:
     Attributes:
         targets: of :data:`edgesr_export.targets.TARGETS`.
         precisions: of :data:`edgesr_export.targets.PRECISIONS`, for each target that takes them.
-        limits: what int8 may lose on validation.
+        limits: what int8 may lose on budget blocks.
         tile: LR side of the tile that is timed.
         threads: of the CPU's runtimes.
         compute_capability: GPU that engines are built for; None for the one here, else a usual one.

@@ -31,7 +31,7 @@ Evaluate = Callable[[Callable[[np.ndarray], np.ndarray]], dict[str, float]]
 
 @dataclass(frozen=True)
 class Limits:
-    """What int8 may lose on validation: MPSNR in dB, SAM in degrees."""
+    """What int8 may lose on budget blocks: MPSNR in dB, SAM in degrees."""
 
     psnr: float = 0.05
     sam: float = 0.05
@@ -70,7 +70,7 @@ class Model:
         layers: name, kind, precision and reason of each layer whose precision was decided.
         counts: number of those layers by precision.
         left_out: number of those that are float only so that the limits hold.
-        validation: "before", "after" and "drop" on validation, where layers were chosen by it.
+        validation: "before", "after" and "drop" on budget blocks, where layers were chosen by it.
         tuned: whether the weights were fine-tuned with quantisation simulated.
         native: the same for native numbers; None where it was not made.
     """
@@ -112,7 +112,7 @@ class VariantBuilder:
     Attributes:
         folder: of the run; the files go to ``models`` in it.
         tiles: real training tiles [1, B, h, w], to calibrate and to compare on.
-        evaluate: "mpsnr" and "sam" of a network on validation data.
+        evaluate: "mpsnr" and "sam" of a network on budget blocks.
         limits: that int8 must hold there.
         threads: that the CPU's int8 layers are timed with.
         speed_image: [1, B, h, w] that they are timed on.

@@ -24,7 +24,7 @@ class TrainConfig:
         learning_rate: Adam's rate after the warm-up.
         final_learning_rate: Adam's rate in the last step, reached along a cosine.
         loss: "hh" (LKCA-Net), "dacn", "dacn-published" (without the spectral term) or "mse".
-        patience: epochs without a better validation MPSNR after which training stops; None for
+        patience: epochs without a better tuning MPSNR after which training stops; None for
             never.
         clip: largest norm of the gradient; None for no limit.
         ema: decay of the moving average of the weights, which is validated beside the weights

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from edgesr.history import MPSNR, SAM
 from edgesr.progress import log, shows_bars
 
 
@@ -22,8 +23,8 @@ class Report:
 def _summary(entry: dict[str, Any], best: dict[str, Any]) -> str:
     kept = " *" if best["epoch"] == entry["epoch"] else ""
     return (
-        f"loss {entry['train_loss']:.4f}  validation {entry['val_mpsnr']:.2f} dB "
-        f"{entry['val_sam']:.2f} deg{kept}  best {best['val_mpsnr']:.2f} dB"
+        f"loss {entry['train_loss']:.4f}  tuning {entry[MPSNR]:.2f} dB "
+        f"{entry[SAM]:.2f} deg{kept}  best {best[MPSNR]:.2f} dB"
     )
 
 
@@ -57,7 +58,7 @@ def reporting(shown: bool, epochs: int, done: int, initial: dict[str, Any]) -> I
     if not shown or done >= epochs:
         yield Report()
         return
-    start = f"epoch {done}/{epochs}  best so far {initial['val_mpsnr']:.2f} dB"
+    start = f"epoch {done}/{epochs}  best so far {initial[MPSNR]:.2f} dB"
     if not shows_bars():
         log(start)
         yield _Lines(epochs)

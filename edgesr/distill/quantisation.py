@@ -36,8 +36,8 @@ def quantisation_aware(
     """Fine-tune ``student`` in place, as :func:`edgesr.distill.trainer.train` does, for int8.
 
     All figures of the result are those of the network in simulated int8
-    (:mod:`edgesr.distill.int8`). The weights that do best on validation in that form are kept; the
-    initial ones count, so that the simulated validation never gets worse.
+    (:mod:`edgesr.distill.int8`). The weights that do best on tuning blocks in that form are kept;
+    the initial ones count, so that they never get worse in it.
 
     Args:
         student: trained float network from [N, B, h, w] to [N, B, H, W].

@@ -36,6 +36,7 @@ from edgesr.distill.validation import Validation
 from edgesr.errors import ModelError, OptionError
 from edgesr.evaluation.evaluate import inference
 from edgesr.evaluation.tiling import require_memory_for_step
+from edgesr.history import MPSNR, SAM, todays_names
 from edgesr.loading.factory import factory_of
 
 if TYPE_CHECKING:
@@ -50,10 +51,11 @@ class TrainResult:
     """A trained network and how it came about.
 
     Attributes:
-        model: the network that was given, now with the weights that did best on validation.
-        history: one entry an epoch: epoch (from 1), train_loss, val_mpsnr (dB), val_sam (degrees),
-            weights ("own" or "average": which the two figures belong to), lr, seconds.
-        best: epoch (0 for the initial weights), val_mpsnr, val_sam and weights of what was kept.
+        model: the network that was given, now with the weights that did best on tuning blocks.
+        history: one entry an epoch: epoch (from 1), train_loss, tuning_mpsnr (dB), tuning_sam
+            (degrees), weights ("own" or "average": which the two figures belong to), lr, seconds.
+        best: epoch (0 for the initial weights), tuning_mpsnr, tuning_sam and weights of what was
+            kept.
     """
 
     model: nn.Module
@@ -76,8 +78,8 @@ def train(
 ) -> TrainResult:
     """Train ``model`` in place on the training windows of ``scenes``.
 
-    The weights that reach the best MPSNR on the validation windows of ``scenes[0]`` are kept; the
-    initial ones count, so training never makes validation worse. With a ``teacher``, the loss is
+    The weights that reach the best MPSNR on the tuning windows of ``scenes[0]`` are kept; the
+    initial ones count, so training never makes that worse. With a ``teacher``, the loss is
     ``D * alpha * KD + HH`` (LKCA-Net): KD compares what the layers of ``sites`` put out in both
     networks, and fades by :func:`edgesr.distill.schedule.decay`. ``config.distil`` names others.
 
@@ -112,7 +114,7 @@ def train(
         cuda = [group.device] if group.device.type == "cuda" else []
         with torch.random.fork_rng(devices=cuda):
             trainer = _Trainer(model, scenes, config, teacher, sites, group, before_validation)
-            trainer.kept = keep
+            trainer.kept = keep and todays_names(keep)
             try:
                 return trainer.run(checkpoint, resume, progress and group.first)
             except DivergedError:
@@ -320,11 +322,11 @@ class _Trainer:
         return self.distillation.loss(made)
 
     def _consider(self, epoch: int) -> dict[str, Any]:
-        """Validate the weights and their average; keep the better one if it is the best so far."""
+        """Measure the weights and their average; keep the better one if it is the best so far."""
         if self.kept is not None:
             if epoch == self.kept["epoch"]:
                 self._keep(dict(self.kept))
-            return {name: self.kept[name] for name in ("val_mpsnr", "val_sam", "weights")}
+            return {name: self.kept[name] for name in (MPSNR, SAM, "weights")}
         own, averaged = [0.0, 0.0], [-math.inf, 0.0]
         if self.group.first:
             own = self.validation.measure(self.model, self._autocast)
@@ -333,10 +335,11 @@ class _Trainer:
                     averaged = self.validation.measure(self.model, self._autocast)
         own, averaged = self.group.from_first(own), self.group.from_first(averaged)
         use_average = averaged[0] > own[0]
-        val_mpsnr, val_sam = averaged if use_average else own
-        weights = "average" if use_average else "own"
-        figures = {"val_mpsnr": val_mpsnr, "val_sam": val_sam, "weights": weights}
-        if not self.best or val_mpsnr > self.best["val_mpsnr"]:
+        figures: dict[str, Any] = dict(
+            zip((MPSNR, SAM), averaged if use_average else own, strict=True)
+        )
+        figures["weights"] = "average" if use_average else "own"
+        if not self.best or figures[MPSNR] > self.best[MPSNR]:
             self._keep({"epoch": epoch, **figures})
         return figures
 
@@ -385,7 +388,8 @@ class _Trainer:
         self.scaler.load_state_dict(state["scaler"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
-        self.history, self.best = state["history"], state["best"]
+        self.history = [todays_names(entry) for entry in state["history"]]
+        self.best = todays_names(state["best"])
         self.best_weights = state["best_weights"]
 
 

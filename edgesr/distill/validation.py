@@ -38,7 +38,7 @@ class Validation:
         if not scene.tuning:
             raise DataError(
                 f"the scene {scene.cube.name!r} has no tuning windows to choose weights by; "
-                "use a larger validation share"
+                "use a larger tuning share"
             )
         self.scene, self.device, self.batch, self.before = scene, device, batch, before
         windows = [scene.surroundings.get(window, window) for window in scene.tuning]

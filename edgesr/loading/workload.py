@@ -125,9 +125,12 @@ def prepare_torch(device: str = "cpu", threads: int | None = None, seed: int = 0
         OptionError: the device does not exist.
     """
     try:
-        torch.zeros(1, device=device).item()
+        place = torch.device(device)
+        torch.zeros(1, device=place).item()
     except Exception as error:  # some devices are packages of their own, which are not here
         raise OptionError(f"--device {shown(device)} cannot be used: {brief(error)}") from error
+    if place.type == "cpu" and place.index:
+        raise OptionError(f"--device {device} does not exist; say cpu, and --threads for its cores")
     torch.set_num_threads(threads or os.cpu_count() or 1)
     torch.manual_seed(seed)
 

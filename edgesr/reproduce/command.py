@@ -73,6 +73,8 @@ def reproduce(
             raise OptionError(f"{name} needs its published data: {wanted}")
         cubes = {EMBEDDED: EMBEDDED}
     tables = catalogue.find(name, list(cubes), seeds or SEEDS.get(name, 1))
+    if quick and epochs is not None:
+        raise OptionError("--quick trains for one step, whatever --epochs says; leave out one")
     if quick:
         tables = catalogue.rehearsed(tables)
     elif epochs is not None:

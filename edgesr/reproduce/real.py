@@ -49,7 +49,7 @@ SETTINGS = {
     "scale": SCALE,
     "bands": f"{BANDS} (DACN: {DACN_BANDS}) of the clean bands, evenly spaced",
     "normalisation": "every band from its 0.1 to its 99.9 percentile of the training pixels",
-    "split": "auto: top third tested, a block below it validates and chooses the epoch",
+    "split": "auto: top third tested; below it, edges for tuning (chooses the epoch) and budget",
     "patch": PATCH,
     "lkca_net": f"{CHANNELS} channels, {BLOCKS} blocks, teacher {TEACHER_BLOCKS} blocks",
     "training": TRAINING,

@@ -14,6 +14,7 @@ from edgesr.cube import Scene
 from edgesr.distill.trainer import TrainConfig, train
 from edgesr.evaluation.cost import count
 from edgesr.evaluation.evaluate import evaluate, evaluate_bicubic
+from edgesr.history import MPSNR, SAM
 from edgesr.loading.weights import load_network, save_network
 from edgesr.loading.workload import scene_example
 from edgesr.models import create_model
@@ -122,7 +123,7 @@ class Runner:
             progress=False,
         )
         best = outcome.best
-        validation = {"mpsnr": best["val_mpsnr"], "sam": best["val_sam"]}
+        validation = {"mpsnr": best[MPSNR], "sam": best[SAM]}
         return {
             "validation": _rounded(validation),
             "best_epoch": best["epoch"],

@@ -24,7 +24,7 @@ from edgesr_export.tensorrt.sidecar import read_side
 from edgesr.cube import Normalisation
 from edgesr.cube.matching import Rescale, match_bands
 from edgesr.cube.opened import OpenCube
-from edgesr.errors import DataError, ModelError, OptionError
+from edgesr.errors import DataError, ModelError, OptionError, shown
 from edgesr.loading.card_files import (
     ENGINE,
     ONNX,
@@ -68,8 +68,10 @@ def open_model(path: Path, factory: str | None = None, given: ModelCard | None =
     Raises:
         ModelError: a file of another kind, or one that does not say what it was trained on.
         ExportError: a file that cannot be read, or that is not what ``given`` describes.
-        OptionError: a card for weights, which have their own.
+        OptionError: a card for weights, which have their own; a factory for a file that needs none.
     """
+    if factory is not None and path.suffix != WEIGHTS:
+        raise OptionError(f"{path} is a whole network; leave out --model {shown(factory)}")
     if path.suffix == WEIGHTS:
         if given is not None:
             raise OptionError(f"{path} says itself what it was trained on; leave out --card")
@@ -77,6 +79,10 @@ def open_model(path: Path, factory: str | None = None, given: ModelCard | None =
         from edgesr.loading.weights import load_network
 
         loaded = load_network(path, factory)
+        if factory is not None and ":" not in str(loaded.metadata["model"]):
+            raise OptionError(
+                f"{path} holds a network of edgesr's own; leave out --model {shown(factory)}"
+            )
         fixed = getattr(loaded.model, "fixed_size", None) or (None, None)
         return ModelFile(path, card_of_weights(path, loaded), fixed, factory)
     if path.suffix == ENGINE:

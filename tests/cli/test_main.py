@@ -159,8 +159,8 @@ def test_options_override_a_recipe_file(workplace, monkeypatch):
 
     monkeypatch.setattr("edgesr.compress.compress", note)
     monkeypatch.setattr("edgesr.report.render", lambda _: None)
-    assert main(["compress", "--recipe", "recipe.toml", "--seed", "4", "--exact-target"]) == 0
-    assert received == [CompressRecipe(rank=16, seed=4, data="a.npy", exact_target=True)]
+    assert main(["compress", "--recipe", "recipe.toml", "--seed", "4", "--qat"]) == 0
+    assert received == [CompressRecipe(rank=16, seed=4, data="a.npy", qat=True)]
 
 
 @pytest.mark.parametrize(

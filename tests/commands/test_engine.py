@@ -29,10 +29,12 @@ WEIGHT = np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float32)
 def write(tmp_path: Path) -> Callable[..., Path]:
     """Writes an ONNX file of the given nodes, of free size unless said otherwise."""
 
-    def written(body: str = CONVOLUTION, size: str = "h, w", **constants: np.ndarray) -> Path:
+    def written(
+        body: str = CONVOLUTION, size: str = "h, w", batch: str = "n", **constants: np.ndarray
+    ) -> Path:
         model = onnx.parser.parse_model(
             '<ir_version: 8, opset_import: ["" : 17]> network'
-            f" (float[n, 3, {size}] x) => (float[a, b, c, d] y) {{ {body} }}"
+            f" (float[{batch}, 3, {size}] x) => (float[a, b, c, d] y) {{ {body} }}"
         )
         for name, array in {"w": WEIGHT, **constants}.items():
             if name in body:
@@ -168,6 +170,12 @@ def test_a_file_of_one_size_takes_no_range(write, engine):
     code, told = engine(write(size="8, 8"), "--sm", "86", "--max", 32)
     assert code == 2
     assert "fixes the size of its input x [?, 3, 8, 8]; leave out --min, --opt and --max" in told
+
+
+def test_a_file_of_one_tile_takes_no_batch(write, engine):
+    code, told = engine(write(batch="1"), "--sm", "86", "--batch", 4)
+    assert code == 2
+    assert "fixes the number of tiles of its input x [1, 3, ?, ?]; leave out --batch" in told
 
 
 def test_without_a_gpu_one_must_be_named(write, engine, monkeypatch):

@@ -163,4 +163,4 @@ def test_a_model_of_another_tool_is_told_by_a_card_beside_it(model, refused, cap
     assert "takes 2 bands and its card names 1" in refused("info", model, "--card", "card.json")
     assert "has no model card either" in refused("info", model, "--card", model)
     assert "cannot read the model card none" in refused("info", model, "--card", "none")
-    assert "--card is for a model file" in refused("info", "cube.npy", "--card", "card.json")
+    assert "--card: only for a model file" in refused("info", "cube.npy", "--card", "card.json")

@@ -129,8 +129,8 @@ def test_the_file_says_how_it_was_made_but_not_where(train, workplace, materials
     assert told["training"]["recipe"]["extra"] == ["made.npy", "made.npy"]
     assert len(told["training"]["history"]) == 3
     assert load_file("net.safetensors")["upsampler.weight"].dtype == torch.float16
-    best = max([*told["training"]["history"]], key=lambda entry: entry["val_mpsnr"])
-    assert told["training"]["best"]["val_mpsnr"] >= best["val_mpsnr"]
+    best = max([*told["training"]["history"]], key=lambda entry: entry["tuning_mpsnr"])
+    assert told["training"]["best"]["tuning_mpsnr"] >= best["tuning_mpsnr"]
 
     figures = told["training"]["test"]
     assert f"{figures['network']['mpsnr']:.2f} dB" in summary

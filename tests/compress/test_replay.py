@@ -79,7 +79,7 @@ def test_damaged_decisions_are_refused(tmp_path, content, message):
 
 
 def test_what_was_decided_otherwise_is_said():
-    best = {"epoch": 3, "weights": "own", "val_mpsnr": 1.0, "val_sam": 1.0}
+    best = {"epoch": 3, "weights": "own", "tuning_mpsnr": 1.0, "tuning_sam": 1.0}
     layers = {"a": ("int8", ""), "b": ("int8", "")}
     one = Decisions(Surgery("lowrank", 8, {"up": 8}), best, 1, int8={"cpu": layers})
     other = replace(

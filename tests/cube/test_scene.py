@@ -255,7 +255,7 @@ def test_a_patch_that_the_scale_does_not_divide_is_refused(make_cube) -> None:
         ({"overlap": 32}, "overlap"),
         ({"overlap": -1}, "overlap"),
         ({"scale": 0}, "scale"),
-        ({"validation_share": 1.0}, "validation share"),
+        ({"tuning_share": 1.0}, "tuning share"),
     ],
 )
 def test_impossible_options_are_refused(make_cube, options: dict, message: str) -> None:

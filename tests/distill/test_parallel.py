@@ -47,7 +47,7 @@ def test_two_processes_train_the_same_weights_as_one(tmp_path):
             torch.testing.assert_close(result["weights"][name], value, rtol=1e-4, atol=3e-5)
         for entry, single in zip(result["history"], alone["history"], strict=True):
             assert entry["train_loss"] == pytest.approx(single["train_loss"], rel=1e-5)
-            assert entry["val_mpsnr"] == pytest.approx(single["val_mpsnr"], rel=1e-5)
+            assert entry["tuning_mpsnr"] == pytest.approx(single["tuning_mpsnr"], rel=1e-5)
 
 
 def test_shares_cover_the_batch_once():

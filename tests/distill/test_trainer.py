@@ -42,14 +42,14 @@ def test_training_improves_validation_and_returns_what_validated_best():
     after = evaluate(result.model, target, "tuning")
     assert result.model is model
     assert after["mpsnr"] > before["mpsnr"] + 0.2
-    assert after["mpsnr"] == pytest.approx(result.best["val_mpsnr"], abs=1e-6)
-    assert after["sam"] == pytest.approx(result.best["val_sam"], abs=1e-6)
+    assert after["mpsnr"] == pytest.approx(result.best["tuning_mpsnr"], abs=1e-6)
+    assert after["sam"] == pytest.approx(result.best["tuning_sam"], abs=1e-6)
     assert [entry["epoch"] for entry in result.history] == [1, 2, 3, 4, 5]
-    assert {"epoch", "train_loss", "val_mpsnr", "val_sam", "lr", "seconds"} <= set(
+    assert {"epoch", "train_loss", "tuning_mpsnr", "tuning_sam", "lr", "seconds"} <= set(
         result.history[0]
     )
     assert result.history[-1]["lr"] == pytest.approx(2e-4)
-    assert max(entry["val_mpsnr"] for entry in result.history) == result.best["val_mpsnr"]
+    assert max(entry["tuning_mpsnr"] for entry in result.history) == result.best["tuning_mpsnr"]
 
 
 def test_three_dimensional_convolutions_train():
@@ -87,7 +87,7 @@ def test_no_epochs_measure_the_initial_weights():
     result = train(SmallNet(), [scene()], TrainConfig(epochs=0), progress=False)
     assert result.history == []
     assert result.best["epoch"] == 0
-    assert result.best["val_mpsnr"] > 10
+    assert result.best["tuning_mpsnr"] > 10
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not():
@@ -137,6 +137,25 @@ def test_resume_of_a_finished_training_returns_its_result(tmp_path):
     assert_same_bits(weights(again.model), expected)
     assert again.history == first.history
     assert path.stat().st_mtime_ns == stamp
+
+
+def test_files_of_earlier_versions_call_the_tuning_figures_otherwise(tmp_path):
+    path = tmp_path / "training.pt"
+    first = train(SmallNet(), [scene()], QUICK, checkpoint=path, progress=False)
+
+    def earlier(entry):
+        return {name.replace("tuning_", "val_"): value for name, value in entry.items()}
+
+    content = torch.load(path, weights_only=True)
+    state = content["state"]
+    state["history"] = [earlier(entry) for entry in state["history"]]
+    state["best"] = earlier(state["best"])
+    torch.save(content, path)
+    again = train(SmallNet(seed=9), [scene()], QUICK, checkpoint=path, resume=True, progress=False)
+    assert (again.history, again.best) == (first.history, first.best)
+    followed = train(SmallNet(), [scene()], QUICK, progress=False, keep=state["best"])
+    assert followed.best == first.best
+    assert_same_bits(weights(followed.model), weights(first.model))
 
 
 def test_a_teacher_may_count_how_often_it_was_used_but_not_be_another(tmp_path):
@@ -208,7 +227,7 @@ def test_the_average_is_kept_when_it_validates_better():
     result = train(SmallNet(), [scene(regions=True)], config, progress=False)
     assert result.best["weights"] == "average"
     measured = evaluate(result.model, scene(), "tuning")["mpsnr"]
-    assert measured == pytest.approx(result.best["val_mpsnr"], abs=1e-6)
+    assert measured == pytest.approx(result.best["tuning_mpsnr"], abs=1e-6)
 
 
 def test_distillation_leaves_the_teacher_alone_and_pulls_the_student_towards_it():
@@ -345,3 +364,11 @@ def test_combinations_that_cannot_train_are_refused():
     other.forward = lambda lr: other.upsampler(other.head(lr))
     with pytest.raises(ModelError, match="same bands"):
         train(SmallNet(), [scene()], QUICK, teacher=other, sites=[SITE], progress=False)
+
+
+def test_progress_names_the_role_that_chooses_an_epoch(caplog):
+    with caplog.at_level("INFO", logger="edgesr"):
+        train(SmallNet(), [scene()], dataclasses.replace(QUICK, epochs=1), progress=True)
+    (line,) = [one for one in caplog.messages if one.startswith("epoch 1/1")]
+    assert " tuning " in line
+    assert "validation" not in line

@@ -90,9 +90,10 @@ def test_latency_shows_the_models_of_the_deployment_instead_of_the_student(repor
     assert names == ["teacher, plain export", "teacher", "student", "paper's g=8"]
 
 
-def test_training_needs_a_history_that_says_something(report, chart_of):
+@pytest.mark.parametrize("name", ["tuning_mpsnr", "val_mpsnr"])  # the second of old files
+def test_training_needs_a_history_that_says_something(name, report, chart_of):
     assert chart_of("training", report) == {}
-    report["distillation"]["history"] = [{"epoch": 1, "val_mpsnr": 31.2}]
+    report["distillation"]["history"] = [{"epoch": 1, name: 31.2}]
     (line,) = chart_of("training", report)["dark"]["data"]
     assert (line["x"], line["y"]) == ([1], [31.2])
 

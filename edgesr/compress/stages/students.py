@@ -177,7 +177,7 @@ def distil(
     checkpoint: Path | None = None,
     keep: Mapping[str, Any] | None = None,
 ) -> TrainResult:
-    """Fine-tune a network; validation decides, so the closed form is the least that comes out.
+    """Fine-tune a network; tuning blocks decide, so the closed form is the least that comes out.
 
     Args:
         closed: the network after surgery, in closed form.

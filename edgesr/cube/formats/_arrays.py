@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from edgesr.cube.formats._numbers import attribute_numbers, attribute_texts, numbers_said
 from edgesr.cube.formats._place import cf_place
 from edgesr.cube.opened import OpenCube
 from edgesr.cube.options import ReadOptions
 from edgesr.cube.pixels import ArrayPixels, Pixels
 from edgesr.cube.reading import Order, Variable, axis_order, choose_variable
-from edgesr.cube.scaling import factor_of
 from edgesr.cube.spectral import (
     band_names,
     has_wavelength_unit,
@@ -24,19 +24,12 @@ from edgesr.cube.spectral import (
     is_band_axis,
     is_fwhm_name,
     is_wavelength_name,
-    numbers,
     spectrum,
 )
 from edgesr.errors import EdgesrWarning, shown
 
-_NODATA = ("Data_Ignore_Value", "_FillValue", "missing_value", "nodata")
 _UNITS = ("Units", "units", "unit")
-_DIVISORS = ("Scale_Factor",)  # as NEON has it: reflectance is the number divided by it
 _BAND_NAMES = ("band_names", "Band_Names", "band names")
-_MAYBE_SCALING = re.compile(
-    r"(data_?|reflectance_?|radiance_?|radiometric_?)*"
-    r"(scal(e|ing)(_?factors?)?|gains?|slopes?|offsets?|intercepts?|bias(es)?)(_?values?)?"
-)
 
 
 @dataclass(frozen=True)
@@ -87,7 +80,6 @@ class Arrays:
             options.wavelength_unit,
             None if width is None else width.unit,
         )
-        gain, offset = self._scaling(about)
         if self.pixels is None:
             pixels: Pixels = ArrayPixels(self.load(name).transpose(order))
         else:
@@ -98,12 +90,10 @@ class Arrays:
             wavelengths=wavelengths,
             fwhm=fwhm,
             bad_bands=None if good is None else good.values == 0,
-            nodata=self._nodata(about),
-            gain=factor_of(gain, 1.0),
-            offset=factor_of(offset, 0.0),
             band_names=_names(_first(about, _BAND_NAMES)),
             source=f"{self.path}:{name}",
             axes_assumed=assumed,
+            **numbers_said(about, self.path),
             **self._place(name, order),
         )
 
@@ -166,39 +156,11 @@ class Arrays:
     def _warn(self, what: str) -> None:
         warnings.warn(f"{self.path}: {what}; correct the metadata", EdgesrWarning, stacklevel=2)
 
-    def _nodata(self, about: Mapping[str, Any]) -> float | None:
-        found = self._numbers(about, _NODATA)
-        return None if found is None else float(found[0])
-
-    def _scaling(self, about: Mapping[str, Any]) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Gain and offset of the cube's attributes; others that may be some are told."""
-        gain = self._numbers(about, ("scale_factor",))
-        if gain is None and (divisor := self._numbers(about, _DIVISORS)) is not None:
-            with np.errstate(divide="ignore"):
-                gain = 1.0 / divisor
-        for key in sorted(set(about) - {"scale_factor", "add_offset", *_DIVISORS}):
-            if _MAYBE_SCALING.fullmatch(key.lower()) and _numbers(about[key]) is not None:
-                self._warn(
-                    f"attribute {shown(key)} left out: numbers stay as they are stored, since only"
-                    " scale_factor and add_offset are understood"
-                )
-        return gain, self._numbers(about, ("add_offset",))
-
-    def _numbers(self, about: Mapping[str, Any], names: Sequence[str]) -> np.ndarray | None:
-        """The numbers in the first of these attributes that there is; None where it holds none."""
-        name = next((name for name in names if name in about), None)
-        if name is None:
-            return None
-        found = _numbers(about[name])
-        if found is None:
-            self._warn(f"attribute {name} left out: it holds no number")
-        return found
-
     def _attributes(self, name: str, says: Callable[[str], bool]) -> Iterator[_Vector]:
         for holder in _upwards(name):
             about = self.attributes(holder)
             for key in about:
-                values = _numbers(about[key]) if says(key) else None
+                values = attribute_numbers(about[key]) if says(key) else None
                 if values is not None and values.size > 1:
                     yield _Vector(
                         key, values, _text(_first(about, [f"{key}_{unit}" for unit in _UNITS]))
@@ -263,22 +225,11 @@ def _of_bands(vectors: Sequence[_Vector], bands: int) -> _Vector | None:
     return next((one for one in vectors if one.values.size == bands), None)
 
 
-def _numbers(value: Any) -> np.ndarray | None:
-    """Numbers as attributes hold them, some as text: float64 [N], or None."""
-    found = np.ravel(np.asarray(value))
-    if found.dtype.kind in "iufb" and found.size:
-        return found.astype(np.float64)
-    return numbers(" ".join(_texts(found)))
-
-
-def _texts(values: np.ndarray) -> list[str]:
-    return [one.decode(errors="replace") if isinstance(one, bytes) else str(one) for one in values]
-
-
 def _names(value: Any) -> tuple[str, ...] | None:
     """Names of bands, where a value is a list of texts."""
     found = np.ravel(np.asarray([] if value is None else value))
-    return band_names(_texts(found)) if found.size > 1 and found.dtype.kind in "OSU" else None
+    several = found.size > 1 and found.dtype.kind in "OSU"
+    return band_names(attribute_texts(found)) if several else None
 
 
 def is_numeric(array: np.ndarray | Variable) -> bool:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from edgesr.cube.formats._base import register
-from edgesr.cube.formats._hdf5 import Hdf5Pixels, Hdf5Product, number, own_item, own_vector, words
+from edgesr.cube.formats._hdf5 import Hdf5Pixels, Hdf5Product, own_item, own_vector, words
+from edgesr.cube.formats._numbers import numbers_said
 from edgesr.cube.formats._place import cf_place
 from edgesr.cube.opened import OpenCube
 from edgesr.cube.spectral import nanometres
@@ -30,7 +31,7 @@ class Aviris3(Hdf5Product):
             Hdf5Pixels(image, (1, 2, 0), path),
             wavelengths=nanometres(own_vector(file, f"{group}/wavelength"), unit),
             fwhm=nanometres(own_vector(file, f"{group}/fwhm"), unit or "nm"),
-            nodata=number(image.attrs, "_FillValue", "missing_value"),
+            **numbers_said(image.attrs, path),
             **_place(file, words(image.attrs, "grid_mapping")),
         )
 

@@ -40,11 +40,14 @@ class Desis(Reader):
             tiff = undo.enter_context(open_tiff(path, options))
             with reading(header, "ENVI"):
                 told = described(tiff.pixels, _envi.parse_header(header), path, options)
+            scaled = tiff if told.gain is told.offset is None else told
             nodata = (tiff.nodata, told.nodata, _NODATA)
             cube = replace(
                 told,
                 crs=tiff.crs,
                 transform=tiff.transform,
+                gain=scaled.gain,
+                offset=scaled.offset,
                 quality=tiff.quality,
                 nodata=next(value for value in nodata if value is not None),
             )

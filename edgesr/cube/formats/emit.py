@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from edgesr.cube.formats._base import register
-from edgesr.cube.formats._hdf5 import Hdf5Pixels, Hdf5Product, number, own_item, own_vector, words
+from edgesr.cube.formats._hdf5 import Hdf5Pixels, Hdf5Product, own_item, own_vector, words
+from edgesr.cube.formats._numbers import numbers_said
 from edgesr.cube.formats._place import gdal_transform, wkt
 from edgesr.cube.glt import Glt
 from edgesr.cube.opened import OpenCube
@@ -36,7 +37,7 @@ class Emit(Hdf5Product):
             wavelengths=nanometres(own_vector(file, f"{_BANDS}/wavelengths"), unit),
             fwhm=nanometres(own_vector(file, f"{_BANDS}/fwhm"), unit or "nm"),
             bad_bands=None if good is None else good == 0,
-            nodata=number(image.attrs, "_FillValue", "missing_value"),
+            **numbers_said(image.attrs, path),
             glt=_glt(file, path),
         )
 

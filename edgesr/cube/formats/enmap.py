@@ -117,7 +117,13 @@ def _told(xml: Path, bands: int) -> dict[str, Any]:
         "acquired": acquired,
         "wavelengths": each("wavelengthCenterOfBand"),
         "fwhm": each("FWHMOfBand"),
-        "gain": factor_of(each("GainOfBand"), 1.0),
-        "offset": factor_of(each("OffsetOfBand"), 0.0),
         "bad_bands": empty if empty.any() else None,
+        **_scaling(each("GainOfBand"), each("OffsetOfBand")),
     }
+
+
+def _scaling(gain: np.ndarray | None, offset: np.ndarray | None) -> dict[str, Any]:
+    """Gain and offset where the XML has any: else those of the image stay."""
+    if gain is offset is None:
+        return {}
+    return {"gain": factor_of(gain, 1.0), "offset": factor_of(offset, 0.0)}

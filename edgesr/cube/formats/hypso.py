@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from edgesr.cube.formats._base import register
-from edgesr.cube.formats._hdf5 import Hdf5Pixels, Hdf5Product, number, own_item, vector
+from edgesr.cube.formats._hdf5 import Hdf5Pixels, Hdf5Product, own_item, vector
+from edgesr.cube.formats._numbers import numbers_said
 from edgesr.cube.opened import OpenCube
 
 _IMAGES = ("products/rhot", "products/Lt")
@@ -25,5 +26,5 @@ class Hypso(Hdf5Product):
             Hdf5Pixels(image, (0, 1, 2), path),
             wavelengths=vector(image.attrs, "wavelengths"),
             fwhm=vector(image.attrs, "fwhm"),
-            nodata=number(image.attrs, "_FillValue"),
+            **numbers_said(image.attrs, path),
         )

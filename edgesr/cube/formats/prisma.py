@@ -9,11 +9,12 @@ import numpy as np
 
 from edgesr.cube.formats._base import register
 from edgesr.cube.formats._hdf5 import Hdf5Pixels, Hdf5Product, number, own_item, vector
+from edgesr.cube.formats._numbers import numbers_said
 from edgesr.cube.formats._place import wkt
 from edgesr.cube.opened import OpenCube
 from edgesr.cube.pixels import Pixels, SelectedPixels
 from edgesr.cube.reading import Order
-from edgesr.cube.scaling import factor_of
+from edgesr.cube.scaling import factor_of, per_band
 from edgesr.errors import DataError
 
 _FIELDS = "HDFEOS/SWATHS/PRS_L2D_HCO/Data Fields"
@@ -27,8 +28,9 @@ _LARGEST = 65535  # digital number of the upper end of the scale
 class Prisma(Hdf5Product):
     """Bands of both spectrometers by wavelength, without those that are not used (0 nm).
 
-    Reflectance is DN x gain + offset, of each band; DN 0 is nodata, and so is what the error
-    matrix marks. The corner that the file tells is the centre of a pixel.
+    Reflectance is DN x gain + offset, of each band, by the scale of its spectrometer or, where the
+    image has them, by attributes of CF; DN 0 is nodata where these name no other, and so is what
+    the error matrix marks. The corner that the file tells is the centre of a pixel.
     """
 
     name, title, kind = "prisma", "PRISMA L2D", "PRISMA L2D"
@@ -42,10 +44,13 @@ class Prisma(Hdf5Product):
         wavelengths = _listed(about, "List_Cw", counts, path)
         used = np.flatnonzero(wavelengths > 0)
         order = used[np.argsort(wavelengths[used], kind="stable")]
-        low, high = (
-            np.repeat([_needed(about, f"L2Scale{part}{end}", path) for part in _PARTS], counts)
-            for end in ("Min", "Max")
-        )
+        said = [numbers_said(file[f"{_FIELDS}/{part.upper()}_Cube"].attrs, path) for part in _PARTS]
+        scales = [
+            _scaling(one, part, bands, about, path)
+            for one, part, bands in zip(said, _PARTS, counts, strict=True)
+        ]
+        gain, offset = (np.concatenate(parts)[order] for parts in zip(*scales, strict=True))
+        fills = {one["nodata"] for one in said}
         errors = [f"{part.upper()}_PIXEL_L2_ERR_MATRIX" for part in _PARTS]
         known = all(own_item(file, f"{_FIELDS}/{name}") is not None for name in errors)
         quality = [self._part(file, name, path) for name in errors] if known else []
@@ -53,15 +58,26 @@ class Prisma(Hdf5Product):
             SelectedPixels(cubes, order),
             wavelengths=wavelengths[order],
             fwhm=_listed(about, "List_Fwhm", counts, path)[order],
-            nodata=0.0,
-            gain=factor_of((high - low)[order] / _LARGEST, 1.0),
-            offset=factor_of(low[order], 0.0),
+            nodata=0.0 if None in fills or len(fills) > 1 else fills.pop(),
+            gain=factor_of(gain, 1.0),
+            offset=factor_of(offset, 0.0),
             quality=SelectedPixels(quality, order) if quality else None,
             **_place(about),
         )
 
     def _part(self, file: Any, name: str, path: Path) -> Pixels:
         return Hdf5Pixels(file[f"{_FIELDS}/{name}"], _ORDER, path)
+
+
+def _scaling(
+    said: dict[str, Any], part: str, bands: int, about: Any, path: Path
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gain and offset of each band of a spectrometer: those that its image names, or its scale."""
+    gain, offset = said["gain"], said["offset"]
+    if gain is offset is None:
+        offset, high = (_needed(about, f"L2Scale{part}{end}", path) for end in ("Min", "Max"))
+        gain = (high - offset) / _LARGEST
+    return per_band(gain, bands, 1.0), per_band(offset, bands, 0.0)
 
 
 def _needed(about: Any, name: str, path: Path) -> float:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from edgesr.cube.formats._base import register
-from edgesr.cube.formats._hdf5 import Hdf5Pixels, Hdf5Product, number, own_item, vector
+from edgesr.cube.formats._hdf5 import Hdf5Pixels, Hdf5Product, own_item, vector
+from edgesr.cube.formats._numbers import numbers_said
 from edgesr.cube.formats._place import wkt
 from edgesr.cube.opened import OpenCube
 
@@ -44,7 +45,7 @@ class Tanager(Hdf5Product):
             wavelengths=vector(image.attrs, "wavelengths"),
             fwhm=vector(image.attrs, "fwhm"),
             bad_bands=None if good is None else good == 0,
-            nodata=number(image.attrs, "_FillValue"),
+            **numbers_said(image.attrs, path),
             **(_place(file, *pixels.shape[:2]) if "/GRIDS/" in found else {}),
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from edgesr.history import MPSNR, todays_names
 from edgesr.report.chart import Figure, axis, layout
 from edgesr.report.charts._base import Chart, Shown, register
 from edgesr.report.model import Report
@@ -26,7 +27,7 @@ class Training(Chart):
         data = [
             {
                 "type": "scatter", "mode": "lines+markers", "name": row.name,
-                "x": [s["epoch"] for s in steps], "y": [s["val_mpsnr"] for s in steps],
+                "x": [s["epoch"] for s in steps], "y": [s[MPSNR] for s in steps],
                 "line": {"color": palette.of(row.kind), "width": 2}, "marker": {"size": 6},
                 "hovertemplate": "epoch %{x}: %{y:.3f} dB<extra>" + row.name + "</extra>",
             }
@@ -45,10 +46,10 @@ class Training(Chart):
 
 
 def _trained(report: Report) -> Iterator[tuple[Row, list[dict[str, Any]]]]:
-    """Networks that were trained, with the epochs that were validated."""
+    """Networks that were trained, with the epochs that were measured."""
     for row in network_rows(report):
         found = report.distillation if row.kind == "student" else row.network.distillation
-        history = (found.history if found else None) or []
-        steps = [step for step in history if "val_mpsnr" in step and "epoch" in step]
+        history = map(todays_names, (found.history if found else None) or [])
+        steps = [step for step in history if MPSNR in step and "epoch" in step]
         if row.kind != "teacher" and steps:
             yield row, steps

@@ -16,6 +16,7 @@ from edgesr.errors import DataError, OptionError, shown
 from edgesr.progress import LOGGER
 from edgesr.stored import read_json
 
+STAC = (".json", ".geojson")
 COLUMNS = ("path", "href")
 BANDS = ("eo:bands", "bands")
 """Keys by which an asset of STAC says that it has bands: version 1.0 and 1.1."""
@@ -48,10 +49,14 @@ def find_sources(
         leave_out: a folder whose files are no sources: the archive's own.
 
     Raises:
-        OptionError: there is nothing of that name, or no scene in it.
+        OptionError: there is nothing of that name, or no scene in it; an asset of something else.
         DataError: a list that cannot be read.
     """
     path = Path(spec)
+    if asset is not None and path.suffix.lower() not in STAC:
+        raise OptionError(
+            f"--asset is for STAC items, and {shown(spec)} is no {STAC[0]}; leave it out"
+        )
     if path.is_dir():
         sources = list(_in_folder(path, leave_out))
     elif path.is_file():
@@ -91,10 +96,8 @@ def _in_folder(folder: Path, leave_out: Path | None) -> Iterator[Source]:
 
 def _in_file(path: Path, asset: str | None) -> Iterator[Source]:
     suffix = path.suffix.lower()
-    if suffix in (".json", ".geojson"):
+    if suffix in STAC:
         return _in_stac(path, asset)
-    if asset is not None:
-        raise OptionError(f"--asset belongs to a STAC collection, and {path} is none")
     return _in_table(path) if suffix == ".csv" else _in_list(path)
 
 

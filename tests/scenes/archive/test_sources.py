@@ -119,7 +119,7 @@ def test_what_is_no_list(place):
     with pytest.raises(OptionError, match="names no scene"):
         find_sources("nothing*")
     (place / "list.txt").write_text("in/a.tif\n")
-    with pytest.raises(OptionError, match="--asset belongs to a STAC"):
+    with pytest.raises(OptionError, match="--asset is for STAC items"):
         find_sources("list.txt", asset="data")
 
 
