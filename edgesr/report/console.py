@@ -72,9 +72,10 @@ def _giga(macs: float) -> str:
     return f"{macs / 1e9:.4f} G" if macs < 1e9 else f"{macs / 1e9:#.4g} G"
 
 
-def _milliseconds(duration: float) -> str:
-    """At most five characters, for the table to keep its width."""
-    return f"{duration:.1f}" if duration < 999.95 else f"{duration:.0f}"
+def _milliseconds(duration: float, width: int = 5) -> str:
+    """At most so many characters below ten seconds, for the table to keep its width."""
+    text = f"{duration:.1f}"
+    return text if len(text) <= width else f"{duration:.0f}"
 
 
 def _headline(report: Report) -> str:
@@ -138,7 +139,7 @@ def _candidates(report: Report) -> Table:
             _signed(lost.sam_drop),
             quantity(candidate.upsampler_params),
             _giga(candidate.macs),
-            "-" if latency is None else _milliseconds(latency),
+            "-" if latency is None else _milliseconds(latency, 4),
             style="bold green" if candidate.chosen else "",
         )
     return table
@@ -158,7 +159,7 @@ def _designs(found: SearchEntry) -> Table:
             _signed(lost.sam_drop),
             f"-{trial.removed}" if trial.removed else "all",
             _giga(trial.macs),
-            "-" if trial.latency_ms is None else _milliseconds(trial.latency_ms),
+            "-" if trial.latency_ms is None else _milliseconds(trial.latency_ms, 4),
             style="bold green" if trial.chosen else "",
         )
     return table

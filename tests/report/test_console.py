@@ -137,6 +137,16 @@ def test_quantities_keep_three_places(number):
     assert float(value) * {"k": 1e3, "M": 1e6, "G": 1e9}[unit] == pytest.approx(number, rel=1e-3)
 
 
+def test_candidates_of_hundreds_of_milliseconds_keep_within_eighty(report):
+    for number, candidate in enumerate(report["candidates"]):
+        candidate["latency_ms"] = 184.04 + number
+    text = printed(report)
+    rows = [line.split() for line in text.splitlines()]
+    assert sum(row[-1:] == ["184"] for row in rows) == 1
+    assert max(map(len, text.splitlines())) <= 80
+    assert "\u2026" not in text
+
+
 def test_native_latencies_are_a_column_within_eighty(report):
     model = next(one for one in report["deployment"]["models"] if one["latency_ms"])
     link = {"name": "native numbers", "difference": 1.0, "tolerance": 1.0, "equal": 0.99999,
