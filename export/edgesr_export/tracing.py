@@ -76,6 +76,8 @@ STRATEGIES = (
     ExportStrategy(RECORDED, _BATCH),
     ExportStrategy(RECORDED, ()),
 )
+ONE_SIZE = tuple(one for one in STRATEGIES if "height" not in one.free)
+"""For a file that is to take one size and no other."""
 FIXED = (ExportStrategy(EXPORTED, ()), ExportStrategy(RECORDED, ()))
 """For a file that is only timed, at one size."""
 
