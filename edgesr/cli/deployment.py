@@ -11,6 +11,7 @@ from edgesr_export.targets import PRECISIONS, TARGETS
 
 from edgesr.cli.parser import add_command, add_json, add_output, file_to_write
 from edgesr.errors import OptionError
+from edgesr.recipe.export_size import HELP
 from edgesr.recipe.options import THREADS, TILE, require
 from edgesr.recipe.recipes import IO, NATIVE, NORMALISED
 from edgesr.recipe.tile_range import parse_tile_range
@@ -48,6 +49,11 @@ def _export(commands: Any) -> None:
         type=int,
         metavar="N",
         help="newest operator set that the target reads: 16 for TensorRT 8.5, 17 for 8.6",
+    )
+    export.add_argument(
+        "--export-size",
+        metavar="HxW",
+        help=f"{HELP} (default: any that IN.onnx takes)",
     )
     export.add_argument(
         "--io",
@@ -236,6 +242,7 @@ def run_export(options: argparse.Namespace) -> None:
         Int8Options(options.tiles, options.max_psnr_drop, options.max_sam_drop),
         opset=options.opset,
         native=options.io == NATIVE,
+        size=options.export_size,
         overwrite=options.overwrite,
     )
     print(chain.summary())

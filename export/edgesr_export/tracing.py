@@ -176,11 +176,21 @@ def export_with_fallbacks(
 
 def tracing(path: Path | str) -> Tracing:
     """How :func:`export_with_fallbacks` wrote the file; of another file, what its input tells."""
-    found = read_record(read_graph(Path(path)), _KEY, Tracing)
-    if found is not None:
+    if (found := noted(read_graph(Path(path)))) is not None:
         return found
     shape = input_shape(path)
     return Tracing(EXPORTED, tuple(name for axis, name in AXES.items() if shape[axis] is None))
+
+
+def noted(model: onnx.ModelProto) -> Tracing | None:
+    """What the model itself says of how it was written, if it does."""
+    return read_record(model, _KEY, Tracing)
+
+
+def note(model: onnx.ModelProto, found: Tracing) -> None:
+    """Write into the model how it was written."""
+    entries = {entry.key: entry.value for entry in model.metadata_props}
+    onnx.helper.set_model_props(model, {**entries, _KEY: json.dumps(asdict(found))})
 
 
 def usable(
@@ -243,7 +253,6 @@ def _kept(
     content: bytes, found: Tracing, agreement: Agreement, path: Path
 ) -> tuple[Tracing, Agreement]:
     model = onnx.load_model_from_string(content)
-    entries = {entry.key: entry.value for entry in model.metadata_props}
-    onnx.helper.set_model_props(model, {**entries, _KEY: json.dumps(asdict(found))})
+    note(model, found)
     write_bytes(model.SerializeToString(deterministic=True), path)
     return found, agreement
