@@ -27,6 +27,7 @@ import onnx
 
 from edgesr_export.errors import ExportError
 from edgesr_export.frozen import first_difference
+from edgesr_export.limited import TooLongError
 from edgesr_export.model_file import read_graph, write_bytes
 from edgesr_export.onnx import AXES, EXPORTED, HINT, RECORDED, export_onnx
 from edgesr_export.records import read_record
@@ -141,11 +142,13 @@ def export_with_fallbacks(
     """
     failures: list[str] = []
     fallback: tuple[bytes, Tracing, Agreement] | None = None
-    was_written, frozen = True, ""
+    was_written, frozen, too_long = True, "", ""
     with tempfile.TemporaryDirectory() as folder:
         for strategy in strategies:
             if strategy.odd and strategy.how == EXPORTED and not was_written:
                 continue  # what stopped it has nothing to do with the size
+            if too_long and strategy.how == RECORDED:
+                continue  # nor would it be shorter
             file, was_written = Path(folder) / "model.onnx", False
             try:
                 example = strategy.example(real[0], tile)
@@ -155,6 +158,7 @@ def export_with_fallbacks(
                 was_written = True
                 agreement, differs = _judged(file, module, real, adversarial or {})
             except ExportError as error:
+                too_long = str(error) if isinstance(error, TooLongError) else too_long
                 failures.append(str(error).replace(str(file), "the file").removesuffix(HINT))
                 if was_written and not frozen:
                     frozen = _frozen_by(module, strategy, real, file, options)
@@ -170,7 +174,7 @@ def export_with_fallbacks(
                 fallback = file.read_bytes(), found, agreement
     if fallback is not None:
         return _kept(*fallback, Path(path))
-    first, last = failures[0], failures[-1]
+    first, last = failures[0], too_long or failures[-1]
     raise ExportError(first if first == last else f"{first}; recorded on real input: {last}")
 
 
