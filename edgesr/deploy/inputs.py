@@ -71,12 +71,11 @@ def require_size(workload: Workload, size: tuple[int, int]) -> None:
     """
     if _takes(workload, size):
         return
-    larger = sorted({tuple(-(-length // n) * n for length in size) for n in MULTIPLES} - {size})
+    height, width = size
+    larger = sorted({(-(-height // n) * n, -(-width // n) * n) for n in MULTIPLES} - {size})
     found = next((one for one in larger if _takes(workload, one)), None)
     hint = f"{found[0]}x{found[1]} is one that it takes" if found else "choose a larger one"
-    raise OptionError(
-        f"--export-size {size[0]}x{size[1]} is no size that the network takes; {hint}"
-    )
+    raise OptionError(f"--export-size {height}x{width} is no size that the network takes; {hint}")
 
 
 def _takes(workload: Workload, size: Size) -> bool:
