@@ -61,7 +61,7 @@ def recipe(materials, weights) -> CompressRecipe:
         method="lowrank",
         patch=16,
         threads=1,
-        tile=8,
+        latency_tile=8,
         epochs=1,
         steps_per_epoch=2,
         batch=2,
