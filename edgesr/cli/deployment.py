@@ -12,6 +12,7 @@ from edgesr_export.targets import PRECISIONS, TARGETS
 from edgesr.cli.parser import add_command, add_json, add_output, file_to_write
 from edgesr.cli.unused import refuse, stated
 from edgesr.errors import OptionError
+from edgesr.recipe.export_size import HELP
 from edgesr.recipe.options import THREADS, TILE, require
 from edgesr.recipe.recipes import IO, NATIVE, NORMALISED
 from edgesr.recipe.tile_range import parse_tile_range
@@ -52,6 +53,11 @@ def _export(commands: Any) -> None:
         type=int,
         metavar="N",
         help="newest operator set that the target reads: 16 for TensorRT 8.5, 17 for 8.6",
+    )
+    export.add_argument(
+        "--export-size",
+        metavar="HxW",
+        help=f"{HELP} (default: any that IN.onnx takes)",
     )
     export.add_argument(
         "--io",
@@ -238,6 +244,7 @@ def run_export(options: argparse.Namespace) -> None:
         Int8Options(**{name: getattr(options, name) for name in stated(options, *INT8)}),
         opset=options.opset,
         native=options.io == NATIVE,
+        size=options.export_size,
         overwrite=options.overwrite,
     )
     print(chain.summary())

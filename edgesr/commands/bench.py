@@ -68,16 +68,12 @@ def bench(
     """
     report, deployed = deployed_report(run)
     recipe = CompressRecipe.load(run / RECIPE)
-    recipe = replace(
-        recipe,
-        latency_tile=tile or recipe.latency_tile,
-        threads=threads or recipe.threads or os.cpu_count(),
-    )
+    recipe = replace(recipe, threads=threads or recipe.threads or os.cpu_count())
+    if tile:
+        recipe = replace(recipe, latency_tile=tile, export_size=None)
     made = _made(run, deployed)
     workload = open_workload(recipe)
-    require_memory_for_tile(
-        workload.model, len(workload.scene.bands), recipe.latency_tile, "--tile"
-    )
+    require_memory_for_tile(workload.model, len(workload.scene.bands), recipe.tile, "--tile")
     factory = recipe.model if ":" in recipe.model else None
     student = load_network(run / STUDENT, factory).model.eval()
     with tempfile.TemporaryDirectory() as scratch:

@@ -18,6 +18,7 @@ from edgesr.cube.formats.npz import stored_arrays
 from edgesr.cube.reading import require_memory_to_read
 from edgesr.errors import DataError, OptionError
 from edgesr.outputs import check_outputs
+from edgesr.recipe.export_size import parse_export_size
 from edgesr.recipe.options import NOT_NEGATIVE, require
 from edgesr.stored import require_file
 
@@ -55,9 +56,10 @@ def convert_file(
     *,
     opset: int | None = None,
     native: bool = False,
+    size: str | None = None,
     overwrite: bool = False,
 ) -> Chain:
-    """Convert an ONNX file; see :func:`edgesr_export.chain.convert`.
+    """Convert an ONNX file; see :func:`edgesr_export.chain.convert`. ``size`` is ``HxW``.
 
     With ``native`` also to the numbers that its card describes; see
     :func:`edgesr_export.native.convert_native`.
@@ -68,10 +70,17 @@ def convert_file(
         ExportError: whatever stops the chain; with ``native``, a file without a card.
     """
     inputs = [*model_files(source), *filter(None, [int8.tiles])]
+    lr_size = None if size is None else parse_export_size(size)
     check_outputs([output], inputs, overwrite=overwrite)
     check_path(output, overwrite)
     io = io_of_file(source) if native else None
     tiles, quantise = _int8(int8) if precision == "int8" else ([], None)
+    if lr_size is not None and any(tile.shape[2:] != lr_size for tile in tiles):
+        height, width = tiles[0].shape[2:]
+        raise DataError(
+            f"lr tiles of {int8.tiles} have {height} x {width} pixels and --export-size asks for"
+            f" {size}; give tiles of that size"
+        )
 
     def converted(path: Path) -> Chain:
         return convert(
@@ -82,6 +91,7 @@ def convert_file(
             tiles=tiles,
             quantise=quantise,
             opset=opset,
+            size=lr_size,
             overwrite=overwrite,
         )
 

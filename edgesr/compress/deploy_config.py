@@ -19,7 +19,7 @@ def deploy_config(recipe: CompressRecipe) -> DeployConfig:
         recipe.targets,
         recipe.precisions,
         Limits(recipe.max_psnr_drop, sam),
-        recipe.latency_tile,
+        recipe.tile,
         recipe.threads or torch.get_num_threads(),
         recipe.compute_capability,
         NATIVE in recipe.io,

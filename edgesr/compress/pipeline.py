@@ -47,6 +47,7 @@ from edgesr.compress.surgery_config import (
 from edgesr.compress.training_config import student_config
 from edgesr.deploy import stage as deployment
 from edgesr.deploy.bundle import board_target, bundle_report
+from edgesr.deploy.inputs import require_size
 from edgesr.deploy.stage import ALONE, PAPER, Artifacts
 from edgesr.errors import OptionError
 from edgesr.evaluation.tiling import require_memory_for_tile
@@ -76,6 +77,11 @@ def run(
         raise OptionError(
             f"--bundle packs models for {board.label}; name {board.name} among --targets"
         )
+    if recipe.one_size and recipe.tile_range is not None:
+        raise OptionError(
+            "--export-size asks for files of one size, --tile-range for engines of several; leave"
+            " out one or the other"
+        )
     if recipe.compute_capability is not None:
         for target in recipe.targets:
             find_target(target).check_capability(recipe.compute_capability)
@@ -87,7 +93,10 @@ def run(
     with folder.timed("open"):
         workload = open_workload(recipe)
         bands = len(workload.scene.bands)
-        require_memory_for_tile(workload.model, bands, recipe.latency_tile, "--latency-tile")
+        tile_option = "--export-size" if recipe.one_size else "--latency-tile"
+        require_memory_for_tile(workload.model, bands, recipe.tile, tile_option)
+        if recipe.one_size:
+            require_size(workload, recipe.tile)
         described = workload.scene.describe()
         validate_data(described)
         require_storable(described)
@@ -145,7 +154,9 @@ class _Run:
         )  # fmt: skip
         with folder.timed("export"), timed_stage("export and verify"):
             training = students.student.training
-            onnx = export_student(folder.draft, training, workload, recipe.latency_tile, scratch)
+            onnx = export_student(
+                folder.draft, training, workload, recipe.tile, scratch, one_size=recipe.one_size
+            )
         made, measurement = self.deployed(calibrated, students, onnx)
         with folder.timed("pictures"), timed_stage("pictures of the test region"):
             pictures = draw_pictures(folder.draft, made.models, workload, students.student.model)
@@ -165,7 +176,7 @@ class _Run:
         asked = [(one.method, one.setting, one.settings) for one in candidates]
 
         def compute() -> list[dict[str, Any]]:
-            tile = calibrated.workload.example(self.recipe.latency_tile)
+            tile = calibrated.workload.example(self.recipe.tile)
             scratch = self.folder.state("")
             measured = measure_candidates(
                 calibrated, candidates, tile, self.threads, scratch, self.recipe.confidence
@@ -187,7 +198,7 @@ class _Run:
             return Selected()
 
         def compute() -> dict[str, Any]:
-            tile = calibrated.workload.example(recipe.latency_tile)
+            tile = calibrated.workload.example(recipe.tile)
             scratch = self.folder.state("")
             found = select_surgery(
                 surgery_options(recipe), budget_of(recipe), calibrated, candidates, tile,
@@ -210,13 +221,13 @@ class _Run:
         others = {name: baseline.model for name, baseline in students.baselines.items()}
         if isinstance(onnx, str):
             with folder.timed("measure"):
-                found = measure_in_torch(recipe.latency_tile, workload, student, others)
+                found = measure_in_torch(recipe.tile, workload, student, others)
             return Artifacts([], [], []), found
         config, source, tune = deploy_config(recipe), folder.draft / ONNX, None
         if recipe.qat:
             tune = quantisation_tuner(
                 student, calibrated, self.teacher, replace(student_config(recipe), amp="off"),
-                recipe.latency_tile, source, scratch,
+                recipe.tile, source, scratch,
             )  # fmt: skip
 
         def compute() -> dict[str, Any]:
@@ -263,7 +274,7 @@ class _Run:
                 paper=judged.others.get(PAPER),
                 alone=judged.others.get(ALONE),
                 conditions=Conditions(
-                    tuple(workload.example(recipe.latency_tile).shape),
+                    tuple(workload.example(recipe.tile).shape),
                     self.threads,
                     IN_TORCH if isinstance(onnx, str) else RUNTIME,
                 ),

@@ -89,7 +89,9 @@ def _make(recipe: CompressRecipe, decisions: Decisions, folder: Path, scratch: P
     else:
         training = _trained(recipe, decisions, decisions.surgery, workload)
     with timed_stage("export and verify"):
-        onnx = export_student(folder, training, workload, recipe.latency_tile, scratch)
+        onnx = export_student(
+            folder, training, workload, recipe.tile, scratch, one_size=recipe.one_size
+        )
     if isinstance(onnx, str):
         log(f"no {ONNX}: {onnx}")
         return

@@ -50,7 +50,7 @@ def search_options(recipe: CompressRecipe) -> SearchOptions:
         runtime=recipe.runtime,
         trials=recipe.trials,
         seed=recipe.seed,
-        latency_tile=recipe.latency_tile,
+        tile=recipe.tile,
         threads=recipe.threads or torch.get_num_threads(),
         training=student_config(recipe, trial=True),
     )

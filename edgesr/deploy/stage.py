@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ from edgesr.deploy.profiles import profiled_network
 from edgesr.errors import OptionError
 from edgesr.evaluation.latency import Timing, in_torch
 from edgesr.evaluation.latency import measure as time_calls
-from edgesr.loading.workload import Workload
+from edgesr.loading.workload import Size, Workload
 from edgesr.progress import timed_stage, track
 
 REPEATS = 15
@@ -74,7 +74,7 @@ class DeployConfig:
         targets: of :data:`edgesr_export.targets.TARGETS`.
         precisions: of :data:`edgesr_export.targets.PRECISIONS`, for each target that takes them.
         limits: what int8 may lose on budget blocks.
-        tile: LR side of the tile that is timed.
+        tile: LR size of the tile that is timed.
         threads: of the CPU's runtimes.
         compute_capability: GPU that engines are built for; None for the one here, else a usual one.
         native: whether a file for native numbers is made beside each.
@@ -84,7 +84,7 @@ class DeployConfig:
     targets: tuple[str, ...] = (ALWAYS,)
     precisions: tuple[str, ...] = PRECISIONS
     limits: Limits = field(default_factory=Limits)
-    tile: int = 64
+    tile: Size = 64
     threads: int = 1
     compute_capability: str | None = None
     native: bool = True
@@ -195,7 +195,7 @@ def measure(
     networks = {TEACHER: workload.model, **others}
     tile = workload.example(config.tile)
     first = folder / made.models[0].path
-    _check_tile(config.tile, input_shape(first))
+    _check_tile(tile.shape, input_shape(first))
     strategies = tracing(first).strategies
     files = export_baselines(networks, workload.example(), scratch, tile, strategies)
     entries, timings = measure_models(
@@ -220,13 +220,13 @@ def measure(
 
 
 def measure_in_torch(
-    side: int, workload: Workload, student: nn.Module, others: Mapping[str, nn.Module]
+    size: Size, workload: Workload, student: nn.Module, others: Mapping[str, nn.Module]
 ) -> dict[str, Timing]:
     """Time networks that cannot be exported, in turn, in PyTorch; names as :func:`measure` has.
 
-    ``side`` is that of the LR tile.
+    ``size`` is that of the LR tile.
     """
-    tile = workload.example(side)
+    tile = workload.example(size)
     networks = {
         f"{name} {REWRITTEN}": one for name, one in {TEACHER: workload.model, **others}.items()
     }
@@ -237,9 +237,8 @@ def measure_in_torch(
         )
 
 
-def _check_tile(side: int, shape: Shape) -> None:
-    fixed = [length for length in shape[2:] if length not in (None, side)]
-    if fixed:
+def _check_tile(tile: Sequence[int], shape: Shape) -> None:
+    if any(fixed not in (None, asked) for fixed, asked in zip(shape[2:], tile[2:], strict=True)):
         raise OptionError(
             f"the network fixes the size of its input to {shape[2]} x {shape[3]} pixels; leave out"
             " --tile"

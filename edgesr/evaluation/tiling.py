@@ -53,24 +53,27 @@ def tile_limit(model: nn.Module, bands: int, device: torch.device) -> int:
     return max(side, ALWAYS_WHOLE)
 
 
-def require_memory_for_tile(model: nn.Module, bands: int, side: int, option: str) -> None:
-    """Refuse a tile [1, B, side, side] at which one pass on the CPU keeps more than is free.
+def require_memory_for_tile(
+    model: nn.Module, bands: int, size: tuple[int, int], option: str
+) -> None:
+    """Refuse a tile [1, B, h, w] at which one pass on the CPU keeps more than is free.
 
     Args:
         model: network from [1, B, h, w] to [1, B, h r, w r], in evaluation mode.
         bands: B.
-        side: LR side that ``option`` asks for; up to 64 nothing is measured.
+        size: LR height and width that ``option`` asks for; up to 64 x 64 nothing is measured.
 
     Raises:
         DataError: it says how much is needed.
     """
-    if side <= ALWAYS_WHOLE:
+    height, width = size
+    area = height * width
+    if area <= ALWAYS_WHOLE**2:
         return
     linear, quadratic = _parts([peak for peak, _ in _probes(model, bands, torch.device("cpu"))])
-    area = side * side
     require_memory(
         int(area * (linear + quadratic * area)),
-        f"a tile of {side} x {side} pixels",
+        f"a tile of {height} x {width} pixels",
         f"choose a smaller {option}",
     )
 

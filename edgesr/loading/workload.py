@@ -34,6 +34,9 @@ from edgesr.recipe.recipes import DEFAULT_MODEL, EMBEDDED, Recipe, WeightsRecipe
 
 SHIPPED = {(DEFAULT_MODEL, EMBEDDED): "lkca_net_x4_indian_pines.safetensors"}
 NUMBERS = 1 << 20  # values that are looked at, whether they are of the right kind
+Size = int | tuple[int, int]
+"""LR height and width of an image, or the side of a square one."""
+
 LR_PATCH = 16  # LR side of a training patch: 64 / 4 and 128 / 8, as LKCA-Net was trained
 
 
@@ -74,16 +77,17 @@ class Workload:
     weights: str
     network: str
 
-    def example(self, side: int = LR_PATCH) -> Tensor:
-        """Return a real LR tile [1, B, side, side]; see :func:`scene_example`."""
-        return scene_example(self.scene, side)
+    def example(self, size: Size = LR_PATCH) -> Tensor:
+        """Return a real LR tile [1, B, h, w] of a size; see :func:`scene_example`."""
+        return scene_example(self.scene, size)
 
 
-def scene_example(scene: Scene, side: int = LR_PATCH) -> Tensor:
-    """Return a real LR tile [1, B, side, side], repeated where a patch is smaller."""
+def scene_example(scene: Scene, size: Size = LR_PATCH) -> Tensor:
+    """Return a real LR tile [1, B, h, w] of a size, repeated where a patch is smaller."""
+    height, width = (size, size) if isinstance(size, int) else size
     lr, _ = scene.pair(scene.train[0])
-    repeats = [1, *(-(-side // length) for length in lr.shape[1:])]
-    return lr.repeat(repeats)[None, :, :side, :side].contiguous()
+    repeats = [1, -(-height // lr.shape[1]), -(-width // lr.shape[2])]
+    return lr.repeat(repeats)[None, :, :height, :width].contiguous()
 
 
 def load_workload(

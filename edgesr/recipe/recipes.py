@@ -14,6 +14,7 @@ from typing import Self
 
 from edgesr_export.targets import ALWAYS, PRECISIONS, TARGETS, runtimes
 
+from edgesr.recipe.export_size import EXPORT_SIZE, HELP, parse_export_size
 from edgesr.recipe.options import (
     ABOVE_ZERO,
     BATCH,
@@ -296,6 +297,14 @@ class CompressRecipe(WeightsRecipe):
         check=TILE_RANGE,
         metavar="MIN:OPT:MAX",
     )
+    export_size: str | None = option(
+        None,
+        "Deployment",
+        f"{HELP}; latency is then measured on it, too (default: any size; where the"
+        " network allows one alone, the --latency-tile)",
+        check=EXPORT_SIZE,
+        metavar="HxW",
+    )
     bundle: bool = option(False, "Deployment", "also write the bundle for a Jetson board")
     epochs: int | None = option(
         None,
@@ -366,6 +375,18 @@ class CompressRecipe(WeightsRecipe):
             "macs": self.max_macs,
         }
         return {name: limit for name, limit in limits.items() if limit is not None}
+
+    @property
+    def one_size(self) -> bool:
+        """Whether the ONNX file is to take the size of :attr:`tile` alone."""
+        return self.export_size is not None
+
+    @property
+    def tile(self) -> tuple[int, int]:
+        """LR height and width of the tile that latency is measured on."""
+        if self.export_size is not None:
+            return parse_export_size(self.export_size)
+        return self.latency_tile, self.latency_tile
 
     @property
     def searches(self) -> bool:

@@ -72,8 +72,12 @@ def export_warning(report: Report) -> str | None:
         parts.append(f"It is right on the real tiles tried and wrong for {images}.")
     if found.size != "free":
         height, width = found.size
-        why = f" ({found.why})" if found.why else ""
-        parts.append(f"It takes {height} x {width} pixels alone{why}.")
+        alone = f"It takes {height} x {width} pixels alone"
+        if report.recipe.get("export_size"):
+            parts.append(f"{alone}, as --export-size asks.")
+        else:
+            why = f" ({found.why})" if found.why else ""
+            parts.append(f"{alone}{why}; --export-size HxW chooses another size.")
     return " ".join(["The ONNX file:", *parts]) if parts else None
 
 

@@ -31,6 +31,7 @@ from edgesr_export.card import ModelCard, attach, card_of
 from edgesr_export.errors import ExportError, one_line
 from edgesr_export.fp16 import kept_nodes, to_fp16
 from edgesr_export.model_file import load_model, read_graph, tensors, write_model
+from edgesr_export.one_size import at_one_size
 from edgesr_export.opset import check_opset, lower, opset_of
 from edgesr_export.probes import probes
 from edgesr_export.records import read_record
@@ -133,6 +134,7 @@ def convert(
     tiles: Sequence[np.ndarray] = (),
     quantise: Quantise | None = None,
     opset: int | None = None,
+    size: tuple[int, int] | None = None,
     overwrite: bool = False,
 ) -> Chain:
     """Write the network of ``source`` for ``target`` to ``path``, checked link by link.
@@ -145,6 +147,8 @@ def convert(
         tiles: real images [N, C, H, W] to compare on, beside the synthetic ones.
         quantise: what makes the int8 file; needed for "int8" alone.
         opset: newest operator set that the file may need; by default that of ``source``.
+        size: height and width that the file is to take, and no other; by default those that
+            ``source`` takes. ``tiles`` have that size, too.
         overwrite: replace ``path``.
 
     Raises:
@@ -160,7 +164,11 @@ def convert(
     card = _float_card(model, source)
     _check_float32(model, source)
     on.refuse(model)
-    images = [*_named(tiles), *probes(_input_shape(model, source))]
+    shape = _input_shape(model, source)
+    if size is not None:
+        model = at_one_size(model, size, source)
+        shape = _input_shape(model, source)
+    images = [*_named(tiles), *probes(shape)]
     try:
         first: Run = session(source)
     except ExportError as error:
@@ -309,7 +317,10 @@ def _answers(
             skipped[name] = "the file itself gives values that are not finite"
     if not answers:
         name, why = next(iter(skipped.items()))
-        raise ExportError(f"{source} runs on no image tried, such as {name}: {why}")
+        height, width = images[0][1].shape[2:]
+        raise ExportError(
+            f"{source} runs on no image tried, such as {name} of {height} x {width} pixels: {why}"
+        )
     return answers, skipped
 
 

@@ -19,7 +19,7 @@ import re
 import tempfile
 import warnings
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -28,6 +28,7 @@ import onnx
 
 from edgesr_export.errors import ExportError, one_line
 from edgesr_export.interrupts import held
+from edgesr_export.limited import Calls, can_limit, limited
 from edgesr_export.model_file import read_graph
 from edgesr_export.modes import evaluating
 from edgesr_export.opset import check_opset, lower, opset_of
@@ -42,6 +43,10 @@ if TYPE_CHECKING:
 OPSET = 20
 HINT = "; try a fixed input size"
 EXPORTED, RECORDED = "torch.export", "recorded"
+RECORDING_SECONDS = 300.0
+"""What takes longer to record, such as a network that calls itself for every pixel, becomes a graph
+of so many nodes that runtimes take as long to read it, at each of the many times that they do."""
+
 AXES = {0: "batch", 2: "height", 3: "width"}
 LARGEST_FILE = 2**31 - 1
 """Bytes that one protobuf message can hold; weights beyond it would need files beside the model."""
@@ -76,6 +81,7 @@ def export_onnx(
             so compare the file with the module.
 
     Raises:
+        TooLongError: recording it takes longer than :data:`RECORDING_SECONDS`.
         ExportError: the network cannot be traced, fixes the size of its input although
             ``dynamic`` was asked, exceeds 2 GB, or cannot be said in ``opset``.
     """
@@ -115,8 +121,35 @@ def applied_rewrites(path: Path | str) -> list[str]:
     return read_record(read_graph(Path(path)), _REWRITES_KEY, list[str]) or []
 
 
-@held()
 def _trace(
+    module: nn.Module, example: torch.Tensor, axes: dict[int, str], opset: int, how: str
+) -> onnx.ModelProto:
+    """The network as ONNX; what is recorded, within :data:`RECORDING_SECONDS`."""
+    if how != RECORDED or not can_limit(module):
+        return _traced(module, example, axes, opset, how)
+    import torch.onnx.utils  # here, so that the process forked has it
+
+    calls = Calls()
+
+    def run() -> None:
+        with _quiet(), evaluating(module), torch.no_grad(), suppress(Exception):
+            _copy(module)(example)
+
+    def record(path: Path) -> None:
+        def write() -> None:
+            onnx.save(_traced(module, example, axes, opset, how), path)
+
+        calls.follow(run, write)
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "recorded.onnx"
+        what = f"recording {type(module).__name__}"
+        limited(record, path, what, RECORDING_SECONDS, calls.text)
+        return onnx.load(path)
+
+
+@held()
+def _traced(
     module: nn.Module, example: torch.Tensor, axes: dict[int, str], opset: int, how: str
 ) -> onnx.ModelProto:
     import torch

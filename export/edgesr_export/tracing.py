@@ -27,6 +27,7 @@ import onnx
 
 from edgesr_export.errors import ExportError
 from edgesr_export.frozen import first_difference
+from edgesr_export.limited import TooLongError
 from edgesr_export.model_file import read_graph, write_bytes
 from edgesr_export.onnx import AXES, EXPORTED, HINT, RECORDED, export_onnx
 from edgesr_export.records import read_record
@@ -76,6 +77,8 @@ STRATEGIES = (
     ExportStrategy(RECORDED, _BATCH),
     ExportStrategy(RECORDED, ()),
 )
+ONE_SIZE = tuple(one for one in STRATEGIES if "height" not in one.free)
+"""For a file that is to take one size and no other."""
 FIXED = (ExportStrategy(EXPORTED, ()), ExportStrategy(RECORDED, ()))
 """For a file that is only timed, at one size."""
 
@@ -139,11 +142,13 @@ def export_with_fallbacks(
     """
     failures: list[str] = []
     fallback: tuple[bytes, Tracing, Agreement] | None = None
-    was_written, frozen = True, ""
+    was_written, frozen, too_long = True, "", ""
     with tempfile.TemporaryDirectory() as folder:
         for strategy in strategies:
             if strategy.odd and strategy.how == EXPORTED and not was_written:
                 continue  # what stopped it has nothing to do with the size
+            if too_long and strategy.how == RECORDED:
+                continue  # nor would it be shorter
             file, was_written = Path(folder) / "model.onnx", False
             try:
                 example = strategy.example(real[0], tile)
@@ -153,6 +158,7 @@ def export_with_fallbacks(
                 was_written = True
                 agreement, differs = _judged(file, module, real, adversarial or {})
             except ExportError as error:
+                too_long = str(error) if isinstance(error, TooLongError) else too_long
                 failures.append(str(error).replace(str(file), "the file").removesuffix(HINT))
                 if was_written and not frozen:
                     frozen = _frozen_by(module, strategy, real, file, options)
@@ -168,17 +174,27 @@ def export_with_fallbacks(
                 fallback = file.read_bytes(), found, agreement
     if fallback is not None:
         return _kept(*fallback, Path(path))
-    first, last = failures[0], failures[-1]
+    first, last = failures[0], too_long or failures[-1]
     raise ExportError(first if first == last else f"{first}; recorded on real input: {last}")
 
 
 def tracing(path: Path | str) -> Tracing:
     """How :func:`export_with_fallbacks` wrote the file; of another file, what its input tells."""
-    found = read_record(read_graph(Path(path)), _KEY, Tracing)
-    if found is not None:
+    if (found := noted(read_graph(Path(path)))) is not None:
         return found
     shape = input_shape(path)
     return Tracing(EXPORTED, tuple(name for axis, name in AXES.items() if shape[axis] is None))
+
+
+def noted(model: onnx.ModelProto) -> Tracing | None:
+    """What the model itself says of how it was written, if it does."""
+    return read_record(model, _KEY, Tracing)
+
+
+def note(model: onnx.ModelProto, found: Tracing) -> None:
+    """Write into the model how it was written."""
+    entries = {entry.key: entry.value for entry in model.metadata_props}
+    onnx.helper.set_model_props(model, {**entries, _KEY: json.dumps(asdict(found))})
 
 
 def usable(
@@ -241,7 +257,6 @@ def _kept(
     content: bytes, found: Tracing, agreement: Agreement, path: Path
 ) -> tuple[Tracing, Agreement]:
     model = onnx.load_model_from_string(content)
-    entries = {entry.key: entry.value for entry in model.metadata_props}
-    onnx.helper.set_model_props(model, {**entries, _KEY: json.dumps(asdict(found))})
+    note(model, found)
     write_bytes(model.SerializeToString(deterministic=True), path)
     return found, agreement

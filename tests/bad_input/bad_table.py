@@ -256,6 +256,10 @@ def _numbers() -> Iterator[str]:
         yield f"{COMPRESS}--tile-range {value}"
         yield f"{BUNDLE}--tile-range {value}"
         yield f"{ENGINE}--tile-range {value}"
+    for value in ("64", "0x8", "8x0", "4097x8", "8x8x8", "axb", "8x1e3", "9" * 40 + "x8"):
+        yield f"{COMPRESS}--export-size {value}"
+        yield f"{EXPORT}--export-size {value}"
+    yield f"{COMPRESS}--export-size 8x8 --tile-range 8:8:8"
 
 
 def _devices() -> Iterator[str]:

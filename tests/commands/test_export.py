@@ -7,6 +7,7 @@ import onnx
 import onnx.parser
 import pytest
 from edgesr_export.chain import recorded_links
+from edgesr_export.sizes import input_shape
 
 from edgesr.cli.main import main
 from edgesr.commands.export import Int8Options, convert_file
@@ -48,6 +49,39 @@ def test_an_older_operator_set_is_reached_or_refused_in_one_line(tmp_path, capsy
     assert main([*arguments, "--opset", "16"]) == 0
     assert "rewritten: Gelu -> error function" in capsys.readouterr().out
     assert [entry.version for entry in onnx.load(output).opset_import] == [16]
+
+
+EVEN = """<ir_version: 10, opset_import: ["" : 20]>
+    even (float[n, 3, h, w] x) => (float[n, 3, hr, wr] y) {
+        b = SpaceToDepth <blocksize = 2> (x)
+        y = DepthToSpace <blocksize = 2> (b)
+    }"""
+
+
+def test_the_size_that_is_asked_for(tmp_path, capsys):
+    source, output = tmp_path / "net.onnx", tmp_path / "out.onnx"
+    onnx.save(onnx.parser.parse_model(EVEN), source)
+    arguments = ["export", str(source), "--target", "cpu", "--output", str(output)]
+
+    def refused(size, *further):
+        assert main([*arguments, *further, "--export-size", size]) == 2
+        told = capsys.readouterr().err
+        assert told.count("\n") == 1
+        return told
+
+    for size in ("12", "0x4", "4x4097", "4x4x4", "4,4", "4 x 4", ""):
+        assert "--export-size must be HxW, an LR height and width from 1 to" in refused(size)
+    told = refused("7x12")
+    assert "net.onnx runs on no image tried, such as scene of 7 x 12 pixels" in told
+    np.savez(tmp_path / "tiles.npz", lr=np.zeros((2, 3, 8, 8)), hr=np.zeros((2, 3, 8, 8)))
+    told = refused("6x12", "--precision", "int8", "--tiles", str(tmp_path / "tiles.npz"))
+    assert "have 8 x 8 pixels and --export-size asks for 6x12" in told
+    assert not output.exists()
+    assert main([*arguments, "--export-size", "6x12"]) == 0
+    assert input_shape(output) == (None, 3, 6, 12)
+    source.write_bytes(output.read_bytes())
+    assert "takes 6 x 12 pixels and cannot take 12 x 6" in refused("12x6", "--overwrite")
+    assert input_shape(output) == (None, 3, 6, 12)
 
 
 def test_a_target_of_another_package_is_a_choice(source, tmp_path, capsys, numpy_target):

@@ -19,6 +19,7 @@ from rich.console import Console
 
 from edgesr.commands.bench import bench
 from edgesr.compress import compress
+from edgesr.compress.replay import replay
 from edgesr.errors import OptionError
 from edgesr.loading.weights import load_network
 from edgesr.report import validate
@@ -26,6 +27,7 @@ from edgesr.report.console import render
 
 THIRD_PARTY = '''
 import torch
+import torch.nn.functional as F
 from small_networks import Bilinear
 
 
@@ -53,7 +55,15 @@ class Numpy(Bilinear):
         return super().forward(lr) + torch.from_numpy(0.1 * lr.detach().numpy().max(keepdims=True))
 
 
-bright, table, leaving = Bright, Table, Numpy
+class Reflecting(Bilinear):
+    """Pads by reflection, which wants more pixels than it adds."""
+
+    def forward(self, lr):
+        padded = F.pad(lr, (4, 4, 4, 4), mode="reflect")
+        return super().forward(padded[..., 4:-4, 4:-4])
+
+
+bright, table, leaving, reflecting = Bright, Table, Numpy, Reflecting
 '''
 
 
@@ -121,9 +131,39 @@ def test_a_network_of_one_size_is_measured_by_tiles_of_that_size(run):
             report["student"]["metrics"]["mpsnr"], abs=0.1
         )
         assert model["latency_ms"]["median"] > 0
+    assert "; --export-size HxW chooses another size" in printed(report)
     with pytest.raises(OptionError, match="12 x 12 pixels; leave out --tile"):
         bench(Path("run"), tile=16, threads=1)
     assert bench(Path("run"), threads=1)["deployment"]["input_shape"] == [1, 8, 12, 12]
+
+
+def test_the_one_size_is_the_one_asked_for(run):
+    """Of a network whose file could take any."""
+    report = run("bright", export_size="12x10", latency_tile=64, targets="cpu,openvino")
+    assert report["onnx"]["tracing"]["size"] == [12, 10]
+    assert "takes 12 x 10 pixels alone, as --export-size asks" in printed(report)
+    assert {tuple(shape[1:]) for shape in report["onnx"]["inputs"]} == {(8, 12, 10)}
+    image = 0.9 * torch.rand(1, 8, 12, 10)
+    assert difference(student("bright"), image) < 1e-5
+    table = report["deployment"]
+    assert table["input_shape"] == [1, 8, 12, 10]
+    for model in table["models"]:
+        assert model["metrics"]["mpsnr"] == pytest.approx(
+            report["student"]["metrics"]["mpsnr"], abs=0.1
+        )
+    assert bench(Path("run"), threads=1)["deployment"]["input_shape"] == [1, 8, 12, 10]
+    with pytest.raises(OptionError, match="12 x 10 pixels; leave out --tile"):
+        bench(Path("run"), tile=16, threads=1)
+    assert replay(Path("run"), Path("again")).other == []
+
+
+def test_a_size_that_the_network_does_not_take_is_refused_before_the_work(run):
+    words = r"--export-size 2x1 is no size that the network takes; 8x8 is one that it takes"
+    with pytest.raises(OptionError, match=words):
+        run("reflecting", export_size="2x1")
+    assert not Path("run").exists()
+    with pytest.raises(OptionError, match="leave out one or the other"):
+        run("bright", export_size="12x12", tile_range="8:8:16")
 
 
 def test_int8_and_a_bundle_of_one_size(run, monkeypatch):

@@ -137,10 +137,10 @@ def test_a_tile_that_does_not_fit_is_refused_with_the_amount(monkeypatch, side):
     """Two images of 12 channels in float32 are alive at the peak of the plain network."""
     network, needed = Plain().eval(), 2 * 12 * 4 * side**2
     monkeypatch.setattr("edgesr.cube.memory.free_memory", lambda: needed)
-    require_memory_for_tile(network, 3, side, "--tile")
+    require_memory_for_tile(network, 3, (side, side), "--tile")
     monkeypatch.setattr("edgesr.cube.memory.free_memory", lambda: needed - 1)
     with pytest.raises(DataError, match=f"{needed / 1e9:.1f} GB .*choose a smaller --tile"):
-        require_memory_for_tile(network, 3, side, "--tile")
+        require_memory_for_tile(network, 3, (side, side), "--tile")
 
 
 def test_memory_of_attention_grows_with_the_square_of_the_pixels(monkeypatch):
@@ -148,8 +148,9 @@ def test_memory_of_attention_grows_with_the_square_of_the_pixels(monkeypatch):
     side = 200
     monkeypatch.setattr("edgesr.cube.memory.free_memory", lambda: 2 * 4 * side**4)
     with pytest.raises(DataError, match="a tile of 200 x 200 pixels needs about"):
-        require_memory_for_tile(Attention(4, maps=True).eval(), 3, side, "--latency-tile")
-    require_memory_for_tile(Attention(4, maps=True).eval(), 3, side // 2, "--latency-tile")
+        require_memory_for_tile(Attention(4, maps=True).eval(), 3, (side, side), "--latency-tile")
+    half = (side // 2, side // 2)
+    require_memory_for_tile(Attention(4, maps=True).eval(), 3, half, "--latency-tile")
 
 
 def test_a_step_that_does_not_fit_is_refused_with_the_amount(memory):

@@ -12,6 +12,8 @@ from edgesr_export.errors import ExportError
 from edgesr_export.fp16 import kept_in_float32
 from edgesr_export.onnx import export_onnx
 from edgesr_export.runtime import session
+from edgesr_export.sizes import input_shape
+from edgesr_export.tracing import tracing
 from edgesr_export.unsupported import UnsupportedOperatorError
 
 IMAGE = np.random.default_rng(0).random((1, 5, 10, 6), dtype=np.float32)
@@ -92,6 +94,25 @@ def test_a_file_of_one_size_is_compared_at_that_size(tiny, tmp_path):
     export_onnx(tiny, torch.rand(1, 5, 6, 8), source, rewrite=False, dynamic=False)
     result = convert(source, tmp_path / "out.onnx", target="cpu")
     assert result.links[0].images == 6
+
+
+def test_a_file_of_any_size_is_written_for_one(naive, tmp_path):
+    result = convert(naive, tmp_path / "out.onnx", target="cpu", precision="fp16", size=(6, 9))
+    assert (input_shape(naive), input_shape(result.path)) == (
+        (None, 5, None, None),
+        (None, 5, 6, 9),
+    )
+    sides = [
+        axis.dim_value for axis in onnx.load(result.path).graph.output[0].type.tensor_type.shape.dim
+    ]
+    image = np.random.default_rng(2).random((2, 5, 6, 9), dtype=np.float32)
+    answer = session(result.path)(image)
+    assert sides[2:] == [*answer.shape[2:]]
+    np.testing.assert_allclose(answer, session(naive)(image), atol=1e-2)
+    assert (tracing(naive).free, tracing(result.path).free) == (
+        ("batch", "height", "width"),
+        ("batch",),
+    )
 
 
 def test_sizes_that_the_given_file_refuses_itself_are_listed(tmp_path):

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import re
+import time
 
+import edgesr_export.onnx
 import numpy as np
 import onnx
 import onnxruntime
@@ -11,6 +15,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from edgesr_export.errors import ExportError
+from edgesr_export.limited import Calls
 from edgesr_export.onnx import EXPORTED, RECORDED, export_onnx
 from edgesr_export.sizes import fit, input_shape
 from edgesr_export.tracing import FIXED, STRATEGIES, export_with_fallbacks, tracing, usable
@@ -228,6 +233,53 @@ def test_what_no_rung_can_say_is_refused_in_one_line_and_leaves_no_file(climbed,
         climbed(ThroughNumpy())
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
+
+
+class Endless(Upsampling):
+    """Decides by values, so that it is recorded, and never comes to an end then."""
+
+    def body(self, x):
+        if x.mean().item() > 100:
+            return x
+        while torch.jit.is_tracing():
+            x = self.head(x[:, :BANDS])
+            time.sleep(0.01)
+        return x
+
+
+def test_recording_ends_in_time_says_how_far_it_is_and_what_was_left_out(
+    climbed, monkeypatch, caplog, tmp_path
+):
+    monkeypatch.setattr("edgesr_export.onnx.RECORDING_SECONDS", 2.0)
+    monkeypatch.setattr("edgesr_export.limited.SILENT_SECONDS", 0.5)
+    starts = []
+    limited = edgesr_export.onnx.limited
+    monkeypatch.setattr(
+        "edgesr_export.onnx.limited", lambda *given: (starts.append(given[2]), limited(*given))
+    )
+    with (
+        caplog.at_level("INFO", "edgesr"),
+        pytest.raises(ExportError, match="recording Endless took longer than 2 s and was left out"),
+    ):
+        climbed(Endless())
+    assert starts == ["recording Endless"]  # once, not at every size
+    assert re.search(r"recording Endless: .*; \d s, 2 s at most", caplog.text)
+    assert not multiprocessing.active_children()
+    assert not list(tmp_path.iterdir())
+
+
+def test_calls_give_an_estimate():
+    calls, layer, told = Calls(), nn.Identity(), []
+
+    def work():
+        for _ in range(4):
+            told.append(calls.text(6.0))
+            layer(0)
+
+    calls.follow(lambda: [layer(0) for _ in range(4)], work)
+    assert told[0] == "preparing"
+    assert told[3] == "3 of 4 calls followed, about 2 s for the others"
+    assert calls.text(9.0) == "all calls followed, writing them"
 
 
 def test_the_network_keeps_nothing_of_the_tracers(climbed, images):

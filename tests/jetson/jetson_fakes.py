@@ -252,8 +252,9 @@ class FakeDriver:
 def fake_tensorrt(release: str, **behaviour: Any) -> ModuleType:
     """A module with the attributes that TensorRT of ``release`` (8.2, 8.6, 10.3, 11.4) has.
 
-    ``behaviour``: ``parser_error`` (operator, layer, text), ``build_error`` (text), ``silent_fp32``
-    (low precision is accepted and not built), ``refuses`` (stored engines do not load),
+    ``behaviour``: ``parser_error`` (operator, layer, text), ``build_error`` (text), ``no_range``
+    (text: engines are built for one size alone), ``silent_fp32`` (low precision is accepted and not
+    built), ``refuses`` (stored engines do not load),
     ``inspector`` (text instead of the engine's own), ``dla`` (number of cores), ``no_int8``,
     ``profiler`` ("none": TensorRT has no IProfiler, "silent": it reports nothing).
     """
@@ -338,8 +339,12 @@ def fake_tensorrt(release: str, **behaviour: Any) -> ModuleType:
 
         def build_serialized_network(self, network, config):
             trt.calls.append(("build", sorted(config.flags), config.profiles))
-            if behaviour.get("build_error"):
-                self.logger.log(Severity.ERROR, behaviour["build_error"])
+            error = behaviour.get("build_error")
+            for sizes in (one for profile in config.profiles for one in profile.shapes.values()):
+                if sizes[0] != sizes[2]:
+                    error = error or behaviour.get("no_range")
+            if error:
+                self.logger.log(Severity.ERROR, error)
                 return None
             return json.dumps({"path": network.path, "built_by": id(trt)}).encode()
 

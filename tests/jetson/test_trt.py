@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 
+import numpy as np
 import pytest
 from edgesr_jetson.board import cuda
 from edgesr_jetson.board import trt as trt_module
@@ -170,9 +171,63 @@ def test_an_unsupported_operator_is_named_with_its_layer(board, release):
 
 
 def test_a_failed_build_carries_the_reason(board):
-    code, result, _ = board("10.3", build_error="Could not allocate 900 MB\nmore")
-    assert code == 2
+    code, result, trt = board("10.3", build_error="Could not allocate 900 MB\nmore")
+    assert (code, len(builds(trt))) == (2, 2)  # of two models: for memory, no other size is tried
     assert "cannot build fp32: Could not allocate 900 MB; " in result["models"][0]["reason"]
+
+
+NO_RANGE = "Could not find any implementation for node up [dynamic shapes]"
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_a_range_that_no_engine_serves_leaves_one_size(board, bundle, capfd, release):
+    code, result, trt = board(release, no_range=NO_RANGE)
+    assert code == 0
+    why = f"TensorRT builds none for 1x3x6x5 to 1x3x8x10: {NO_RANGE}"
+    assert capfd.readouterr().err.count(f"an engine of one size alone: {why}") == 2
+    assert [call[2][0].shapes["input"] for call in builds(trt)[:2]] == [
+        ((1, 3, 6, 5), (1, 3, 6, 5), (1, 3, 8, 10)),
+        ((1, 3, 6, 5),) * 3,
+    ]
+    assert len(builds(trt)) == 4
+    for entry in result["models"]:
+        assert entry["engine"]["one_size"] == [6, 5]
+        assert entry["engine"]["why_one_size"] == why
+        assert entry["status"] == "verified"
+        assert entry["verification"]["tiles"] == 1
+        assert entry["latency_ms"]["input_shape"] == [1, 3, 6, 5]
+    code, again, trt = board(release, no_range=NO_RANGE)
+    assert (code, builds(trt)) == (0, [])
+    assert again["models"][0]["engine"]["one_size"] == [6, 5]
+    code, result, _ = board(release, "--tile", "8x10", no_range=NO_RANGE)
+    assert code == 2
+    assert "takes 6x5 pixels alone" in result["models"][0]["reason"]
+    assert "choose that size with --tile 6x5" in result["models"][0]["reason"]
+
+
+def test_live_lines_go_through_an_engine_of_one_size(board, tmp_path):
+    np.save(tmp_path / "lines.npy", np.random.default_rng(0).random((14, BANDS, 12), np.float32))
+    words = ("--live", str(tmp_path / "lines.npy"), "--normalised", "--models", "fp32")
+    code, result, _ = board("10.3", *words, no_range=NO_RANGE)
+    assert (code, result["error"]) == (0, None)
+    assert result["live"]["input_shape"] == [1, BANDS, 6, 5]
+    assert result["live"]["columns"] >= 3
+    assert result["live"]["lines"]["processed"] == 14
+    code, result, _ = board("10.3", *words, "--block-lines", "7", no_range=NO_RANGE)
+    assert code == 2
+    assert "a block of 7 lines is outside" in result["error"]
+
+
+def test_an_engine_of_the_range_says_nothing_of_one_size(board):
+    _, result, _ = board("10.3")
+    engine = result["models"][0]["engine"]
+    assert (engine["one_size"], engine["why_one_size"]) == (None, None)
+
+
+def test_a_build_that_no_size_mends_carries_the_reason(board):
+    code, result, trt = board("10.3", "--models", "fp32", build_error="no kernel")
+    assert (code, len(builds(trt))) == (2, 2)
+    assert "cannot build fp32: no kernel; " in result["models"][0]["reason"]
 
 
 @pytest.mark.parametrize("release", ["8.6", "10.3", "11.4"])

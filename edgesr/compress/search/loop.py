@@ -85,7 +85,7 @@ class _Bench:
         self.budget = options.budget
         self.runtime = options.runtime if (scratch / f"{TEACHER}.onnx").is_file() else "torch"
         self.backbone = survey(calibrated, pool[-1], options.seed, remember)
-        self.tile = calibrated.workload.example(options.latency_tile)
+        self.tile = calibrated.workload.example(options.tile)
         self.before = block_figures(calibrated.workload.model, calibrated.workload.scene)
 
     def build(self, design: Design) -> nn.Module:

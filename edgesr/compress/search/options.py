@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from edgesr.compress.search.budget import Budget
 from edgesr.distill.config import TrainConfig
+from edgesr.loading.workload import Size
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class SearchOptions:
         runtime: what latency is measured on.
         trials: designs to try.
         seed: of the proposals and of the order of training patches.
-        latency_tile: LR side of the tile that is timed.
+        tile: LR size of the tile that is timed.
         threads: CPU threads of the runtime.
         training: of a trial; 0 epochs judge the closed form.
     """
@@ -28,6 +29,6 @@ class SearchOptions:
     runtime: str
     trials: int
     seed: int
-    latency_tile: int
+    tile: Size
     threads: int
     training: TrainConfig

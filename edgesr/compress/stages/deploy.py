@@ -17,7 +17,7 @@ from edgesr.deploy.stage import Artifacts, DeployConfig
 from edgesr.distill.config import TrainConfig
 from edgesr.distill.quantisation import quantisation_aware
 from edgesr.evaluation.latency import Timing
-from edgesr.loading.workload import Workload
+from edgesr.loading.workload import Size, Workload
 from edgesr.progress import timed_stage
 from edgesr.surgery.structure import clone
 
@@ -42,7 +42,7 @@ def quantisation_tuner(
     calibrated: CalibratedModel,
     teacher: nn.Module,
     config: TrainConfig,
-    side: int,
+    size: Size,
     source: Path,
     scratch: Path,
 ) -> Callable[[], Path]:
@@ -53,7 +53,7 @@ def quantisation_tuner(
         calibrated: its scene, and the sites whose features are held against the teacher's.
         teacher: network to distil from.
         config: how to train.
-        side: LR side of the tile that the file is compared on.
+        size: LR size of the tile that the file is compared on.
         source: the student's ONNX file; the new one is written in the same way.
         scratch: folder of the new file, and of the training's checkpoint.
     """
@@ -71,7 +71,7 @@ def quantisation_tuner(
                 resume=True,
             )
         path = scratch / "qat.onnx"
-        write_network(tuned.model.cpu().eval(), workload, side, path, like=source)
+        write_network(tuned.model.cpu().eval(), workload, size, path, like=source)
         if (card := read_card(source)) is not None:
             write_card(path, card)
         return path
@@ -98,7 +98,7 @@ def measure_files(
 
 
 def measure_in_torch(
-    side: int, workload: Workload, student: nn.Module, others: Mapping[str, nn.Module]
+    size: Size, workload: Workload, student: nn.Module, others: Mapping[str, nn.Module]
 ) -> Measurement:
     """Time networks that have no ONNX file, in PyTorch."""
-    return Measurement(deployment.measure_in_torch(side, workload, student, others))
+    return Measurement(deployment.measure_in_torch(size, workload, student, others))

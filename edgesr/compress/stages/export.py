@@ -17,7 +17,7 @@ from edgesr.files import file_sha256
 from edgesr.loading.card import make_card, trained_on
 from edgesr.loading.standalone import write_loader
 from edgesr.loading.weights import save_network
-from edgesr.loading.workload import Workload
+from edgesr.loading.workload import Size, Workload
 from edgesr.progress import log
 from edgesr.report.entries import onnx_entry
 from edgesr.report.model import OnnxFile
@@ -25,7 +25,13 @@ from edgesr.run_folder import LOADER, ONNX, STUDENT
 
 
 def export_student(
-    folder: Path, training: TrainResult, workload: Workload, side: int, scratch: Path
+    folder: Path,
+    training: TrainResult,
+    workload: Workload,
+    size: Size,
+    scratch: Path,
+    *,
+    one_size: bool,
 ) -> OnnxFile | str:
     """Write the student's weights, its loader and its ONNX file.
 
@@ -33,8 +39,9 @@ def export_student(
         folder: where they go.
         training: how the student came to be; its network is the student.
         workload: the scene, and the reference.
-        side: LR side of the tile that the ONNX file is compared on.
+        size: LR size of the tile that the ONNX file is compared on.
         scratch: where the candidates' files lie, the reference's among them.
+        one_size: the file takes that size alone.
 
     Returns:
         What is known of the ONNX file, or why there is none.
@@ -54,8 +61,9 @@ def export_student(
     path = folder / ONNX
     try:
         if student is not workload.model and not (scratch / f"{TEACHER}.onnx").is_file():
-            write_network(workload.model, workload, side, scratch / "again.onnx")
-        found, agreement = write_network(student, workload, side, path)
+            again = scratch / "again.onnx"
+            write_network(workload.model, workload, size, again, one_size=one_size)
+        found, agreement = write_network(student, workload, size, path, one_size=one_size)
     except ExportError as error:
         return str(error)
     try:

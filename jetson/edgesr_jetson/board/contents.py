@@ -59,6 +59,19 @@ class Profile:
     typical: tuple[int, ...]
     largest: tuple[int, ...]
 
+    def __str__(self) -> str:
+        return " to ".join("x".join(map(str, one)) for one in (self.smallest, self.largest))
+
+    @property
+    def narrowed(self) -> Profile:
+        """The typical size alone."""
+        return Profile(self.typical, self.typical, self.typical)
+
+    @property
+    def is_one_size(self) -> bool:
+        """Whether there is one size alone."""
+        return self.smallest == self.largest
+
     def require(self, shape: tuple[int, ...]) -> None:
         """Raise :class:`BoardError` unless an engine of this profile takes ``shape``."""
         fits = len(shape) == len(self.smallest) and all(
@@ -67,8 +80,7 @@ class Profile:
         if not fits:
             raise BoardError(
                 f"a tile of {'x'.join(map(str, shape))} is outside the bundle's range "
-                f"{'x'.join(map(str, self.smallest))} to {'x'.join(map(str, self.largest))}; "
-                f"choose one inside, or make a bundle with a wider range ({WIDEN})"
+                f"{self}; choose one inside, or make a bundle with a wider range ({WIDEN})"
             )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,9 @@ def run_live(
         verify = check_native if network.way.native is True else check
         network.entry["verification"] = verify(bundle, model, network.runner)
         network.entry["status"] = "verified"
+        if network.runner.one_size is not None:  # known only now
+            one = dataclasses.replace(bundle, profile=bundle.profile.narrowed)
+            live_plan = make_plan(one, source, options)
         result["models"] = [network.entry]
         numbers = network.way.numbers
         writer = None

@@ -66,7 +66,9 @@ def check_native(bundle: Bundle, model: Model, runner: Runner) -> dict[str, Any]
     limit = _MOST_DN if model.precision == "fp32" else None
     least = None if limit is not None else _least_psnr(model)
     largest, lowest = 0.0, math.inf
-    pairs = load_native(bundle, native)
+    pairs = [pair for pair in load_native(bundle, native) if runner.takes(pair[0].shape)]
+    if not pairs:
+        raise BoardError(f"{model.name}: no native reference tile has the size of its engine")
     for index, (tile, expected) in enumerate(pairs):
         given, actual = tile, np.zeros_like(expected)
         into = actual

@@ -16,6 +16,13 @@ class Runner:
     Call :meth:`prepare` with a shape before anything else; buffers are made there, never later.
     """
 
+    one_size: tuple[int, int] | None = None
+    """The only (h, w) that it takes, where that is less than the bundle's range."""
+
+    def takes(self, shape: tuple[int, ...]) -> bool:
+        """Whether an input of ``shape``, which the bundle's range has, can be run."""
+        return self.one_size in (None, tuple(shape[2:4]))
+
     def prepare(self, shape: tuple[int, ...]) -> None:
         """Make buffers for inputs of ``shape``.
 

@@ -92,7 +92,8 @@ class TensorRTBackend:
         if stored.plan is not None:
             engine = self._runtime.deserialize_cuda_engine(stored.plan)
             if engine is not None:
-                return self._runner(engine, bundle, model), {**stored.details, "built": False}
+                found = {**stored.details, "built": False}
+                return self._runner(engine, bundle, model, found), found
             rebuilt = "TensorRT refuses the stored engine"
         if rebuilt:
             self._say(f"{model.name}: {rebuilt}; building it again")
@@ -102,7 +103,8 @@ class TensorRTBackend:
         if wrong:
             raise BoardError(f"{model.name}: {wrong}")
         self._cache.write(model.name, plan, choices, details)
-        return self._runner(engine, bundle, model), {**details, "built": True}
+        found = {**details, "built": True}
+        return self._runner(engine, bundle, model, found), found
 
     def _build(self, bundle: Bundle, model: Model) -> tuple[bytes, Any, dict[str, Any]]:
         self._say(f"{model.name}: building an engine; a small board takes minutes")
@@ -139,8 +141,13 @@ class TensorRTBackend:
             },
         )
 
-    def _runner(self, engine: Any, bundle: Bundle, model: Model) -> Runner:
-        return TensorRTRunner(self._trt, self._cuda, engine, bundle, model, self._log)
+    def _runner(self, engine: Any, bundle: Bundle, model: Model, details: dict[str, Any]) -> Runner:
+        runner = TensorRTRunner(self._trt, self._cuda, engine, bundle, model, self._log)
+        if details.get("one_size"):
+            height, width = details["one_size"]
+            runner.one_size = (height, width)
+            self._say(f"{model.name}: an engine of one size alone: {details['why_one_size']}")
+        return runner
 
 
 class TensorRTRunner(Runner):
@@ -169,6 +176,12 @@ class TensorRTRunner(Runner):
     def prepare(self, shape: tuple[int, ...]) -> None:
         if shape == self._shape:
             return
+        if not self.takes(shape):
+            only, asked = ("x".join(map(str, size)) for size in (self.one_size or (), shape[2:4]))
+            raise BoardError(
+                f"the engine of {self._model.name} takes {only} pixels alone, not {asked}, since "
+                f"TensorRT builds none for the bundle's range; choose that size with --tile {only}"
+            )
         self._release()
         set_shape = (
             self._context.set_input_shape if self._named else self._context.set_binding_shape

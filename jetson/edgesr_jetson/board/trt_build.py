@@ -20,6 +20,8 @@ from .contents import Model, Profile
 from .errors import BoardError, absent, one_line
 
 _MB = 1 << 20
+_OF_MEMORY = ("OutOfMemory", "out of memory", "allocate", "workspace", "Requested size")
+"""Words in errors that mean memory, which no other size would mend for sure."""
 
 
 @dataclass
@@ -28,6 +30,11 @@ class BuildLog:
 
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def of_memory(self) -> bool:
+        """Whether an error says that memory was too little."""
+        return any(word in error for error in self.errors for word in _OF_MEMORY)
 
     def last_error(self) -> str:
         """Say the last error in one line."""
@@ -83,19 +90,62 @@ def build(
     settings: BuildSettings,
     timing_cache: bytes,
 ) -> tuple[bytes, bytes, dict[str, Any]]:
-    """Build one engine.
+    """Build one engine; for the typical size alone where TensorRT has none for the range.
 
     Args:
         timing_cache: of an earlier build on this very device, or empty.
 
     Returns:
         The engine, the grown timing cache (empty where there is none), and what is to be said of
-        the build: ``typing``, ``dla``, ``warnings``.
+        the build: ``typing``, ``dla``, ``warnings``, and ``one_size`` and ``why_one_size``: the
+        only (h, w) that the engine takes, and why; None where it takes the range.
 
     Raises:
         BoardError: an unsupported operator (named with its layer), a shape that the file does not
             take, too little memory, or whatever else TensorRT refuses.
     """
+    parts = (trt, logger, log, model, settings, timing_cache)
+    why = None
+    try:
+        plan, grown, dla = _build_for(profile, *parts)
+    except _NoEngineError as error:
+        if profile.is_one_size or log.of_memory:
+            raise
+        why = f"TensorRT builds none for {profile}: {error.reason}"
+        log.errors.clear()
+        log.warnings.clear()
+        plan, grown, dla = _build_for(profile.narrowed, *parts)
+    return (
+        plan,
+        grown,
+        {
+            "typing": typing_of(trt),
+            "dla": dla,
+            "warnings": [one_line(w) for w in log.warnings],
+            "one_size": list(profile.typical[2:4]) if why else None,
+            "why_one_size": why,
+        },
+    )
+
+
+class _NoEngineError(BoardError):
+    """TensorRT reads the network and builds nothing."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def _build_for(
+    profile: Profile,
+    trt: Any,
+    logger: Any,
+    log: BuildLog,
+    model: Model,
+    settings: BuildSettings,
+    timing_cache: bytes,
+) -> tuple[bytes, bytes, dict[str, Any]]:
+    """Build for one range: the engine, the grown timing cache, and what a DLA would take."""
     builder = trt.Builder(logger)
     lacking = unsupported_precision(trt, builder, model.precision)
     if lacking:
@@ -109,17 +159,14 @@ def build(
     dla = dla_layers(trt, builder, network)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise BoardError(
-            f"TensorRT {trt.__version__} cannot build {model.name}: {log.last_error()}; if memory "
-            "is short, close other programs or lower --workspace"
+        reason = log.last_error()
+        raise _NoEngineError(
+            f"TensorRT {trt.__version__} cannot build {model.name}: {reason}; if memory is short, "
+            "close other programs or lower --workspace",
+            reason,
         )
     grown = bytes(memoryview(cache.serialize())) if cache is not None else b""
-    details = {
-        "typing": typing_of(trt),
-        "dla": dla,
-        "warnings": [one_line(w) for w in log.warnings],
-    }
-    return bytes(memoryview(plan)), grown, details
+    return bytes(memoryview(plan)), grown, dla
 
 
 def _network_flags(trt: Any) -> int:
