@@ -217,9 +217,7 @@ class WidthPass(Pass, Generic[P]):
         """Inner widths that may be narrowed."""
 
     @abstractmethod
-    def prepare(
-        self, model: nn.Module, inner: Inner, moments: Mapping[str, Moments] | None
-    ) -> P:
+    def prepare(self, model: nn.Module, inner: Inner, moments: Mapping[str, Moments] | None) -> P:
         """Do once for an inner width what :meth:`apply` needs for every setting of it.
 
         ``moments`` are those of its readers by name; None for the best in weight space.

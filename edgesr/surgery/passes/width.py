@@ -57,8 +57,8 @@ _TOLERANCE = 1e-4
 class Order:
     """The channels of an inner width, most wanted first, and what is lost without the rest.
 
-    ``lost`` [cells of equal count]: entry n is the share of the energy of the layers behind that
-    is lost when n + 1 channels of every cell stay.
+    Entry n of ``lost`` is the share of the energy of the layers behind that is lost when n + 1
+    channels of every cell stay.
     """
 
     channels: tuple[int, ...]
@@ -136,6 +136,11 @@ class Width(WidthPass[Order]):
         *,
         orders: Mapping[str, Order] | None = None,
     ) -> tuple[nn.Module, Change]:
+        if not inners:
+            raise OptionError(
+                f"a {type(model).__name__} has no channels inside that can be left out (a norm over"
+                " channels, a reshape or the output sees them all): use another pass"
+            )
         known = {inner.name: inner for inner in inners}
         for name, width in chosen.items():
             if name not in known:
@@ -271,7 +276,8 @@ def order_channels(
             for reader in readers:
                 reader.take(best)
             channels.append(best)
-        lost.append(float(sum(w * reader.lost() for w, reader in zip(weights, readers, strict=True))))
+        parts = [w * reader.lost() for w, reader in zip(weights, readers, strict=True)]
+        lost.append(float(sum(parts)))
     return Order(tuple(channels), tuple(lost))
 
 

@@ -199,9 +199,15 @@ def test_the_layer_behind_is_the_least_squares_fit_of_numpy(kernel, bias, groups
         best = design @ np.linalg.lstsq(design, wanted[:, rows], rcond=None)[0]
         got = columns @ student.block.two.weight[rows].flatten(1).detach().double().numpy().T
         got += student.block.two.bias[rows].detach().double().numpy() if bias else 0
-        sliced = columns @ model.block.two.weight[rows].detach().double().numpy()[
-            :, [place - group * 16 // groups for place in own]
-        ].reshape(6 // groups, -1).T
+        sliced = (
+            columns
+            @ model.block.two.weight[rows]
+            .detach()
+            .double()
+            .numpy()[:, [place - group * 16 // groups for place in own]]
+            .reshape(6 // groups, -1)
+            .T
+        )
         least, real, bare = (np.square(y - wanted[:, rows]).sum() for y in (best, got, sliced))
         assert real == pytest.approx(least, rel=1e-2, abs=1e-4 * bare)
         assert real < bare / 2
@@ -343,3 +349,10 @@ def test_widths_that_cannot_be_are_refused():
     for chosen in ({inner.name: 16}, {inner.name: 7}, {inner.name: 0}, {"block": 4}, {}):
         with pytest.raises(OptionError):
             narrow(model, chosen, [inner])
+
+
+def test_a_network_without_inner_widths_says_so():
+    model = nn.Sequential(nn.Conv2d(4, 16, 3, padding=1), nn.PixelShuffle(2))
+    assert found(model) == []
+    with pytest.raises(OptionError, match="no channels inside that can be left out"):
+        narrow(model, {"0": 8}, [])
