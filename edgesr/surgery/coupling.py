@@ -212,13 +212,14 @@ class _Names(TorchFunctionMode):
         if _LAYERS.fullmatch(name):
             call = {**dict(zip(("input", "weight"), args, strict=False)), **kwargs}
             path = self.paths.get(call["weight"])
-            names = path and self._call(path, call["input"])
+            names = None if path is None else self._call(path, call["input"])
         else:
             tensors = list(_tensors((args, kwargs)))
             for tensor in tensors:
                 if tensor in self.owners:
                     self._pin_layer(self.owners[tensor])
-            names = isinstance(result, Tensor) and self._after(name, args, kwargs, tensors, result)
+            single = isinstance(result, Tensor)
+            names = self._after(name, args, kwargs, tensors, result) if single else None
         if names:
             self._channels[result] = names
         else:
