@@ -8,6 +8,8 @@
   cheapest of all passes for each, ``shrink`` for one, and ``change_for`` tells without doing
 - depth: ``find_blocks(model, example)``, ``rank_blocks(model, blocks, effect)`` with an effect such
   as ``distance_to(teacher, tiles)``, and ``remove(model, paths)``
+- width: ``find_widths(model, example)`` gives channels inside of blocks that can be left out,
+  ``narrow(model, {name: width}, inners, moments)`` leaves them out
 - :data:`PASSES`: the registry of all that can be made of a network (:mod:`edgesr.surgery.passes`)
 - every closed form takes ``Moments`` of the layer's real input, of all sites in one run from
   ``all_moments(model, sites, inputs, limit)``; ``reconstruction_error(model, student, site,
@@ -30,6 +32,7 @@ from edgesr.surgery.passes.tucker import (
     tucker_cost,
     tucker_for_error,
 )
+from edgesr.surgery.passes.width import find_widths, narrow, order_channels
 from edgesr.surgery.shrink import (
     Decomposition,
     change_for,
@@ -65,10 +68,13 @@ __all__ = [
     "find_blocks",
     "find_layers",
     "find_sites",
+    "find_widths",
     "grouped",
     "groups_for_rank",
     "lowrank",
     "moments",
+    "narrow",
+    "order_channels",
     "rank_blocks",
     "rank_for_error",
     "reconstruction_error",

@@ -15,6 +15,16 @@ _CLOSED = (nn.MultiheadAttention, nn.TransformerEncoderLayer)
 """Modules that read the weights of their own layers, and so need them to be where they were."""
 
 
+def closed_modules(model: nn.Module) -> set[nn.Module]:
+    """Modules that have to stay as they are, since another reads their weights."""
+    return {
+        child
+        for module in model.modules()
+        if isinstance(module, _CLOSED)
+        for child in module.modules()
+    }
+
+
 def find_layers(
     model: nn.Module, example: Tensor, *, least_share: float = LEAST_SHARE
 ) -> list[Site]:
@@ -33,12 +43,7 @@ def find_layers(
         ModelError: the network does not accept the example.
     """
     watch = watched(model, example)
-    closed = {
-        child
-        for module in model.modules()
-        if isinstance(module, _CLOSED)
-        for child in module.modules()
-    }
+    closed = closed_modules(model)
     upsamplers = {path for group in watch.found() for path in group}
     sites = [
         watch.site([path])

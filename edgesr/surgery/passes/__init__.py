@@ -3,6 +3,7 @@
 - :class:`UpsamplerPass`: makes an upsampler smaller; ``edgesr compress`` tries its settings
 - :class:`BackbonePass`: makes any other layer smaller; a search tries it
 - :class:`BlockPass`: takes whole blocks out; a search tries it
+- :class:`WidthPass`: leaves channels inside of blocks out; used from Python
 - a bare :class:`Pass`: whatever else changes the structure, such as the exact ``plain``
 
 A pass of another distribution comes in through the entry point ``edgesr.passes``, of the pass's
@@ -16,6 +17,7 @@ from edgesr.surgery.passes._base import (
     SitePass,
     Step,
     UpsamplerPass,
+    WidthPass,
     passes_of,
 )
 from edgesr.surgery.registry import PASSES, register
@@ -28,6 +30,7 @@ __all__ = [
     "SitePass",
     "Step",
     "UpsamplerPass",
+    "WidthPass",
     "passes_of",
     "register",
 ]

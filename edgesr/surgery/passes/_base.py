@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from edgesr.errors import OptionError
 from edgesr.surgery.calibrate import Moments
+from edgesr.surgery.coupling import Inner
 from edgesr.surgery.registry import PASSES
 from edgesr.surgery.sites import Site
 from edgesr.surgery.structure import Change, apply_changes, clone
@@ -206,6 +207,33 @@ class BlockPass(Pass):
     @abstractmethod
     def apply(self, model: nn.Module, paths: Sequence[str]) -> tuple[nn.Module, Change]:
         """A copy of ``model`` without the blocks at ``paths``, and the change that was made."""
+
+
+class WidthPass(Pass, Generic[P]):
+    """A pass that leaves channels inside of a network out; ``P`` is what all widths share."""
+
+    @abstractmethod
+    def find(self, model: nn.Module, example: Tensor) -> list[Inner]:
+        """Inner widths that may be narrowed."""
+
+    @abstractmethod
+    def prepare(self, model: nn.Module, inner: Inner, moments: Mapping[str, Moments] | None) -> P:
+        """Do once for an inner width what :meth:`apply` needs for every setting of it.
+
+        ``moments`` are those of its readers by name; None for the best in weight space.
+        """
+
+    @abstractmethod
+    def apply(
+        self,
+        model: nn.Module,
+        chosen: Mapping[str, int],
+        inners: Sequence[Inner],
+        moments: Mapping[str, Moments] | None = None,
+        *,
+        orders: Mapping[str, P] | None = None,
+    ) -> tuple[nn.Module, Change]:
+        """A copy of ``model`` with the widths ``chosen`` by name, and the change that was made."""
 
 
 def passes_of(kind: type[Kind]) -> dict[str, Kind]:
