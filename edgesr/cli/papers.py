@@ -83,7 +83,7 @@ def run_reproduce(options: argparse.Namespace) -> None:
         seeds=options.seeds,
         epochs=options.epochs,
         quick=options.quick,
-        device=options.device or "cpu",
+        device="cpu" if options.device is None else options.device,
         threads=options.threads,
         reading=reading_options(options),
     )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edgesr_export.int8.calibrate import Calibration
 
 FOLDER = "models"
-SPEED_SECONDS = 1.5  # that int8 layers of a kind are timed against float ones
+SPEED_SECONDS = 3.0  # that int8 layers of a kind are timed against float ones
 LAYERS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 NONE_WITHIN = "not one layer can be int8 within the limits and gain by it"
 

@@ -124,7 +124,7 @@ def test_from_the_command_line_to_files_in_use(name, workplace, monkeypatch, cap
     with monkeypatch.context() as patch:
         patch.setattr(
             "edgesr.compress.pipeline.export_student",
-            lambda *_: (_ for _ in ()).throw(KeyboardInterrupt),
+            lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt),
         )
         assert compressed(name, *search) == 130
     assert compressed(name, *search, "--resume") == 0

@@ -31,7 +31,7 @@ def export_student(
     size: Size,
     scratch: Path,
     *,
-    one_size: bool,
+    one_size: bool = False,
 ) -> OnnxFile | str:
     """Write the student's weights, its loader and its ONNX file.
 
