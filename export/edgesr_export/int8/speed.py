@@ -21,6 +21,9 @@ from edgesr_export.int8.trial import Bench
 from edgesr_export.paired import Paired, compare
 from edgesr_export.watch import Watch, unwatched
 
+MOST_SECONDS = 20.0
+"""That all groups together are measured for: a network of many kinds of layers gives each less."""
+
 
 @dataclass(frozen=True)
 class GroupSpeed:
@@ -63,17 +66,18 @@ def faster_groups(
 ) -> list[GroupSpeed]:
     """Measure every group of ``layers`` on ``image`` [N, C, H, W]; the last word on each.
 
-    ``seconds`` is about how long a group that makes no difference is measured; ``watch`` passes on
-    groups and shows how far it is.
+    ``seconds`` is about how long a group that makes no difference is measured, where there are few;
+    ``watch`` passes on groups and shows how far it is.
     """
     joined: set[str] = set()
     without = caller(bench, joined, image)
     verdicts: list[GroupSpeed] = []
     waiting = sorted(group_layers(layers), key=_arithmetic, reverse=True)
+    each = min(seconds, MOST_SECONDS / max(len(waiting), 1))
     for group in watch(waiting, "time kinds of layers in int8"):
         names = tuple(layer.name for layer in group)
         with_it = caller(bench, joined | set(names), image)
-        times = compare(without, with_it, seconds=seconds)
+        times = compare(without, with_it, seconds=each)
         verdicts.append(GroupSpeed(group[0].kind, group[0].shape, names, times))
         if verdicts[-1].pays:
             joined |= set(names)
