@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from edgesr_export.int8.calibrate import Calibration
 
 FOLDER = "models"
-SPEED_SECONDS = 3.0  # that int8 layers of a kind are timed against float ones
 LAYERS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 NONE_WITHIN = "not one layer can be int8 within the limits and gain by it"
 
@@ -206,7 +205,7 @@ class VariantBuilder:
             self.tiles,
             target=target,
             quality=Quality(self.evaluate, self.limits.psnr, self.limits.sam),
-            speed=Speed(self.threads, self.speed_image, SPEED_SECONDS),
+            speed=Speed(self.threads, self.speed_image),
             decided=None if self.decided is None else self.decided[target],
             told=log,
             calibrations=self.calibrations,

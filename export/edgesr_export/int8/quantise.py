@@ -62,13 +62,13 @@ class Speed:
         threads: of the runtime, for the metrics too.
         image: [N, B, h, w] to measure on; None takes the first tile, repeated to 64 x 64 where the
             file leaves the size free.
-        seconds: that a measurement may take which shows no difference; the least number of rounds
-            is taken all the same.
+        seconds: that the kinds of layers share where they show no difference; the least number of
+            rounds is taken all the same.
     """
 
     threads: int = 1
     image: np.ndarray | None = None
-    seconds: float = 4.0
+    seconds: float = 24.0
 
 
 def quantize(
@@ -208,7 +208,7 @@ def _choose(
     times = None
     if timed and chosen:
         float_call, int8_call = (caller(bench, one, image) for one in ((), chosen))
-        times = compare(float_call, int8_call, seconds=2 * speed.seconds)
+        times = compare(float_call, int8_call, seconds=speed.seconds / 4)
     if times is not None and times.verdict <= 0:
         reasons |= dict.fromkeys(chosen, "what the limits allow makes the network no faster")
         chosen = set()

@@ -21,9 +21,6 @@ from edgesr_export.int8.trial import Bench
 from edgesr_export.paired import Paired, compare
 from edgesr_export.watch import Watch, unwatched
 
-MOST_SECONDS = 20.0
-"""That all groups together are measured for: a network of many kinds of layers gives each less."""
-
 
 @dataclass(frozen=True)
 class GroupSpeed:
@@ -66,18 +63,19 @@ def faster_groups(
 ) -> list[GroupSpeed]:
     """Measure every group of ``layers`` on ``image`` [N, C, H, W]; the last word on each.
 
-    ``seconds`` is about how long a group that makes no difference is measured, where there are few;
-    ``watch`` passes on groups and shows how far it is.
+    The groups share ``seconds`` by their arithmetic, which is what there is to gain; where that
+    tells no difference, a group's time is over, but for the least number of rounds. ``watch``
+    passes on groups and shows how far it is.
     """
     joined: set[str] = set()
     without = caller(bench, joined, image)
     verdicts: list[GroupSpeed] = []
     waiting = sorted(group_layers(layers), key=_arithmetic, reverse=True)
-    each = min(seconds, MOST_SECONDS / max(len(waiting), 1))
+    whole = sum(map(_arithmetic, waiting))
     for group in watch(waiting, "time kinds of layers in int8"):
         names = tuple(layer.name for layer in group)
         with_it = caller(bench, joined | set(names), image)
-        times = compare(without, with_it, seconds=each)
+        times = compare(without, with_it, seconds=seconds * _arithmetic(group) / whole)
         verdicts.append(GroupSpeed(group[0].kind, group[0].shape, names, times))
         if verdicts[-1].pays:
             joined |= set(names)
@@ -85,7 +83,7 @@ def faster_groups(
     equal = [one for one in verdicts if one.times.verdict == 0]
     if equal and len(verdicts) > 1:
         together = joined.union(*(one.layers for one in equal))
-        times = compare(without, caller(bench, together, image), seconds=2 * seconds)
+        times = compare(without, caller(bench, together, image), seconds=seconds / 4)
         if times.verdict > 0:
             verdicts = [replace(one, times=times) if one in equal else one for one in verdicts]
     return verdicts
