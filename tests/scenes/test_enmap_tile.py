@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -41,7 +39,7 @@ def weights(tmp_path: Path) -> Path:
     torch.manual_seed(0)
     network = create_model("lkca_net", bands=len(good), scale=4, blocks=1, channels=16)
     optimiser = torch.optim.Adam(network.parameters(), 2e-3)
-    for lr, hr in scene.pairs("train"):
+    for lr, hr in map(scene.pair, scene.train):
         optimiser.zero_grad()
         (network(lr[None]) - hr).abs().mean().backward()
         optimiser.step()
@@ -77,11 +75,10 @@ def test_a_tile_of_enmap_becomes_a_cog(weights, tmp_path, monkeypatch):
         assert share < 0.2  # of the tile itself, in its own numbers
     if not (find_spec("rio_cogeo") and find_spec("rioxarray")):
         return  # pip install rio-cogeo rioxarray
-    words = [sys.executable, "-m", "rio_cogeo.scripts.cli", "validate", str(made)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert "is a valid cloud optimized GeoTIFF" in done.stdout, done.stdout + done.stderr
+    import rio_cogeo
     import rioxarray
 
+    assert rio_cogeo.cog_validate(made, strict=True) == (True, [], [])
     with rioxarray.open_rasterio(made) as image:
         assert image.shape == (224, 128, 128)
         assert image.rio.crs.to_epsg() == 32633
