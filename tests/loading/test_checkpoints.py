@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import collections
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from edgesr.cli.main import main
 from edgesr.errors import ModelError
+from edgesr.loading.checkpoint import read_checkpoint
 from edgesr.loading.weights import load_custom, load_network, save_network
 
 State = dict[str, Any]
@@ -242,3 +244,17 @@ def test_from_the_command_line(workplace, capsys):
     assert main(["analyze", *options, "--weights", "w.pt", "--checkpoint-key", "net_b"]) == 0
     assert main(["analyze", *options, "--checkpoint-key", "net_b"]) == 2
     assert "pass that as well" in capsys.readouterr().err
+
+
+def test_a_file_whose_pickle_ends_anywhere_is_refused(tmp_path):
+    whole, path = tmp_path / "whole.pt", tmp_path / "damaged.pt"
+    torch.save({"state_dict": conv(2, 3).state_dict()}, whole)
+    with zipfile.ZipFile(whole) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    (pickled,) = (name for name in entries if name.endswith("data.pkl"))
+    for length in range(len(entries[pickled])):
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in entries.items():
+                archive.writestr(name, content[:length] if name == pickled else content)
+        with pytest.raises(ModelError):
+            read_checkpoint(path)
