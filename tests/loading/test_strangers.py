@@ -254,7 +254,8 @@ def test_nothing_is_asked_of_a_replacement_that_there_is_not(option, workplace, 
     network = ["--data", "cube.npy", "--model", "strangers:masked", "--threads", "1"]
     assert main(["compress", *network, "--method", "none", *option.split(), "--output", "run"]) == 2
     line = capsys.readouterr().err
-    assert all(word in line for word in (option.split()[0], "--method none", "leave"))
+    assert "--method none" in line
+    assert "leave" in line
     assert not Path("run").exists()
 
 
