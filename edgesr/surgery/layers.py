@@ -138,6 +138,13 @@ def from_windows(matrix: Tensor, geometry: Geometry) -> Tensor:
     return grid[_kernel_elements(geometry)].contiguous()
 
 
+def diagonal_weight(matrix: Tensor, geometry: Geometry, groups: int) -> Tensor:
+    """The weight with ``groups`` groups of a window matrix whose blocks on the diagonal count."""
+    blocks = from_windows(matrix, geometry).chunk(groups)
+    width = blocks[0].shape[1] // groups
+    return torch.cat([block[:, i * width : (i + 1) * width] for i, block in enumerate(blocks)])
+
+
 def tap_patterns(geometry: Geometry) -> list[tuple[Tensor, Tensor]]:
     """Phases that use the same taps: pairs (phase indices, used taps as bool [taps])."""
     if not geometry.transposed:

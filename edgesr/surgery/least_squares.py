@@ -1,9 +1,12 @@
-"""The one closed form that the data-aware passes share."""
+"""The closed forms that the data-aware passes share."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+from edgesr.surgery.layers import tap_patterns
+from edgesr.surgery.structure import Geometry
 
 
 def fit(target: Tensor, design: Tensor, second: Tensor | None) -> Tensor:
@@ -19,3 +22,34 @@ def fit(target: Tensor, design: Tensor, second: Tensor | None) -> Tensor:
     cross = second @ design.T
     rest = (target - start @ design) @ cross
     return start + torch.cholesky_solve(rest.T, torch.linalg.cholesky(design @ cross)).T
+
+
+def fit_groups(
+    target: Tensor,
+    geometry: Geometry,
+    groups: int,
+    second: Tensor | None,
+    reads: Tensor | None = None,
+) -> Tensor:
+    """Best stand-in for ``target`` in which each group of outputs reads its own inputs alone.
+
+    Args:
+        target: window matrix [phases, C_out, C_in * taps].
+        geometry: of its layer; only the number of its outputs is free.
+        groups: that there are to be.
+        second: of the windows, as :func:`fit` takes it.
+        reads: [C_in] of bool, input channels that may be read; None for all.
+    """
+    fitted = torch.zeros_like(target)
+    identity = torch.eye(target.shape[2], dtype=target.dtype)
+    channels = torch.arange(geometry.in_channels)
+    height = target.shape[1] // groups
+    for group in range(groups):
+        rows = slice(group * height, (group + 1) * height)
+        own = channels * groups // geometry.in_channels == group
+        for phase, used in tap_patterns(geometry):
+            columns = torch.outer(own if reads is None else own & reads, used).flatten()
+            wanted = target[phase, rows]
+            solution = fit(wanted.flatten(0, 1), identity[columns], second)
+            fitted[phase, rows] = (solution @ identity[columns]).reshape(wanted.shape)
+    return fitted

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from edgesr.errors import ModelError, OptionError
 from edgesr.surgery.calibrate import Moments
@@ -23,14 +23,12 @@ from edgesr.surgery.layers import (
     assign,
     bias_of,
     dense_weight,
-    from_windows,
+    diagonal_weight,
     has_own_bias,
     phases,
-    tap_patterns,
-    taps,
     to_windows,
 )
-from edgesr.surgery.least_squares import fit
+from edgesr.surgery.least_squares import fit_groups
 from edgesr.surgery.passes._base import Step, UpsamplerPass
 from edgesr.surgery.registry import register
 from edgesr.surgery.sites import Site
@@ -144,30 +142,9 @@ def _fill(new: nn.Module, old: nn.Module, groups: int, moments: Moments | None) 
     geometry, bias = Geometry.of(old), bias_of(old)
     matrix = to_windows(dense_weight(old), geometry)
     second = moments.regularised(centred=has_own_bias(old)) if moments else None
-    fitted = _block_fit(matrix, geometry, groups, second)
-    blocks = from_windows(fitted, geometry).chunk(groups)
-    width = blocks[0].shape[1] // groups
-    diagonal = [block[:, i * width : (i + 1) * width] for i, block in enumerate(blocks)]
-    assign(new.weight, torch.cat(diagonal))
+    wanted = matrix.reshape(phases(geometry), geometry.out_channels, -1)
+    fitted = fit_groups(wanted, geometry, groups, second).reshape(matrix.shape)
+    assign(new.weight, diagonal_weight(fitted, geometry, groups))
     if bias is not None:
         lost = matrix - fitted
         assign(new.bias, bias + moments.bias_shift(lost, phases(geometry)) if moments else bias)
-
-
-def _block_fit(matrix: Tensor, geometry: Geometry, groups: int, second: Tensor | None) -> Tensor:
-    """Best block-diagonal stand-in for ``matrix`` [phases * C_out, C_in * taps], as dense."""
-    windows = math.prod(taps(geometry))
-    target = matrix.reshape(phases(geometry), geometry.out_channels, -1)
-    fitted = torch.zeros_like(target)
-    channel_group = torch.arange(geometry.in_channels) * groups // geometry.in_channels
-    identity = torch.eye(geometry.in_channels * windows, dtype=matrix.dtype)
-    height = geometry.out_channels // groups
-    for group in range(groups):
-        rows = slice(group * height, (group + 1) * height)
-        for phase, used in tap_patterns(geometry):
-            columns = torch.outer(channel_group == group, used).flatten()
-            wanted = target[phase, rows]
-            solution = fit(wanted.flatten(0, 1), identity[columns], second)
-            embedded = solution @ identity[columns]
-            fitted[phase, rows] = embedded.reshape(wanted.shape)
-    return fitted.reshape(matrix.shape)

@@ -35,14 +35,13 @@ from edgesr.surgery.layers import (
     assign,
     bias_of,
     dense_weight,
-    from_windows,
+    diagonal_weight,
     has_own_bias,
     phases,
-    tap_patterns,
     taps,
     to_windows,
 )
-from edgesr.surgery.least_squares import fit
+from edgesr.surgery.least_squares import fit_groups
 from edgesr.surgery.passes._base import WidthPass
 from edgesr.surgery.registry import register
 from edgesr.surgery.sites import Site, evaluating
@@ -218,39 +217,18 @@ def _fill(
     wanted = matrix.reshape(phases(geometry), geometry.out_channels, -1)[:, outputs]
     fitted, bias = wanted, None if bias is None else bias[outputs]
     if moments and len(inputs) < geometry.in_channels and not depthwise(old):
-        fitted = _fit(wanted, geometry, inputs, moments.regularised(centred=has_own_bias(old)))
+        reads = torch.zeros(geometry.in_channels, dtype=torch.bool)
+        reads[inputs] = True
+        second = moments.regularised(centred=has_own_bias(old))
+        fitted = fit_groups(wanted, geometry, geometry.groups, second, reads)
         if bias is not None:
             lost = (wanted - fitted).flatten(0, 1)
             bias = bias + moments.bias_shift(lost, phases(geometry))
     kept = fitted[..., _columns(inputs, geometry)].flatten(0, 1)
-    assign(new.weight, _grouped(kept, Geometry.of(new)))
+    built = Geometry.of(new)
+    assign(new.weight, diagonal_weight(kept, built, built.groups))
     if bias is not None:
         assign(new.bias, bias)
-
-
-def _fit(wanted: Tensor, geometry: Geometry, inputs: Tensor, second: Tensor) -> Tensor:
-    """Best stand-in for ``wanted`` [phases, outputs, C_in * taps] that reads ``inputs`` alone."""
-    fitted = torch.zeros_like(wanted)
-    identity = torch.eye(wanted.shape[2], dtype=wanted.dtype)
-    stays = torch.zeros(geometry.in_channels, dtype=torch.bool)
-    stays[inputs] = True
-    member = torch.arange(geometry.in_channels) * geometry.groups // geometry.in_channels
-    height = wanted.shape[1] // geometry.groups
-    for group in range(geometry.groups):
-        rows = slice(group * height, (group + 1) * height)
-        for phase, used in tap_patterns(geometry):
-            columns = torch.outer(stays & (member == group), used).flatten()
-            part = wanted[phase, rows]
-            solution = fit(part.flatten(0, 1), identity[columns], second)
-            fitted[phase, rows] = (solution @ identity[columns]).reshape(*part.shape[:2], -1)
-    return fitted
-
-
-def _grouped(matrix: Tensor, geometry: Geometry) -> Tensor:
-    """The weight of a layer from its window matrix, in which groups are blocks on the diagonal."""
-    blocks = from_windows(matrix, geometry).chunk(geometry.groups)
-    width = blocks[0].shape[1] // geometry.groups
-    return torch.cat([block[:, i * width : (i + 1) * width] for i, block in enumerate(blocks)])
 
 
 def order_channels(
@@ -346,7 +324,7 @@ def _acts_alike(model: nn.Module, inners: Sequence[Inner], example: Tensor) -> b
             whole = masked.get_submodule(path)
             _fill(new, old, inputs, outputs, None)
             if not depthwise(old):
-                assign(whole.weight, _grouped(_reading(old, inputs), Geometry.of(old)))
+                assign(whole.weight, _reading(old, inputs))
         with evaluating(narrowed), evaluating(masked):
             results = [_flat(network(example)) for network in (narrowed, masked)]
     except (ModelError, *_MISFIT):
@@ -356,12 +334,13 @@ def _acts_alike(model: nn.Module, inners: Sequence[Inner], example: Tensor) -> b
 
 
 def _reading(layer: nn.Module, inputs: Tensor) -> Tensor:
+    """The weight of a layer that reads these inputs alone."""
     geometry = Geometry.of(layer)
     matrix = to_windows(dense_weight(layer), geometry)
     only = torch.zeros_like(matrix)
     columns = _columns(inputs, geometry)
     only[:, columns] = matrix[:, columns]
-    return only
+    return diagonal_weight(only, geometry, geometry.groups)
 
 
 def _flat(output: Tensor | Sequence[Tensor]) -> Tensor:
