@@ -43,6 +43,8 @@ MARGIN = 0.05  # share of the time that a network must save to be taken before a
 ROUNDS = 3  # in which all candidates are timed; the choice is by paired comparisons
 
 Call = Callable[[], object]
+Family = tuple[str, ...]
+"""A method and the sites that it changes: files of one family differ in widths and weights."""
 UNCHANGED = "none"
 """The method that replaces nothing: the network is deployed as it is."""
 
@@ -256,12 +258,13 @@ def measure_candidates(
     """
     workload = calibrated.workload
     before = block_figures(workload.model, workload.scene)
+    layers = [layer for site in calibrated.sites for layer in site.layers]
     bench = Bench(calibrated, tile, threads, scratch)
     calls: dict[str, Call] = {}
     measured = []
     for candidate in track(candidates, "measure candidates"):
         student = calibrated.operate(candidate)
-        cost = count(student, tuple(workload.example().shape))
+        cost = count(student, tuple(workload.example().shape), layers)
         loss = quality_drop(before, student, workload, confidence)
         measured.append(
             replace(
@@ -310,7 +313,8 @@ class Bench:
         self.calibrated, self.tile, self.threads = calibrated, tile, threads
         self.scratch, self.model = scratch, calibrated.workload.model
         self.original = teacher_onnx(scratch, tile, self.model)
-        self.families: dict[tuple[str, ...], tuple[Path, nn.Module]] = {}
+        self.families: dict[Family, tuple[Path, nn.Module]] = {}
+        self.proved: set[Family] = set()
 
     def reference(self) -> Call:
         """A call of the uncompressed network."""
@@ -322,16 +326,21 @@ class Bench:
         """A call of a candidate's network ``student``."""
         if self.original is None:
             return in_torch(student, self.tile)
-        return self._session(self._written(candidate, student, self.original), student)
+        family = (candidate.method, *sorted(candidate.settings))
+        path = self._written(candidate, family, student, self.original)
+        is_proved = family in self.proved
+        self.proved.add(family)
+        return self._session(path, student, is_proved=is_proved)
 
-    def _session(self, path: Path, network: nn.Module) -> Call:
-        run = session(for_target(path, network, self.tile), self.threads)
+    def _session(self, path: Path, network: nn.Module, *, is_proved: bool = False) -> Call:
+        run = session(for_target(path, network, self.tile, is_proved=is_proved), self.threads)
         return partial(run, self.tile.numpy())
 
-    def _written(self, candidate: Candidate, student: nn.Module, original: Path) -> Path:
+    def _written(
+        self, candidate: Candidate, family: Family, student: nn.Module, original: Path
+    ) -> Path:
         """The ONNX file of a candidate: exported, or that of a relative with other weights."""
         groups = self.calibrated.groups(candidate)
-        family = (candidate.method, *sorted(candidate.settings))
         relative = self.families.get(family)
         if groups:
             relative = original, self.model

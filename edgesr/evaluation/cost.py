@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -69,13 +69,19 @@ class Cost:
         return sum(layer.macs for layer in self.layers if layer.role == "upsampler")
 
 
-def count(model: nn.Module, input_shape: tuple[int, ...] | None = None) -> Cost:
+def count(
+    model: nn.Module,
+    input_shape: tuple[int, ...] | None = None,
+    upsampler: Sequence[str] | None = None,
+) -> Cost:
     """Run ``model`` once, in eval mode on zeros, and add up what each layer costs.
 
     Args:
         model: any network; left as it was.
         input_shape: [N, B, h, w] of the LR input; None is [1, model.bands, 16, 16], the shape that
             the LKCA-Net paper counts at.
+        upsampler: module paths of the upsampling layers, or of what took their place; None finds
+            them, by another run.
 
     Raises:
         ModelError: the network does not run on that shape, or has no ``bands`` to derive one from.
@@ -95,7 +101,8 @@ def count(model: nn.Module, input_shape: tuple[int, ...] | None = None) -> Cost:
     example = torch.zeros(input_shape, dtype=first.dtype, device=first.device)
     with _evaluating(model):
         run = _measure(model, example)
-        upsampler = _upsampler_layers(model, example)
+        if upsampler is None:
+            upsampler = _upsampler_layers(model, example)
     params, trainable = _own_numbers(model)
     layers = tuple(
         LayerCost(name, kind, _role(name, run.order, upsampler), params[name], run.macs[name])
@@ -224,7 +231,7 @@ def _upsampler_layers(model: nn.Module, example: Tensor) -> tuple[str, ...]:
     return tuple(layer for site in find_sites(model, example) for layer in site.layers)
 
 
-def _role(name: str, order: dict[str, int], upsampler: tuple[str, ...]) -> Role:
+def _role(name: str, order: dict[str, int], upsampler: Sequence[str]) -> Role:
     if any(layer in ("", name) or name.startswith(f"{layer}.") for layer in upsampler):
         return "upsampler"
     while name not in order:  # a module that never runs itself belongs to its parent

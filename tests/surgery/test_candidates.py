@@ -7,6 +7,8 @@ import torch
 from torch import nn
 
 from edgesr.errors import OptionError
+from edgesr.evaluation.cost import count
+from edgesr.models import create_model
 from edgesr.surgery.calibrate import all_moments
 from edgesr.surgery.candidates import Candidate, choose, prepare, walk
 from edgesr.surgery.sites import find_sites
@@ -63,6 +65,16 @@ def test_several_sites_move_together_within_their_own_start(make, example):
     assert steps[0] == {"up1.0": 32, "up2.0": 16}
     assert steps[-1] == {"up1.0": 8, "up2.0": 8}
     assert len(steps) == len({tuple(step.items()) for step in steps})
+
+
+@pytest.mark.parametrize("name", ["lkca_net", "dacn"])
+def test_a_candidate_costs_the_same_whoever_finds_its_upsampler(name):
+    model, example = create_model(name, bands=32, scale=4).eval(), torch.rand(1, 32, 4, 4)
+    sites = find_sites(model, example)
+    layers = [layer for site in sites for layer in site.layers]
+    for candidate in [*walk(sites, 16, ["lowrank"])][:1] + [*walk(sites, 16, ["grouped"])][:1]:
+        student, _ = candidate.perform(model, sites)
+        assert count(student, (1, 32, 4, 4), layers) == count(student, (1, 32, 4, 4))
 
 
 def test_predicted_totals_are_those_of_the_operated_network(make, example):
