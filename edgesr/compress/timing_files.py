@@ -17,18 +17,24 @@ from edgesr_export.tracing import FIXED, export_with_fallbacks, tracing
 from edgesr_export.verify import compare
 from torch import Tensor, nn
 
-from edgesr.deploy.baselines import state_arrays
+from edgesr.deploy.baselines import PLAIN, baseline_file, export_plain, state_arrays
+from edgesr.deploy.stage import TEACHER
 from edgesr.surgery import Candidate
-
-TEACHER = "teacher"
 
 
 def teacher_onnx(folder: Path, tile: Tensor, teacher: nn.Module) -> Path | None:
-    """The uncompressed network for one input size; None where there is no way to write it."""
-    try:
-        return static_onnx(folder, tile, TEACHER, teacher)
-    except ExportError:
-        return None
+    """The uncompressed network for one input size; None where there is no way to write it.
+
+    As torch exports it, it is one of :func:`edgesr.deploy.baselines.export_baselines`.
+    """
+    path, plain = folder / f"{TEACHER}.onnx", folder / baseline_file(TEACHER, PLAIN)
+    if not path.is_file():
+        try:
+            export_plain(teacher, plain, tile)
+        except ExportError:
+            return None
+        write_model(rewrite(load_model(plain))[0], path)
+    return path
 
 
 def static_onnx(

@@ -11,7 +11,7 @@ from edgesr_export.errors import ExportError
 from edgesr_export.refill import refill
 from edgesr_export.runner import ONNX_RUNTIME, open_runner
 from edgesr_export.targets import ALWAYS, TARGETS
-from edgesr_export.tracing import STRATEGIES, ExportStrategy, export_with_fallbacks
+from edgesr_export.tracing import FIXED, export_with_fallbacks
 from edgesr_export.verify import compare
 from torch import Tensor, nn
 
@@ -26,23 +26,27 @@ def baseline_file(network: str, form: str) -> str:
     return f"{network}-{form}.onnx"
 
 
+def export_plain(network: nn.Module, path: Path, tile: Tensor) -> None:
+    """Write a network as torch exports it, for the size of ``tile`` [1, B, h, w].
+
+    Raises:
+        ExportError: there is no way, or none that is right.
+    """
+    export_with_fallbacks(network, path, [tile], tile, strategies=FIXED, rewrite=False)
+
+
 def export_baselines(
-    networks: Mapping[str, nn.Module],
-    example: Tensor,
-    folder: Path,
-    tile: Tensor | None = None,
-    strategies: Sequence[ExportStrategy] = STRATEGIES,
+    networks: Mapping[str, nn.Module], tile: Tensor, folder: Path
 ) -> dict[str, Path]:
     """Write each network as torch exports it, and with every exact rewrite for the CPU.
 
-    One of the same graph as the first gets the first one's file, with weights of its own.
+    One of the same graph as the first gets the first one's file, with weights of its own. A file
+    that is there is taken as it is: names stand for networks.
 
     Args:
         networks: by name; the first is the uncompressed one.
-        example: LR tile [1, B, h, w].
+        tile: LR tile [1, B, h, w] that will be timed; the files have its size.
         folder: for the files.
-        tile: LR tile [1, B, h, w] that will be timed; that of a file whose size cannot be free.
-        strategies: ways of export to try, of :mod:`edgesr_export.tracing`.
 
     Returns:
         Path by name, such as "teacher plain".
@@ -55,13 +59,11 @@ def export_baselines(
     for name, network in track([*networks.items()], "export what students are compared with"):
         plain = files[f"{name} {PLAIN}"] = folder / baseline_file(name, PLAIN)
         rewritten = files[f"{name} {REWRITTEN}"] = folder / baseline_file(name, REWRITTEN)
-        shown = example if tile is None else tile
-        if first is None or not _refilled(*first, network, plain, shown):
-            export_with_fallbacks(
-                network, plain, [example], shown, strategies=strategies, rewrite=False
-            )
+        made = plain.is_file() or (first and _refilled(*first, network, plain, tile))
+        if not made:
+            export_plain(network, plain, tile)
         first = first or (plain, network)
-        convert(plain, rewritten, target=ALWAYS, tiles=[shown.numpy()], overwrite=True)
+        convert(plain, rewritten, target=ALWAYS, tiles=[tile.numpy()], overwrite=True)
     return files
 
 

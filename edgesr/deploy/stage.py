@@ -10,7 +10,6 @@ from typing import Any
 from edgesr_export.runner import ONNX_RUNTIME, open_runner
 from edgesr_export.sizes import Shape, input_shape
 from edgesr_export.targets import ALWAYS, PRECISIONS, find_target
-from edgesr_export.tracing import tracing
 from torch import Tensor, nn
 
 from edgesr.deploy import (
@@ -196,8 +195,7 @@ def measure(
     tile = workload.example(config.tile)
     first = folder / made.models[0].path
     _check_tile(tile.shape, input_shape(first))
-    strategies = tracing(first).strategies
-    files = export_baselines(networks, workload.example(), scratch, tile, strategies)
+    files = export_baselines(networks, tile, scratch)
     entries, timings = measure_models(
         folder,
         made.models,
@@ -271,7 +269,7 @@ def profile(
     """Return where the time of a call goes, layer by layer: ``profile`` of the report.
 
     Args:
-        config: the tile.
+        config: tile and threads.
         folder: that :func:`make` wrote to.
         made: whose models for the CPU are profiled.
         workload: the scene.
@@ -289,13 +287,15 @@ def profile(
         if model.target == usual.name and model.precision in ("fp32", "int8")
     }
     networks = [
-        profiled_network(name, usual.profile(path, precision, tile, runs=PROFILED))
+        profiled_network(
+            name, usual.profile(path, precision, tile, threads=config.threads, runs=PROFILED)
+        )
         for name, (path, precision) in track([*files.items()], "profile")
     ]
     return {
         "runtime": usual.label,
         "input_shape": list(tile.shape),
-        "threads": 1,
+        "threads": config.threads,
         "runs": PROFILED,
         "networks": networks,
     }

@@ -21,7 +21,8 @@ from edgesr.compress.search.design import Design, build, label, survey
 from edgesr.compress.search.options import SearchOptions
 from edgesr.compress.search.sampler import propose
 from edgesr.compress.search.trial import Trial, against_the_best
-from edgesr.compress.timing_files import TEACHER, for_target, static_onnx
+from edgesr.compress.timing_files import for_target, static_onnx
+from edgesr.deploy.stage import TEACHER
 from edgesr.distill.trainer import TrainResult, train
 from edgesr.errors import OptionError
 from edgesr.evaluation.cost import count

@@ -9,8 +9,8 @@ from edgesr_export.errors import ExportError
 from edgesr_export.sizes import input_shape
 from msgspec.structs import replace
 
-from edgesr.compress.timing_files import TEACHER
 from edgesr.deploy.inputs import write_network
+from edgesr.deploy.stage import TEACHER
 from edgesr.distill.trainer import TrainResult
 from edgesr.errors import ModelError
 from edgesr.files import file_sha256
