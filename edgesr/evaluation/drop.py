@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,13 @@ class BlockFigures:
 
     psnr: np.ndarray
     sam: np.ndarray
+
+    @classmethod
+    def joined(cls, parts: Sequence[BlockFigures]) -> BlockFigures:
+        """Those of all windows of ``parts``, one after the other."""
+        return cls(
+            np.concatenate([one.psnr for one in parts]), np.concatenate([one.sam for one in parts])
+        )
 
 
 def block_figures(

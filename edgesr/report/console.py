@@ -24,6 +24,7 @@ from edgesr.report.validation import parse
 from edgesr.report.wording import (
     equal_share,
     export_warning,
+    folds_note,
     is_equal,
     network_rows,
     quantity,
@@ -282,6 +283,8 @@ def _measurement_notes(report: Report) -> Iterator[Note]:
         + ("; candidates: change on budget blocks, before training" if report.candidates else "")
         + _interval_note(report),
     )
+    if folds := folds_note(report):
+        yield "folds", folds
     yield "MACs", f"input {_by(report.student.macs_input_shape)}, counted as fvcore does"
     yield (
         "ms",

@@ -97,6 +97,20 @@ def interval(lost: Drop) -> str:
     return f"{signed(-high)} to {signed(-low)}"
 
 
+def folds_note(report: Report) -> str:
+    """That drops of candidates come from folds too, and why; empty where they do not."""
+    folds = max((one.validation.folds for one in report.candidates), default=0)
+    if not folds:
+        return ""
+    budget = report.data.split.get("budget")
+    count = "too few budget blocks" if budget is None else plural(budget.windows, "budget block")
+    return (
+        f"{count} alone would make no sound interval: beside them each candidate was measured on"
+        f" {folds} folds of the training part, calibrated on the rest of it each time. A trained"
+        " network has seen the folds, so what it loses is measured on budget blocks alone."
+    )
+
+
 def signed(number: float, places: int = 3) -> str:
     """With its sign, a real minus, and no negative zero: +0.012, −0.035."""
     return f"{round(number, places) + 0.0:+.{places}f}".replace("-", "−")

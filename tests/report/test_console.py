@@ -56,6 +56,16 @@ def test_intervals_and_candidates_that_are_equal_within_them_are_shown(report):
     assert "lower end of its interval" in " ".join(text.split())
 
 
+def test_folds_are_said_where_they_were_measured(report):
+    assert "folds" not in printed(report)
+    report["candidates"][0]["validation"]["folds"] = 6
+    report["data"]["split"]["budget"] = {"windows": 1, "sizes": ["16 x 16"]}
+    text = " ".join(printed(report).split())
+    assert "folds 1 budget block alone would make no sound interval" in text
+    assert "6 folds of the training part" in text
+    assert "what it loses is measured on budget blocks alone" in text
+
+
 def test_what_the_figures_hold_for_is_stated(report):
     text = " ".join(printed(report).split())
     for words in (

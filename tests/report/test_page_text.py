@@ -192,6 +192,14 @@ def test_candidates_without_any_latency_have_a_table_and_no_chart(report):
     assert "All 5 candidates" in page.text
 
 
+def test_folds_are_said_where_they_were_measured(report):
+    assert "folds" not in Reader(render_page(parse(report), None)).text
+    report["candidates"][0]["validation"]["folds"] = 6
+    text = Reader(render_page(parse(report), None)).text
+    assert "measured on budget blocks and folds of the training part." in text
+    assert "6 folds of the training part, calibrated on the rest of it each time" in text
+
+
 def test_several_sites_have_a_spectrum_each(report):
     report["spectrum"].append(report["spectrum"][0] | {"site": "second"})
     page = Reader(render_page(parse(report), None))
