@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from edgesr.report.model import Drop, HasSetting, Network, Report
+from edgesr.report.model import Drop, HasSetting, Network, Report, Validation
 
 NONE = "–"
 
@@ -89,7 +89,7 @@ def milliseconds(duration: float) -> str:
     return f"{duration:,.0f}"
 
 
-def interval(lost: Drop) -> str:
+def interval(lost: Drop | Validation) -> str:
     """Both ends of the interval of a change of MPSNR: −0.031 to +0.002."""
     if lost.mpsnr_interval is None:
         return NONE
