@@ -15,6 +15,7 @@ from scipy.optimize import isotonic_regression
 from torch import Tensor, nn
 
 from edgesr.compress.timing_files import file_name, for_target, static_onnx, teacher_onnx
+from edgesr.cube.folds import folds
 from edgesr.errors import OptionError
 from edgesr.evaluation.cost import count
 from edgesr.evaluation.drop import (
@@ -24,6 +25,7 @@ from edgesr.evaluation.drop import (
     drop_between,
     interval_of,
 )
+from edgesr.evaluation.interval import ENOUGH_BLOCKS
 from edgesr.evaluation.latency import in_torch, measure
 from edgesr.loading.workload import Workload
 from edgesr.progress import track
@@ -83,12 +85,22 @@ class SurgeryOptions:
 
 @dataclass(frozen=True)
 class CalibratedModel:
-    """The network under the knife, with all that its candidates share."""
+    """The network under the knife, with all that its candidates share.
+
+    Attributes:
+        workload: the network, and the scene that it was calibrated on.
+        sites: its upsamplers.
+        spectra: theirs, by name.
+        prepared: what the closed forms need of them.
+        folds: the same once for each fold of the scene, see :func:`edgesr.cube.folds.folds`; empty
+            where the budget windows alone measure what candidates lose.
+    """
 
     workload: Workload
     sites: Sequence[Site]
     spectra: Mapping[str, Spectrum]
     prepared: Prepared
+    folds: Sequence[CalibratedModel] = ()
 
     def operate(self, candidate: Candidate) -> nn.Module:
         """Return the network after a candidate's surgery, in closed form."""
@@ -202,6 +214,8 @@ def calibrate(
     spectra: Mapping[str, Spectrum],
     methods: Iterable[str],
     seed: int | None = 0,
+    *,
+    with_folds: bool = False,
 ) -> CalibratedModel:
     """Gather what the closed forms need of the training data, and decompose each site once.
 
@@ -211,15 +225,26 @@ def calibrate(
         spectra: theirs, by name.
         methods: passes of the candidates.
         seed: of the order of training patches; None takes the best in weight space, without data.
+        with_folds: calibrate also on each fold of a scene that has fewer budget windows than
+            :data:`edgesr.evaluation.interval.ENOUGH_BLOCKS`.
     """
-    moments: dict[str, Moments] | None = None
     methods = list(methods)
-    if seed is not None and methods:
-        patches = shuffled_patches(workload, seed)
-        moments = all_moments(workload.model, sites, patches, CALIBRATION_WINDOWS)
-    return CalibratedModel(
-        workload, sites, spectra, prepare(workload.model, sites, methods, moments)
-    )
+
+    def calibrated_on(found: Workload) -> CalibratedModel:
+        moments: dict[str, Moments] | None = None
+        if seed is not None and methods:
+            patches = shuffled_patches(found, seed)
+            moments = all_moments(found.model, sites, patches, CALIBRATION_WINDOWS)
+        return CalibratedModel(found, sites, spectra, prepare(found.model, sites, methods, moments))
+
+    whole, scene = calibrated_on(workload), workload.scene
+    if not with_folds or len(scene.budget) >= ENOUGH_BLOCKS:
+        return whole
+    # not the moments of the other parts added up: of a part alone, a network sees mostly padding
+    parts = [replace(workload, scene=fold) for fold in folds(scene)]
+    if seed is None:
+        return replace(whole, folds=[replace(whole, workload=part) for part in parts])
+    return replace(whole, folds=[calibrated_on(part) for part in parts])
 
 
 def shuffled_patches(workload: Workload, seed: int) -> Iterator[Tensor]:
@@ -229,13 +254,34 @@ def shuffled_patches(workload: Workload, seed: int) -> Iterator[Tensor]:
 
 
 def quality_drop(
-    before: BlockFigures, student: nn.Module, workload: Workload, confidence: float = CONFIDENCE
+    before: BlockFigures,
+    candidate: Candidate,
+    student: nn.Module,
+    calibrated: CalibratedModel,
+    confidence: float = CONFIDENCE,
 ) -> dict[str, float]:
-    """What a student loses on budget windows, see :func:`edgesr.evaluation.drop.drop_between`.
+    """What a candidate loses on budget windows and folds, see :func:`drop_between`.
 
-    ``before`` are the original's figures there.
+    Args:
+        before: the original's figures there, see :func:`figures_of`.
+        candidate: which surgery.
+        student: the network after it, as it is deployed.
+        calibrated: the original; its folds make networks of their own.
+        confidence: of the intervals in per cent.
     """
-    return drop_between(before, block_figures(student, workload.scene), confidence)
+    others = [fold.operate(candidate) for fold in calibrated.folds]
+    return drop_between(before, figures_of([student, *others], calibrated), confidence)
+
+
+def figures_of(networks: Iterable[nn.Module], calibrated: CalibratedModel) -> BlockFigures:
+    """Figures of the first network on the budget windows, and of the others each on its fold."""
+    parts = [calibrated, *calibrated.folds]
+    return BlockFigures.joined(
+        [
+            block_figures(network, part.workload.scene)
+            for network, part in zip(networks, parts, strict=True)
+        ]
+    )
 
 
 def measure_candidates(
@@ -248,6 +294,9 @@ def measure_candidates(
 ) -> list[Candidate]:
     """Return the candidates with their cost, drop on budget windows and latency.
 
+    Where there are folds, the drop is over them as well: in each, the candidate is that of the
+    windows around it.
+
     Args:
         calibrated: the original network.
         candidates: what is measured.
@@ -257,7 +306,7 @@ def measure_candidates(
         confidence: of the drops' intervals, in per cent; 0 leaves them out.
     """
     workload = calibrated.workload
-    before = block_figures(workload.model, workload.scene)
+    before = figures_of([workload.model] * (1 + len(calibrated.folds)), calibrated)
     layers = [layer for site in calibrated.sites for layer in site.layers]
     bench = Bench(calibrated, tile, threads, scratch)
     calls: dict[str, Call] = {}
@@ -265,7 +314,7 @@ def measure_candidates(
     for candidate in track(candidates, "measure candidates"):
         student = calibrated.operate(candidate)
         cost = count(student, tuple(workload.example().shape), layers)
-        loss = quality_drop(before, student, workload, confidence)
+        loss = quality_drop(before, candidate, student, calibrated, confidence)
         measured.append(
             replace(
                 candidate,
@@ -275,6 +324,7 @@ def measure_candidates(
                 psnr_drop=loss["psnr_drop"],
                 sam_drop=loss["sam_drop"],
                 interval=interval_of(loss),
+                folds=len(calibrated.folds),
             )
         )
         calls[candidate.label] = bench.call(candidate, student)

@@ -18,7 +18,7 @@ def deploy_config(recipe: CompressRecipe) -> DeployConfig:
     return DeployConfig(
         recipe.targets,
         recipe.precisions,
-        Limits(recipe.max_psnr_drop, sam),
+        Limits(recipe.max_psnr_drop, sam, recipe.confidence),
         recipe.tile,
         recipe.threads or torch.get_num_threads(),
         recipe.compute_capability,

@@ -142,7 +142,10 @@ class _Run:
         with folder.timed("calibrate"), timed_stage("calibrate on training patches"):
             methods = dict.fromkeys(candidate.method for candidate in candidates)
             seed = recipe.seed if recipe.init == "data" else None
-            calibrated = calibrate(workload, self.sites, self.spectra, methods, seed)
+            calibrated = calibrate(
+                workload, self.sites, self.spectra, methods, seed,
+                with_folds=bool(recipe.confidence),
+            )  # fmt: skip
         with folder.timed("baselines"), timed_stage("measure teacher and bicubic"):
             baselines = measure_baselines(workload)
         with folder.timed("candidates"):

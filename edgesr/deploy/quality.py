@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from statistics import fmean
 
 import numpy as np
 import torch
@@ -12,8 +11,8 @@ from torch import Tensor, nn
 
 from edgesr.cube import Scene
 from edgesr.cube.cube import Window
-from edgesr.evaluation.evaluate import evaluate, super_resolve
-from edgesr.evaluation.metrics import mpsnr, sam
+from edgesr.evaluation.drop import block_figures
+from edgesr.evaluation.evaluate import evaluate
 from edgesr.evaluation.tiling import ALWAYS_WHOLE
 
 CALIBRATION_TILES = 12
@@ -61,20 +60,16 @@ def reference_tiles(scene: Scene, shape: Shape = FREE) -> list[Tensor]:
     return [fit(scene.pair(window)[0][None], shape) for window in windows]
 
 
-def on_budget(scene: Scene, shape: Shape = FREE) -> Callable[[Network], dict[str, float]]:
-    """Return what measures "mpsnr" (dB) and "sam" (degrees) of a network on budget windows.
+def on_budget(scene: Scene, shape: Shape = FREE) -> Callable[[Network], dict[str, np.ndarray]]:
+    """Return what measures a network on budget windows.
 
-    ``shape`` is the input that the network takes.
+    It answers "mpsnr" [windows, bands] in dB and "sam" [windows] in degrees. ``shape`` is the input
+    that the network takes.
     """
 
-    def quality(network: Network) -> dict[str, float]:
-        foreign, scores = SessionModule(network, shape), []
-        for sample in scene.samples("budget"):
-            whole = super_resolve(foreign, sample.lr, scale=scene.scale, tile=ALWAYS_WHOLE)
-            sr, hr = sample.cut(whole)[None], sample.hr[None]
-            scores.append((float(mpsnr(sr, hr)), float(sam(sr, hr))))
-        psnr, angle = zip(*scores, strict=True)
-        return {"mpsnr": fmean(psnr), "sam": fmean(angle)}
+    def quality(network: Network) -> dict[str, np.ndarray]:
+        found = block_figures(SessionModule(network, shape), scene, tile=ALWAYS_WHOLE)
+        return {"mpsnr": found.psnr, "sam": found.sam}
 
     return quality
 

@@ -36,6 +36,7 @@ from edgesr.deploy.inputs import adversarial_images, window_corner
 from edgesr.deploy.native import add_natives
 from edgesr.deploy.profiles import profiled_network
 from edgesr.errors import OptionError
+from edgesr.evaluation.drop import BlockFigures, drop_between, worst
 from edgesr.evaluation.latency import Timing, in_torch
 from edgesr.evaluation.latency import measure as time_calls
 from edgesr.loading.workload import Size, Workload
@@ -140,17 +141,17 @@ def make(
 def _tuned(builder: VariantBuilder, models: list[Model], plain: Path, tuned: Path) -> list[Model]:
     """Make int8 again of fine-tuned weights; keep what then has more layers in int8.
 
-    The limits hold against the network before it was tuned.
+    What it loses is measured against the network before it was tuned.
     """
     before, after = (
         builder.evaluate(open_runner(path, ONNX_RUNTIME, threads=builder.threads))
         for path in (plain, tuned)
     )
-    lost = before["mpsnr"] - after["mpsnr"], after["sam"] - before["sam"]
-    limits = Limits(builder.limits.psnr - lost[0], builder.limits.sam - lost[1])
-    if min(limits.psnr, limits.sam) < 0:
+    first, then = (BlockFigures(one["mpsnr"], one["sam"]) for one in (before, after))
+    lost = drop_between(first, then, builder.limits.confidence)
+    if worst(lost, "psnr") > builder.limits.psnr or worst(lost, "sam") > builder.limits.sam:
         return models
-    builder = replace(builder, limits=limits)
+    builder = replace(builder, reference=before)
     kept = []
     for model in models:
         if not model.left_out:

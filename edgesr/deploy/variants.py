@@ -15,6 +15,7 @@ from edgesr_export.errors import ExportError
 from edgesr_export.model_file import load_model
 from edgesr_export.targets import ALWAYS, find_target
 
+from edgesr.evaluation.drop import CONFIDENCE, interval
 from edgesr.progress import log, timed_stage, track
 
 if TYPE_CHECKING:
@@ -25,15 +26,23 @@ FOLDER = "models"
 LAYERS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 NONE_WITHIN = "not one layer can be int8 within the limits and gain by it"
 
-Evaluate = Callable[[Callable[[np.ndarray], np.ndarray]], dict[str, float]]
+Evaluate = Callable[[Callable[[np.ndarray], np.ndarray]], dict[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What int8 may lose on budget blocks: MPSNR in dB, SAM in degrees."""
+    """What int8 may lose on budget blocks.
+
+    Attributes:
+        psnr: of MPSNR, in dB.
+        sam: of SAM, in degrees.
+        confidence: of the intervals whose upper ends must keep to both, in per cent; 0 holds the
+            means against them.
+    """
 
     psnr: float = 0.05
     sam: float = 0.05
+    confidence: float = CONFIDENCE
 
 
 @dataclass(frozen=True)
@@ -69,7 +78,8 @@ class Model:
         layers: name, kind, precision and reason of each layer whose precision was decided.
         counts: number of those layers by precision.
         left_out: number of those that are float only so that the limits hold.
-        validation: "before", "after" and "drop" on budget blocks, where layers were chosen by it.
+        validation: "before", "after" and "drop" on budget blocks, with the drop's intervals, where
+            layers were chosen by it.
         tuned: whether the weights were fine-tuned with quantisation simulated.
         native: the same for native numbers; None where it was not made.
     """
@@ -81,7 +91,7 @@ class Model:
     links: list[dict[str, Any]]
     layers: list[dict[str, str]] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
-    validation: dict[str, dict[str, float]] | None = None
+    validation: dict[str, Any] | None = None
     tuned: bool = False
     left_out: int = 0
     native: NativeFile | None = None
@@ -111,12 +121,14 @@ class VariantBuilder:
     Attributes:
         folder: of the run; the files go to ``models`` in it.
         tiles: real training tiles [1, B, h, w], to calibrate and to compare on.
-        evaluate: "mpsnr" and "sam" of a network on budget blocks.
+        evaluate: "mpsnr" and "sam" of a network on budget blocks, one by one.
         limits: that int8 must hold there.
         threads: that the CPU's int8 layers are timed with.
         speed_image: [1, B, h, w] that they are timed on.
         decided: by target, precision and reason of each layer of its int8 file, as an earlier run
             chose them; a target that is not there gets no int8. None: this run chooses.
+        reference: what :attr:`evaluate` says of the network that int8 is held against; None for the
+            network given.
         calibrations: for int8; targets that calibrate alike share one.
     """
 
@@ -128,6 +140,7 @@ class VariantBuilder:
     speed_image: np.ndarray
     decided: Mapping[str, Mapping[str, tuple[str, str]]] | None = None
     calibrations: dict[str, Calibration] = field(default_factory=dict)
+    reference: dict[str, np.ndarray] | None = None
 
     def make_all(
         self, source: Path, targets: Sequence[str], precisions: Sequence[str]
@@ -204,7 +217,13 @@ class VariantBuilder:
             path,
             self.tiles,
             target=target,
-            quality=Quality(self.evaluate, self.limits.psnr, self.limits.sam),
+            quality=Quality(
+                self.evaluate,
+                self.limits.psnr,
+                self.limits.sam,
+                partial(interval, confidence=self.limits.confidence),
+                self.reference,
+            ),
             speed=Speed(self.threads, self.speed_image),
             decided=None if self.decided is None else self.decided[target],
             told=log,
@@ -224,7 +243,13 @@ def _described(chain: Chain, path: str, results: list[QuantisationResult]) -> Mo
             for layer in result.layers
         ]
         drop = {"mpsnr": result.drop.psnr, "sam": result.drop.sam}
-        validation = {"before": result.before, "after": result.after, "drop": drop}
+        validation = {
+            "before": result.before,
+            "after": result.after,
+            "drop": drop,
+            "mpsnr_interval": result.drop.psnr_interval and list(result.drop.psnr_interval),
+            "sam_interval": result.drop.sam_interval and list(result.drop.sam_interval),
+        }
         left_out = sum(layer.left_out for layer in result.layers)
     return Model(
         chain.target,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,13 @@ class BlockFigures:
 
     psnr: np.ndarray
     sam: np.ndarray
+
+    @classmethod
+    def joined(cls, parts: Sequence[BlockFigures]) -> BlockFigures:
+        """Those of all windows of ``parts``, one after the other."""
+        return cls(
+            np.concatenate([one.psnr for one in parts]), np.concatenate([one.sam for one in parts])
+        )
 
 
 def block_figures(
@@ -71,10 +78,19 @@ def drop_between(
     """
     losses = {"psnr": before.psnr - after.psnr, "sam": after.sam - before.sam}
     found = {f"{name}_drop": float(loss.mean()) for name, loss in losses.items()}
-    if confidence and len(before.sam) >= MIN_BLOCKS:
-        for name, loss in losses.items():
-            found[f"{name}_low"], found[f"{name}_high"] = bootstrap_interval(loss, confidence)
+    for name, loss in losses.items():
+        if (ends := interval(loss, confidence)) is not None:
+            found[f"{name}_low"], found[f"{name}_high"] = ends
     return found
+
+
+def interval(losses: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float, float] | None:
+    """Both ends of the interval of a mean loss; None for a single window, or a confidence of 0.
+
+    ``losses`` are those of windows, [windows] or [windows, bands]; ``confidence`` is in per cent.
+    """
+    enough = confidence and len(losses) >= MIN_BLOCKS
+    return bootstrap_interval(losses, confidence) if enough else None
 
 
 def interval_of(drop: Mapping[str, float]) -> dict[str, float]:

@@ -8,6 +8,9 @@ import numpy as np
 
 RESAMPLES = 4000
 MIN_BLOCKS = 2
+ENOUGH_BLOCKS = 5
+"""From so many on an interval can be one of 90 %: it lies between the least and the greatest block,
+which enclose the median of n blocks with 1 - 2^(1 - n), 87.5 % for four and 93.75 % for five."""
 
 
 def bootstrap_interval(

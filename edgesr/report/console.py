@@ -13,6 +13,7 @@ from rich.text import Text
 
 from edgesr.errors import shown
 from edgesr.report.model import (
+    DeployedModel,
     Deployment,
     EngineEntry,
     NativeModel,
@@ -24,6 +25,7 @@ from edgesr.report.validation import parse
 from edgesr.report.wording import (
     equal_share,
     export_warning,
+    folds_note,
     is_equal,
     network_rows,
     quantity,
@@ -282,6 +284,8 @@ def _measurement_notes(report: Report) -> Iterator[Note]:
         + ("; candidates: change on budget blocks, before training" if report.candidates else "")
         + _interval_note(report),
     )
+    if folds := folds_note(report):
+        yield "folds", folds
     yield "MACs", f"input {_by(report.student.macs_input_shape)}, counted as fvcore does"
     yield (
         "ms",
@@ -311,6 +315,8 @@ def deployment_notes(deployment: Deployment) -> Iterator[Note]:
     )
     if native := [model.native for model in deployment.models if model.native]:
         yield "native", _native_note(native)
+    if lost := [one for one in deployment.models if one.validation]:
+        yield "int8", f"change on budget blocks: {'; '.join(map(_int8_change, lost))}"
     for number, ratio in enumerate(deployment.ratios):
         yield (
             "" if number else "faster",
@@ -325,6 +331,21 @@ def deployment_notes(deployment: Deployment) -> Iterator[Note]:
             yield "", f"one size alone: {', '.join(names)}: {why}"
     for absent in deployment.absent:
         yield "absent", f"{absent.what}: {absent.why}"
+
+
+def _int8_change(model: DeployedModel) -> str:
+    """What int8 changes against the float network, and what it changes at worst."""
+    lost = model.validation
+    assert lost  # the caller's
+    at_worst = ""
+    if lost.mpsnr_interval and lost.sam_interval:
+        worst = _signed(-lost.mpsnr_interval[1]), _signed(lost.sam_interval[1])
+        at_worst = f" (at worst {worst[0]} dB, {worst[1]} deg)"
+    tuned = ", fine-tuned for it" if model.tuned else ""
+    return (
+        f"{model.target} {_signed(-lost.drop.mpsnr)} dB, {_signed(lost.drop.sam)} deg"
+        f"{at_worst}{tuned}"
+    )
 
 
 def _one_size(engines: Sequence[EngineEntry]) -> dict[str, list[str]]:

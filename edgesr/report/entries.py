@@ -153,6 +153,7 @@ def candidate_entry(
                 "psnr_drop": candidate.psnr_drop,
                 "sam_drop": candidate.sam_drop,
                 **candidate.interval,
+                "folds": candidate.folds,
             }
         ),
         "chosen": candidate is chosen,
@@ -171,6 +172,8 @@ def drop_entry(figures: Mapping[str, float | None]) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "mpsnr_drop": figures["psnr_drop"], "sam_drop": figures["sam_drop"],
     }  # fmt: skip
+    if folds := figures.get("folds"):
+        entry["folds"] = folds
     if "psnr_low" in figures:
         entry["mpsnr_interval"] = [figures["psnr_low"], figures["psnr_high"]]
         entry["sam_interval"] = [figures["sam_low"], figures["sam_high"]]
@@ -191,6 +194,8 @@ def why(chosen: Candidate, selection: Selection) -> str:
     """Say why a candidate was chosen."""
     drop = chosen.psnr_drop or 0.0
     effect = f"{'loses' if drop > 0 else 'gains'} {abs(drop):.3f} dB on budget blocks"
+    if chosen.folds:
+        effect += f" and {chosen.folds} folds of the training part"
     if chosen.interval:
         low, high = chosen.interval["psnr_low"], chosen.interval["psnr_high"]
         effect += f" ({selection.confidence:g} %: change {-high:+.3f} to {-low:+.3f})"

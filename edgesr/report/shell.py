@@ -22,6 +22,7 @@ WORDS = (
     wording.duration,
     wording.equal_share,
     wording.fixed,
+    wording.folds_note,
     wording.interval,
     wording.milliseconds,
     wording.plural,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from edgesr.report.model import Drop, HasSetting, Network, Report
+from edgesr.report.model import Drop, HasSetting, Network, Report, Validation
 
 NONE = "–"
 
@@ -89,12 +89,26 @@ def milliseconds(duration: float) -> str:
     return f"{duration:,.0f}"
 
 
-def interval(lost: Drop) -> str:
+def interval(lost: Drop | Validation) -> str:
     """Both ends of the interval of a change of MPSNR: −0.031 to +0.002."""
     if lost.mpsnr_interval is None:
         return NONE
     low, high = lost.mpsnr_interval
     return f"{signed(-high)} to {signed(-low)}"
+
+
+def folds_note(report: Report) -> str:
+    """That drops of candidates come from folds too, and why; empty where they do not."""
+    folds = max((one.validation.folds for one in report.candidates), default=0)
+    if not folds:
+        return ""
+    budget = report.data.split.get("budget")
+    count = "too few budget blocks" if budget is None else plural(budget.windows, "budget block")
+    return (
+        f"{count} alone would make no sound interval: beside them each candidate was measured on"
+        f" {folds} folds of the training part, calibrated on the rest of it each time. A trained"
+        " network has seen the folds, so what it loses is measured on budget blocks alone."
+    )
 
 
 def signed(number: float, places: int = 3) -> str:

@@ -33,7 +33,8 @@ class Candidate:
     ``upsampler_macs`` sum over the given sites; ``params`` and ``macs`` are the whole network's.
     ``psnr_drop`` [dB] and ``sam_drop`` [degrees] are the loss against the original: positive is
     worse. ``interval`` holds the ends of their intervals by name, such as ``psnr_high``; it is
-    empty where there are none.
+    empty where there are none. ``folds`` is how many folds of the training part they were measured
+    on beside the budget windows.
     """
 
     method: str
@@ -47,6 +48,7 @@ class Candidate:
     psnr_drop: float | None = None
     sam_drop: float | None = None
     interval: dict[str, float] = field(default_factory=dict)
+    folds: int = 0
 
     @property
     def worst_psnr_drop(self) -> float | None:

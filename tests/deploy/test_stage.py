@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgesr.compress import compress
@@ -40,14 +41,16 @@ class FakeMaker:
     quality: dict[str, tuple[float, float]]
     limits: Limits = field(default_factory=lambda: Limits(0.05, 0.05))
     threads: int = 1
-    asked: list[Limits] = field(default_factory=list)
+    asked: list[tuple[Limits, dict[str, np.ndarray] | None]] = field(default_factory=list)
 
-    def evaluate(self, network: object) -> dict[str, float]:
+    reference: dict[str, np.ndarray] | None = None
+
+    def evaluate(self, network: object) -> dict[str, np.ndarray]:
         mpsnr, sam = self.quality[str(network)]
-        return {"mpsnr": mpsnr, "sam": sam}
+        return {"mpsnr": mpsnr + np.zeros((6, 3)), "sam": sam + np.arange(6)}
 
     def make(self, source: Path, target: str, precision: str) -> Model:
-        self.asked.append(self.limits)
+        self.asked.append((self.limits, self.reference))
         (self.folder / "cpu-int8.onnx").write_text("tuned")
         return model(self.layers, 0)
 
@@ -77,8 +80,10 @@ def test_no_more_layers_keep_the_plain_file(tuned):
 
 def test_the_limits_hold_against_the_network_before_tuning(tuned):
     _, _, asked = tuned(8, (29.98, 2.01))
-    assert asked[0].psnr == pytest.approx(0.03)
-    assert asked[0].sam == pytest.approx(0.04)
+    [(limits, reference)] = asked
+    assert limits == Limits(0.05, 0.05)
+    np.testing.assert_array_equal(reference["mpsnr"], np.full((6, 3), 30.0))
+    np.testing.assert_array_equal(reference["sam"], 2.0 + np.arange(6))
 
 
 def test_tuning_that_alone_breaks_the_limits_is_dropped(tuned):
@@ -89,6 +94,7 @@ def test_tuning_that_alone_breaks_the_limits_is_dropped(tuned):
 def test_limits_are_the_recipe_s_budget():
     assert deploy_config(CompressRecipe(max_psnr_drop=0.2)).limits == Limits(0.2, 0.05)
     assert deploy_config(CompressRecipe(max_sam_drop=0.3)).limits == Limits(0.05, 0.3)
+    assert deploy_config(CompressRecipe(confidence=0)).limits == Limits(0.05, 0.05, 0)
 
 
 def test_what_was_made_survives_json():
@@ -117,7 +123,8 @@ def test_a_run_tunes_where_layers_were_left_out(workplace, plain_export, small_r
     )
     assert ("quantisation simulated" in told) == (left_out or any(m["tuned"] for m in models))
     for model in models:
-        assert model["validation"]["drop"]["mpsnr"] <= 0 or model["tuned"]
+        assert model["validation"]["drop"]["mpsnr"] <= 0
+        assert model["validation"]["drop"]["sam"] <= 0.002
 
 
 def test_a_run_for_a_target_of_another_package(workplace, plain_export, small_recipe, numpy_target):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
 from edgesr_export.errors import ExportError
 from edgesr_export.runtime import session
 
+from edgesr.deploy import Limits, VariantBuilder, calibration_tiles, on_budget
 from edgesr.deploy.variants import NONE_WITHIN
+from edgesr.evaluation.interval import bootstrap_interval
+from edgesr.loading.workload import SceneOptions, load_workload
 
 
 def names(made):
@@ -48,8 +53,49 @@ def test_int8_is_counted_layer_by_layer(subject, builder):
     )
     run = session(model.path)
     measured = builder().evaluate(run)
-    assert measured["mpsnr"] == pytest.approx(model.validation["after"]["mpsnr"], abs=1e-3)
+    assert measured["mpsnr"].mean() == pytest.approx(model.validation["after"]["mpsnr"], abs=1e-3)
     assert "QuantizeLinear" in {node.op_type for node in onnx.load(model.path).graph.node}
+
+
+def test_int8_keeps_to_the_limits_at_the_upper_ends_of_its_intervals(subject, materials):
+    """On a scene with six budget blocks, each measured here anew."""
+    pytest.importorskip("nncf", reason="the extra int8 is not installed")
+    np.save("large.npy", np.tile(np.load(materials.cube), (2, 2, 1)))
+    options = SceneOptions("large.npy", patch=16)
+    scene = load_workload(options, "small_networks:bilinear", materials.bilinear).scene
+    assert len(scene.budget) == 6
+
+    def quantised(*limits: float):
+        image = subject.tile.numpy()
+        builder = VariantBuilder(
+            Path(), calibration_tiles(scene), on_budget(scene), Limits(*limits), 1, image
+        )
+        return builder.make(subject.source, "tensorrt", "int8")
+
+    everything = quantised(5, 5)
+    losses = budget_psnr(subject.source, scene) - budget_psnr(everything.path, scene)
+    found = everything.validation
+    assert found["drop"]["mpsnr"] == pytest.approx(losses.mean(), abs=1e-5)
+    assert found["mpsnr_interval"] == pytest.approx(bootstrap_interval(losses), abs=1e-5)
+    low, high = found["sam_interval"]
+    assert low < found["drop"]["sam"] < high
+    between = (found["drop"]["sam"] + high) / 2
+    assert quantised(5, between, 0).counts == everything.counts
+    assert quantised(5, between, 0).validation["sam_interval"] is None
+    held = quantised(5, between)
+    layers = 0 if held is None else held.counts["int8"]
+    assert layers < everything.counts["int8"]
+    assert not layers or held.validation["sam_interval"][1] <= between
+
+
+def budget_psnr(path, scene) -> np.ndarray:
+    """[windows, bands] in dB, of a file in ONNX Runtime."""
+    network, found = session(path), []
+    for sample in scene.samples("budget"):
+        sr = network(sample.lr[None].numpy())[0].clip(0, 1)[(..., *sample.place)]
+        error = (sr.astype(np.float64) - sample.hr.double().numpy()) ** 2
+        found.append(-10 * np.log10(error.mean((1, 2))))
+    return np.stack(found)
 
 
 def test_limits_that_nothing_holds_leave_no_file(subject, builder):

@@ -56,6 +56,30 @@ def test_intervals_and_candidates_that_are_equal_within_them_are_shown(report):
     assert "lower end of its interval" in " ".join(text.split())
 
 
+def test_what_int8_changes_is_said_with_its_interval(report):
+    assert "change on budget blocks:" not in printed(report)
+    quantised = report["deployment"]["models"][0]
+    quantised["precision"] = "int8"
+    quality = {"mpsnr": 31.4, "sam": 2.0}
+    quantised["validation"] = {
+        "before": quality, "after": quality, "drop": {"mpsnr": 0.012, "sam": 0.004},
+    }  # fmt: skip
+    change = f"int8 change on budget blocks: {quantised['target']} -0.012 dB, +0.004 deg"
+    assert change in " ".join(printed(report).split())
+    quantised["validation"] |= {"mpsnr_interval": [-0.01, 0.034], "sam_interval": [0.001, 0.009]}
+    assert f"{change} (at worst -0.034 dB, +0.009 deg)" in " ".join(printed(report).split())
+
+
+def test_folds_are_said_where_they_were_measured(report):
+    assert "folds" not in printed(report)
+    report["candidates"][0]["validation"]["folds"] = 6
+    report["data"]["split"]["budget"] = {"windows": 1, "sizes": ["16 x 16"]}
+    text = " ".join(printed(report).split())
+    assert "folds 1 budget block alone would make no sound interval" in text
+    assert "6 folds of the training part" in text
+    assert "what it loses is measured on budget blocks alone" in text
+
+
 def test_what_the_figures_hold_for_is_stated(report):
     text = " ".join(printed(report).split())
     for words in (

@@ -192,6 +192,30 @@ def test_candidates_without_any_latency_have_a_table_and_no_chart(report):
     assert "All 5 candidates" in page.text
 
 
+def test_what_int8_changes_is_said_with_its_interval(report):
+    quantised = report["deployment"]["models"][0]
+    quantised["precision"] = "int8"
+    quality = {"mpsnr": 31.4, "sam": 2.0}
+    quantised["validation"] = {
+        "before": quality, "after": quality, "drop": {"mpsnr": 0.012, "sam": 0.004},
+        "mpsnr_interval": [-0.01, 0.034], "sam_interval": [0.001, 0.009],
+    }  # fmt: skip
+    quantised["layers"] = [{"name": "head", "kind": "conv", "precision": "int8", "reason": "fits"}]
+    text = Reader(render_page(parse(report), None)).text
+    assert (
+        "change on budget blocks: −0.012 dB (interval −0.034 to +0.010), +0.004 degrees"
+        " (+0.001 to +0.009)"
+    ) in text
+
+
+def test_folds_are_said_where_they_were_measured(report):
+    assert "folds" not in Reader(render_page(parse(report), None)).text
+    report["candidates"][0]["validation"]["folds"] = 6
+    text = Reader(render_page(parse(report), None)).text
+    assert "measured on budget blocks and folds of the training part." in text
+    assert "6 folds of the training part, calibrated on the rest of it each time" in text
+
+
 def test_several_sites_have_a_spectrum_each(report):
     report["spectrum"].append(report["spectrum"][0] | {"site": "second"})
     page = Reader(render_page(parse(report), None))

@@ -14,6 +14,7 @@ from edgesr.report.model.deployment import (
     Ratio,
     SkippedEntry,
     TracingEntry,
+    Validation,
 )
 from edgesr.report.model.networks import (
     Distillation,
@@ -78,5 +79,6 @@ __all__ = [
     "TracingEntry",
     "TrialEntry",
     "UpsamplerAlone",
+    "Validation",
     "setting_key",
 ]

@@ -20,6 +20,7 @@ from edgesr.report.model._base import (
     doc,
 )
 from edgesr.report.model.networks import Metrics, Times
+from edgesr.report.model.surgery import Interval
 
 Rewrites = Annotated[list[str], doc("Exact rewrites of the graph that were applied.")]
 
@@ -85,9 +86,15 @@ class Quality(Entry, frozen=True, kw_only=True):
 class Validation(Entry, frozen=True, kw_only=True):
     """Quality on budget windows, by which layers were chosen."""
 
-    before: Annotated[Quality, doc("In float32.")]
+    before: Annotated[Quality, doc("In float32, before any fine-tuning for int8.")]
     after: Annotated[Quality, doc("As chosen.")]
     drop: Annotated[Quality, doc("What is lost; negative is a gain.")]
+    mpsnr_interval: Annotated[
+        Interval | None, doc("Both ends of the interval of drop.mpsnr; null where there is none.")
+    ] = None
+    sam_interval: Annotated[
+        Interval | None, doc("Both ends of the interval of drop.sam; null where there is none.")
+    ] = None
 
 
 class NativeLink(Entry, frozen=True, kw_only=True):

@@ -86,6 +86,13 @@ class Drop(Entry, frozen=True, kw_only=True):
     sam_interval: Annotated[
         Interval | None, doc("Both ends of the interval of sam_drop; null where there is none.")
     ] = None
+    folds: Annotated[
+        Count,
+        doc(
+            "Folds of the training part that were measured beside too few budget windows, each with"
+            " the closed form of the rest of that part."
+        ),
+    ] = 0
 
     @property
     def worst_mpsnr_drop(self) -> float:

@@ -23,22 +23,54 @@ from edgesr_export.watch import Watch, unwatched
 MOST_SECONDS = 300.0
 """That units are measured alone for."""
 
-Evaluate = Callable[[Callable[[np.ndarray], np.ndarray]], Mapping[str, float]]
-"""Takes a network as a function [N, B, h, w] -> [N, B, H, W] and answers its "mpsnr" (dB) and
-"sam" (degrees) on validation data."""
+Metrics = Mapping[str, float | np.ndarray]
+"""A network's "mpsnr" (dB) and "sam" (degrees) on validation data: a number each, or one for each
+block, [blocks] or [blocks, bands], whose mean is meant."""
+
+Evaluate = Callable[[Callable[[np.ndarray], np.ndarray]], Metrics]
+"""Takes a network as a function [N, B, h, w] -> [N, B, H, W] and answers its metrics."""
+
+Interval = Callable[[np.ndarray], tuple[float, float] | None]
+"""Takes what each block loses, as metrics have it, and answers both ends of the interval of the
+mean; None where there is none."""
 
 
 @dataclass(frozen=True)
 class Drop:
-    """What is lost: PSNR in dB and SAM in degrees; negative where something was gained."""
+    """What is lost: PSNR in dB and SAM in degrees; negative where something was gained.
+
+    Attributes:
+        psnr, sam: means over blocks.
+        psnr_interval, sam_interval: both ends of their intervals; None where there are none.
+    """
 
     psnr: float
     sam: float
+    psnr_interval: tuple[float, float] | None = None
+    sam_interval: tuple[float, float] | None = None
+
+    @classmethod
+    def between(cls, before: Metrics, after: Metrics, interval: Interval | None = None) -> Drop:
+        """From one network to another, measured on the same blocks."""
+        psnr = np.asarray(before["mpsnr"]) - np.asarray(after["mpsnr"])
+        sam = np.asarray(after["sam"]) - np.asarray(before["sam"])
+        ends = [interval(one) if interval and one.ndim else None for one in (psnr, sam)]
+        return cls(float(psnr.mean()), float(sam.mean()), *ends)
+
+    @property
+    def worst_psnr(self) -> float:
+        """The upper end of the interval of ``psnr``; itself where there is none."""
+        return self.psnr_interval[1] if self.psnr_interval else self.psnr
+
+    @property
+    def worst_sam(self) -> float:
+        """The upper end of the interval of ``sam``; itself where there is none."""
+        return self.sam_interval[1] if self.sam_interval else self.sam
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Largest accepted drop, each at least 0.
+    """Largest accepted drop, each at least 0; of one that has intervals, their upper ends count.
 
     Raises:
         ExportError: a limit that is negative or no number.
@@ -53,12 +85,12 @@ class Limits:
                 raise ExportError(f"{name} is a number from 0, got {limit}")
 
     def hold(self, drop: Drop) -> bool:
-        return drop.psnr <= self.psnr and drop.sam <= self.sam
+        return drop.worst_psnr <= self.psnr and drop.worst_sam <= self.sam
 
     def share(self, drop: Drop) -> float:
         """The part of the tighter limit that ``drop`` uses up."""
         tiny = 1e-9  # a limit of 0 still ranks
-        return max(drop.psnr / (self.psnr + tiny), drop.sam / (self.sam + tiny))
+        return max(drop.worst_psnr / (self.psnr + tiny), drop.worst_sam / (self.sam + tiny))
 
 
 @dataclass
@@ -132,9 +164,7 @@ def control(
     return decision
 
 
-def checked_metrics(
-    evaluate: Evaluate, network: Callable[[np.ndarray], np.ndarray]
-) -> dict[str, float]:
+def checked_metrics(evaluate: Evaluate, network: Callable[[np.ndarray], np.ndarray]) -> Metrics:
     """The two measures of a network.
 
     Raises:
@@ -142,9 +172,10 @@ def checked_metrics(
     """
     found = evaluate(network)
     for name in ("mpsnr", "sam"):
-        if not math.isfinite(found.get(name, math.nan)):
+        mean = float(np.mean(found.get(name, math.nan)))
+        if not math.isfinite(mean):
             raise ExportError(
-                f"the evaluation answers {name}={found.get(name)}; a finite number is needed: "
-                "check the validation data"
+                f"the evaluation answers {name}={mean}; a finite number is needed: check the"
+                " validation data"
             )
-    return {name: float(value) for name, value in found.items()}
+    return found

@@ -17,7 +17,16 @@ from edgesr_export.int8.calibrate import (
     calibration_key,
     checked_tiles,
 )
-from edgesr_export.int8.control import Decision, Drop, Evaluate, Limits, checked_metrics, control
+from edgesr_export.int8.control import (
+    Decision,
+    Drop,
+    Evaluate,
+    Interval,
+    Limits,
+    Metrics,
+    checked_metrics,
+    control,
+)
 from edgesr_export.int8.layers import Layer, find_layers, prepare
 from edgesr_export.int8.observe import observe
 from edgesr_export.int8.place import outlet
@@ -43,15 +52,19 @@ class Quality:
     """What int8 may lose, and how that is measured.
 
     Attributes:
-        evaluate: answers {"mpsnr": dB, "sam": degrees} of a network on validation data; never on
-            test data, since it chooses the layers.
+        evaluate: answers {"mpsnr": dB, "sam": degrees} of a network on validation data, as numbers
+            or block by block; never on test data, since it chooses the layers.
         max_psnr_drop: largest accepted loss of "mpsnr", in dB.
         max_sam_drop: largest accepted rise of "sam", in degrees.
+        interval: of the mean of what blocks lose; its upper end must then keep to the limits.
+        reference: metrics of the network that is lost against; None for the float32 network itself.
     """
 
     evaluate: Evaluate
     max_psnr_drop: float
     max_sam_drop: float
+    interval: Interval | None = None
+    reference: Metrics | None = None
 
 
 @dataclass(frozen=True)
@@ -130,14 +143,16 @@ def quantize(
     reasons = {layer.name: layer.fixed or scheme.unfit(layer) for layer in layers}
     reasons |= dict.fromkeys(_known(keep, layers, source), "asked for")
     images = checked_tiles(tiles, model)
-    before = checked_metrics(quality.evaluate, Session(source, speed.threads))
+    before = quality.reference
+    if before is None:
+        before = checked_metrics(quality.evaluate, Session(source, speed.threads))
     calibration = _calibrated(as_int8, _open(layers, reasons), images, scheme, calibrations)
     for layer in _open(layers, reasons):
         if layer.name not in calibration.weights:
             reasons[layer.name] = "NNCF leaves it in float: a gate, or an input without a range"
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(model, calibration, on, Path(folder), speed.threads)
-        judge = _Judge(bench, quality.evaluate, before)
+        judge = _Judge(bench, quality.evaluate, before, quality.interval)
         if decided is None:
             timed = replace(speed, image=_speed_image(model, images[0], speed.image))
             choice = _choose(bench, judge, layers, reasons, limits, timed, watch, told)
@@ -156,9 +171,9 @@ def quantize(
         path=path if chosen else None,
         target=target,
         layers=choice.verdicts,
-        before=before,
-        after=after,
-        drop=_difference(before, after),
+        before=_means(before),
+        after=_means(after),
+        drop=Drop.between(before, after, quality.interval),
         tiles=len(images),
         trials=choice.trials,
         groups=choice.groups,
@@ -201,7 +216,7 @@ def _choose(
 
     def drop(indices: Sequence[int]) -> Drop:
         names = frozenset(candidates[index].name for index in indices)
-        return _difference(judge.before, judge.after(names))
+        return judge.drop(names)
 
     decision = control(candidates, drop, limits, told=told, watch=watch)
     chosen = {candidates[index].name for index in decision.chosen}
@@ -260,18 +275,22 @@ class _Judge:
 
     bench: Bench
     evaluate: Evaluate
-    before: dict[str, float]
-    metrics: dict[frozenset[str], dict[str, float]] = field(default_factory=dict)
+    before: Metrics
+    interval: Interval | None = None
+    metrics: dict[frozenset[str], Metrics] = field(default_factory=dict)
 
-    def after(self, chosen: Collection[str]) -> dict[str, float]:
+    def after(self, chosen: Collection[str]) -> Metrics:
         key = frozenset(chosen)
         if key not in self.metrics:
             self.metrics[key] = checked_metrics(self.evaluate, self.bench.session(key))
         return self.metrics[key]
 
+    def drop(self, chosen: Collection[str]) -> Drop:
+        return Drop.between(self.before, self.after(chosen), self.interval)
 
-def _difference(before: dict[str, float], after: dict[str, float]) -> Drop:
-    return Drop(before["mpsnr"] - after["mpsnr"], after["sam"] - before["sam"])
+
+def _means(metrics: Metrics) -> dict[str, float]:
+    return {name: float(np.mean(value)) for name, value in metrics.items()}
 
 
 def _known(keep: Collection[str], layers: list[Layer], source: Path | str) -> Collection[str]:
@@ -315,8 +334,13 @@ def _verdicts(
         drop, rank = alone[layer.name], worst_first.index(layer.name) + 1
         verdict = "within the limits" if layer.name in chosen else "left out to hold the limits"
         return (
-            f"{verdict}: alone it costs {drop.psnr:.4f} dB and {drop.sam:.4f} degrees, "
-            f"rank {rank} of {len(worst_first)}"
+            f"{verdict}: alone it costs {drop.psnr:.4f} dB and {drop.sam:.4f} degrees"
+            + (
+                f" (at worst {drop.worst_psnr:.4f} and {drop.worst_sam:.4f})"
+                if drop.psnr_interval
+                else ""
+            )
+            + f", rank {rank} of {len(worst_first)}"
         )
 
     return tuple(

@@ -58,10 +58,10 @@ class QuantisationResult:
         path: the file; None, and nothing written, where no layer is quantised.
         target: what the file is for.
         layers: every conv, gemm and matmul layer, in the order of the graph.
-        before: metrics of the float32 network on validation.
+        before: metrics of the float32 network, or of the reference given, on validation.
         after: of the quantised one, run as the target does (TensorRT's by ONNX Runtime);
             equal to ``before`` without one.
-        drop: the difference of the two.
+        drop: the difference of the two, with its intervals where they were asked for.
         tiles: number of calibration tiles.
         trials: sets of layers that were evaluated.
         groups: what each group of layers saves; empty where the target is not this machine.

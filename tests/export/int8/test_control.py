@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from edgesr_export.errors import ExportError
 from edgesr_export.int8.control import Drop, Limits, checked_metrics, control
@@ -89,7 +90,41 @@ def test_limits_are_numbers_from_0(psnr, sam):
         Limits(psnr, sam)
 
 
-@pytest.mark.parametrize("answer", [{"mpsnr": 30.0}, {"mpsnr": math.nan, "sam": 1.0}])
+def two_thirds(losses):
+    """An interval that reaches from the least to two thirds of the way to the greatest."""
+    return float(losses.min()), float(losses.min() + 2 / 3 * np.ptp(losses))
+
+
+def test_a_drop_is_the_mean_over_blocks_with_the_interval_of_what_each_loses():
+    before = {"mpsnr": np.array([[30.0, 32.0], [31.0, 33.0]]), "sam": np.array([2.0, 3.0])}
+    after = {"mpsnr": np.array([[29.0, 32.0], [31.0, 32.0]]), "sam": np.array([2.5, 3.2])}
+    drop = Drop.between(before, after, two_thirds)
+    assert (drop.psnr, drop.sam) == pytest.approx((0.5, 0.35))
+    assert drop.psnr_interval == pytest.approx((0.0, 2 / 3))
+    assert drop.sam_interval == pytest.approx((0.2, 0.4))
+    plain = Drop.between(before, after)
+    assert plain == Drop(drop.psnr, drop.sam)
+    numbers = Drop.between({"mpsnr": 31.5, "sam": 2.5}, {"mpsnr": 31.0, "sam": 2.75}, two_thirds)
+    assert numbers == Drop(0.5, 0.25)
+    assert Drop.between(before, after, lambda losses: None) == plain
+
+
+def test_limits_hold_by_the_upper_ends_of_intervals():
+    limits = Limits(0.05, 0.1)
+    assert limits.hold(Drop(0.04, 0.09))
+    assert limits.hold(Drop(0.04, 0.09, (0.0, 0.05), (0.08, 0.1)))
+    assert not limits.hold(Drop(0.04, 0.09, (0.0, 0.051), (0.08, 0.1)))
+    assert not limits.hold(Drop(0.04, 0.09, (0.0, 0.05), (0.08, 0.101)))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"mpsnr": 30.0},
+        {"mpsnr": math.nan, "sam": 1.0},
+        {"mpsnr": np.array([30.0, math.nan]), "sam": np.ones(2)},
+    ],
+)
 def test_metrics_are_two_finite_numbers(answer):
     with pytest.raises(ExportError, match="a finite number is needed"):
         checked_metrics(lambda network: answer, lambda x: x)

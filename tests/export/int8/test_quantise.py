@@ -227,6 +227,48 @@ def test_the_worst_layers_are_left_out_until_the_limit_holds(
     ]
 
 
+def test_the_upper_end_of_an_interval_is_held_against_the_limit(
+    network, tiles, evaluate, tmp_path, for_tensorrt
+):
+    """The mean holds with every layer; the interval reaches half a limit further."""
+    limit = 1.2 * for_tensorrt.drop.psnr
+
+    def by_block(candidate):
+        found = evaluate(candidate)
+        return {"mpsnr": found["mpsnr"] + np.arange(3.0), "sam": found["sam"] + np.arange(3.0)}
+
+    def wide(losses):
+        return float(losses.mean() - limit / 2), float(losses.mean() + limit / 2)
+
+    def quantised(interval):
+        quality = Quality(by_block, limit, 9.0, interval)
+        path = tmp_path / "int8.onnx"
+        return quantize(network, path, tiles, target="tensorrt", quality=quality)
+
+    mean = quantised(None)
+    assert len(mean.quantised) == 4
+    assert mean.drop.psnr_interval is None
+    assert mean.after["mpsnr"] == pytest.approx(for_tensorrt.after["mpsnr"] + 1)
+    held = quantised(wide)
+    assert 0 < len(held.quantised) < 4
+    assert held.drop.psnr_interval[1] <= limit
+    assert held.drop.psnr_interval == pytest.approx(
+        (held.drop.psnr - limit / 2, held.drop.psnr + limit / 2)
+    )
+    assert any("at worst" in layer.reason for layer in held.layers)
+
+
+def test_a_reference_takes_the_place_of_the_float_network(network, tiles, evaluate, tmp_path):
+    reference = {"mpsnr": 50.0, "sam": 0.0}
+    result = quantize(
+        network, tmp_path / "int8.onnx", tiles, target="tensorrt",
+        quality=Quality(evaluate, 99.0, 99.0, reference=reference),
+    )  # fmt: skip
+    assert result.before == reference
+    assert result.drop.psnr == pytest.approx(50.0 - result.after["mpsnr"])
+    assert result.drop.sam == pytest.approx(result.after["sam"])
+
+
 def test_a_limit_that_every_layer_breaks_is_answered_honestly(network, tiles, tmp_path):
     first = []
 
