@@ -47,10 +47,10 @@ CAPABILITY = Check(
     "a compute capability, such as 8.6 or 86",  # whether TensorRT builds for it, it says itself
     lambda text: re.fullmatch(r"(?i:sm_?)?\d{1,2}\.?\d", text.strip()) is not None,
 )
-DEFAULT_DISTIL = "mix"
-"""What students learn from their teacher."""
 PAPERS_DISTIL = "paper"
-"""What the paper's baseline learns from it."""
+"""What the paper's baseline learns from its teacher."""
+DEFAULT_DISTIL = PAPERS_DISTIL
+"""What students do: at equal processor time it wins most back (``benchmarks/healing.py``)."""
 NORMALISED, NATIVE = IO = ("normalised", "native")
 """What files take and give; those of normalised numbers are always made."""
 _AXES = tuple("".join(order) for order in permutations("hwb"))
