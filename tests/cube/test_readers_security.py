@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import random
 import struct
+import subprocess
+import sys
 import zipfile
 import zlib
 from contextlib import suppress
@@ -126,6 +128,42 @@ def test_a_size_beyond_every_integer_is_refused(tmp_path):
     with h5py.File(tmp_path / "scene.h5", "w") as file:
         file.create_dataset("cube", (1 << 22, 1 << 22, 1 << 22), "u1", chunks=(1, 1, 1024))
     assert "memory" in refused(tmp_path / "scene.h5")
+
+
+def text_of_no_kind(file: h5py.File) -> bytes:
+    file["cube"].attrs["units"] = "nm"
+    return b"units\0\0\0\x19"
+
+
+def axes_of_no_kind(file: h5py.File) -> bytes:
+    for axis in range(3):
+        file[f"axis{axis}"] = np.arange(4.0)
+        file[f"axis{axis}"].make_scale()
+        file["cube"].dims[axis].attach_scale(file[f"axis{axis}"])
+    return b"DIMENSION_LIST\0\0\x19"
+
+
+def text_of_no_kind_in_a_product(file: h5py.File) -> bytes:
+    file["products/rhot"] = file.pop("cube")
+    file["products/rhot"].attrs["wavelengths"] = "500 600 700 800"
+    return b"wavelengths\0\0\0\0\0\x19"
+
+
+@pytest.mark.parametrize("make", [text_of_no_kind, axes_of_no_kind, text_of_no_kind_in_a_product])
+def test_an_attribute_of_no_kind_is_left_out(make, tmp_path):
+    path = tmp_path / "scene.h5"
+    with h5py.File(path, "w") as file:
+        file["cube"] = SECRET.reshape(4, 4, 4)
+        before_type = make(file)
+    content = path.read_bytes()
+    assert content.count(before_type) == 1
+    at = content.index(before_type) + len(before_type)
+    path.write_bytes(content[:at] + b"\x09" + content[at + 1 :])
+    told = subprocess.run(  # HDF5 itself, up to 2.0, ends the process
+        [sys.executable, "-m", "edgesr", "info", str(path)], capture_output=True, text=True
+    )
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "4 x 4" in told.stdout
 
 
 # --- GDAL --------------------------------------------------------------------------------------

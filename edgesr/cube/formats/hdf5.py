@@ -12,12 +12,14 @@ from edgesr.cube.formats._arrays import Arrays
 from edgesr.cube.formats._base import Reader, register
 from edgesr.cube.formats._hdf5 import (
     USER_BLOCK,
+    Attributes,
     Hdf5Pixels,
     elsewhere_error,
     is_hdf5,
     load_whole,
     own_datasets,
     own_item,
+    scale_names,
 )
 from edgesr.cube.opened import OpenCube
 from edgesr.cube.options import ReadOptions
@@ -82,13 +84,11 @@ def _opened(file: Any, path: Path, wanted: str | None, options: ReadOptions) -> 
 
     def attributes(name: str) -> Mapping[str, Any]:
         item = own_item(file, name) if name else file
-        return {} if item is None else item.attrs
+        return {} if item is None else Attributes(item)
 
     def axis_names(name: str) -> list[str | None]:
-        item = datasets[name]
-        scales = [[one.name for one in dimension.values()] for dimension in item.dims]
-        names = [one[0] if one else None for one in scales]
-        return names[::-1] if is_reversed(item) else names
+        names = scale_names(datasets[name])
+        return names[::-1] if is_reversed(datasets[name]) else names
 
     variables = {name: Variable(shape(item), item.dtype) for name, item in datasets.items()}
     return Arrays(path, variables, load, pixels, attributes, axis_names).open(wanted, options)

@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 
 from edgesr.cube.formats._base import register
-from edgesr.cube.formats._hdf5 import Hdf5Pixels, Hdf5Product, own_item, vector
+from edgesr.cube.formats._hdf5 import (
+    Attributes,
+    Hdf5Pixels,
+    Hdf5Product,
+    holds_values,
+    own_item,
+    vector,
+)
 from edgesr.cube.formats._numbers import numbers_said
 from edgesr.cube.formats._place import wkt
 from edgesr.cube.opened import OpenCube
@@ -39,20 +46,21 @@ class Tanager(Hdf5Product):
         found = next(name for name in names if own_item(file, name) is not None)
         image = own_item(file, found)
         pixels = Hdf5Pixels(image, (1, 2, 0), path)
-        good = vector(image.attrs, "good_wavelengths")
+        about = Attributes(image)
+        good = vector(about, "good_wavelengths")
         return OpenCube(
             pixels,
-            wavelengths=vector(image.attrs, "wavelengths"),
-            fwhm=vector(image.attrs, "fwhm"),
+            wavelengths=vector(about, "wavelengths"),
+            fwhm=vector(about, "fwhm"),
             bad_bands=None if good is None else good == 0,
-            **numbers_said(image.attrs, path),
+            **numbers_said(about, path),
             **(_place(file, *pixels.shape[:2]) if "/GRIDS/" in found else {}),
         )
 
 
 def _place(file: Any, height: int, width: int) -> dict[str, Any]:
     item = own_item(file, _STRUCTURE)
-    if item is None:
+    if item is None or not holds_values(item.id):
         return {}
     text = item[()]
     text = text.decode(errors="replace") if isinstance(text, bytes) else str(text)
