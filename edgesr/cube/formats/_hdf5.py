@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +13,11 @@ import numpy as np
 
 from edgesr.cube.cube import Window
 from edgesr.cube.formats._base import Reader
+from edgesr.cube.formats._hdf5_attributes import (
+    Attributes,
+    holds_values,
+    require_readable_texts,
+)
 from edgesr.cube.opened import OpenCube
 from edgesr.cube.options import ReadOptions
 from edgesr.cube.pixels import Pixels, in_ranges
@@ -61,64 +66,6 @@ class Hdf5Pixels(Pixels):
 
     def close(self) -> None:
         self._file.close()
-
-
-class Attributes(Mapping[str, Any]):
-    """The attributes of a group or dataset that hold numbers or text, as if there were no others.
-
-    References and lists of variable length tell nothing of a cube, and may end the process: where
-    such a list is damaged to be of no kind that there is, HDF5 up to 2.0 reads at a null pointer
-    (HDFGroup/hdf5 pull request 6385).
-    """
-
-    def __init__(self, item: Any) -> None:
-        self._all = item.attrs
-
-    def __getitem__(self, name: str) -> Any:
-        if name not in self:
-            raise KeyError(name)
-        return self._all[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._all and holds_values(self._all.get_id(name))
-
-    def __iter__(self) -> Iterator[str]:
-        return (name for name in self._all if name in self)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-
-def holds_values(stored: Any) -> bool:
-    """Whether an attribute or dataset, by its ``id``, holds numbers or text, or arrays of them."""
-    from h5py import h5t
-
-    kind = stored.get_type()
-    while kind.get_class() in (h5t.ARRAY, h5t.ENUM):
-        kind = kind.get_super()
-    return kind.get_class() in (h5t.INTEGER, h5t.FLOAT, h5t.STRING)
-
-
-def scale_names(dataset: Any) -> list[str | None]:
-    """What the scales of a dataset's axes are called, None where one has none.
-
-    HDF5 finds them by an attribute that it takes to be a list of references for each axis; it is
-    seen whether it is one, for the reason that :class:`Attributes` gives.
-    """
-    name = "DIMENSION_LIST"
-    listed = dataset.attrs.get_id(name) if name in dataset.attrs else None
-    if listed is None or listed.shape != (dataset.ndim,) or not _lists_references(listed):
-        return [None] * dataset.ndim
-    scales = [list(dimension.values()) for dimension in dataset.dims]
-    return [some[0].name if some else None for some in scales]
-
-
-def _lists_references(stored: Any) -> bool:
-    from h5py import h5t
-
-    kind = stored.get_type()
-    sequence = kind.encode()[3] & 0xF == 0  # as the bit field of its class says; 1 is text
-    return sequence and kind.equal(h5t.vlen_create(h5t.STD_REF_OBJ))
 
 
 def load_whole(dataset: Any, path: Path) -> np.ndarray:
@@ -259,6 +206,7 @@ class Hdf5Product(Reader):
 
         file = h5py.File(path, "r")
         try:
+            require_readable_texts(file, path)
             cube = self.describe(file, path)
             acquired = moment(*(words(Attributes(file), name) for name in self.times))
             return replace(cube, name=path.stem, source=str(path), acquired=acquired)

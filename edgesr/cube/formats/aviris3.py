@@ -6,14 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from edgesr.cube.formats._base import register
-from edgesr.cube.formats._hdf5 import (
-    Attributes,
-    Hdf5Pixels,
-    Hdf5Product,
-    own_item,
-    own_vector,
-    words,
-)
+from edgesr.cube.formats._hdf5 import Hdf5Pixels, Hdf5Product, own_item, own_vector, words
+from edgesr.cube.formats._hdf5_attributes import Attributes
 from edgesr.cube.formats._numbers import numbers_said
 from edgesr.cube.formats._place import cf_place
 from edgesr.cube.opened import OpenCube

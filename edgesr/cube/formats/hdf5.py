@@ -12,15 +12,14 @@ from edgesr.cube.formats._arrays import Arrays
 from edgesr.cube.formats._base import Reader, register
 from edgesr.cube.formats._hdf5 import (
     USER_BLOCK,
-    Attributes,
     Hdf5Pixels,
     elsewhere_error,
     is_hdf5,
     load_whole,
     own_datasets,
     own_item,
-    scale_names,
 )
+from edgesr.cube.formats._hdf5_attributes import Attributes, require_readable_texts, scale_names
 from edgesr.cube.opened import OpenCube
 from edgesr.cube.options import ReadOptions
 from edgesr.cube.pixels import Pixels
@@ -50,6 +49,7 @@ class Hdf5(Reader):
 
         file = h5py.File(path, "r")
         try:
+            require_readable_texts(file, path)
             return _opened(file, path, wanted, options)
         except BaseException:
             file.close()

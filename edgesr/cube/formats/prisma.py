@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from edgesr.cube.formats._base import register
-from edgesr.cube.formats._hdf5 import Attributes, Hdf5Pixels, Hdf5Product, number, own_item, vector
+from edgesr.cube.formats._hdf5 import Hdf5Pixels, Hdf5Product, number, own_item, vector
+from edgesr.cube.formats._hdf5_attributes import Attributes
 from edgesr.cube.formats._numbers import numbers_said
 from edgesr.cube.formats._place import wkt
 from edgesr.cube.opened import OpenCube

@@ -9,14 +9,8 @@ from typing import Any
 import numpy as np
 
 from edgesr.cube.formats._base import register
-from edgesr.cube.formats._hdf5 import (
-    Attributes,
-    Hdf5Pixels,
-    Hdf5Product,
-    holds_values,
-    own_item,
-    vector,
-)
+from edgesr.cube.formats._hdf5 import Hdf5Pixels, Hdf5Product, own_item, vector
+from edgesr.cube.formats._hdf5_attributes import Attributes, is_one_text
 from edgesr.cube.formats._numbers import numbers_said
 from edgesr.cube.formats._place import wkt
 from edgesr.cube.opened import OpenCube
@@ -60,9 +54,9 @@ class Tanager(Hdf5Product):
 
 def _place(file: Any, height: int, width: int) -> dict[str, Any]:
     item = own_item(file, _STRUCTURE)
-    if item is None or not holds_values(item.id):
+    if not is_one_text(item):
         return {}
-    text = item[()]
+    text = np.ravel(item[()])[0]
     text = text.decode(errors="replace") if isinstance(text, bytes) else str(text)
     corners = [_pair(text, name) for name in ("UpperLeftPointMtrs", "LowerRightMtrs")]
     zone = re.search(r"ZoneCode=(-?\d+)", text[:_LONGEST])
