@@ -166,7 +166,35 @@ def test_an_attribute_of_no_kind_is_left_out(make, tmp_path):
     assert "4 x 4" in told.stdout
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
+def test_a_heap_of_which_hdf5_finds_no_end_is_refused(tmp_path):
+    path = tmp_path / "scene.h5"
+    with h5py.File(path, "w") as file:
+        file["cube"] = SECRET.reshape(4, 4, 4)
+        file["cube"].attrs["units"] = "nm"
+    content = bytearray(path.read_bytes())
+    free = content.index(b"GCOL") + 16 + 16 + 8  # behind its header, and the one text in it
+    assert int.from_bytes(content[free + 8 : free + 16], "little") == 4096 - 16 - 16 - 8
+    content[free + 8 : free + 16] = bytes(8)
+    path.write_bytes(content)
+    assert "variable length" in refused(path)
+
+
 # --- GDAL --------------------------------------------------------------------------------------
+
+
+def test_a_message_of_gdal_that_is_no_text_prints_no_traceback(tmp_path):
+    path = tmp_path / "scene.tif"
+    write_cube(Cube(SECRET.reshape(4, 4, 4), "made"), path)
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(1, about="x" * 40)
+    content = path.read_bytes()
+    assert content.count(b"</GDALMetadata>") == 1
+    path.write_bytes(content.replace(b"</GDALMetadata>", b"<\x80DALMetadata>>"))
+    told = subprocess.run([sys.executable, "-m", "edgesr", "info", str(path)], capture_output=True)
+    assert b"Unicode" not in told.stderr
+    assert b"Traceback" not in told.stderr
+    assert told.returncode in (0, 2)
 
 
 @pytest.mark.parametrize("suffix", [".msk", ".MSK"])
