@@ -86,7 +86,7 @@ def logging_to(level: int, json_file: Path | None = None) -> Iterator[None]:
     for handler in handlers:
         LOGGER.addHandler(handler)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _quiet_about_undecoded():
             warnings.simplefilter("always", EdgesrWarning)
             warnings.showwarning = as_line
             yield
@@ -96,6 +96,29 @@ def logging_to(level: int, json_file: Path | None = None) -> Iterator[None]:
             LOGGER.removeHandler(handler)
             if isinstance(handler, _JsonLines):
                 handler.end()
+
+
+@contextmanager
+def _quiet_about_undecoded() -> Iterator[None]:
+    """Print no traceback where a library written in C logs bytes of a damaged file as UTF-8.
+
+    Rasterio does so with GDAL's messages, in a callback that can raise nothing.
+    """
+    raised, unraisable = sys.excepthook, sys.unraisablehook
+
+    def in_no_frame(kind: Any, error: BaseException, trace: Any) -> None:
+        if not (isinstance(error, UnicodeDecodeError) and trace is None):
+            raised(kind, error, trace)
+
+    def ignored(what: Any) -> None:
+        if not isinstance(what.exc_value, UnicodeDecodeError):
+            unraisable(what)
+
+    sys.excepthook, sys.unraisablehook = in_no_frame, ignored
+    try:
+        yield
+    finally:
+        sys.excepthook, sys.unraisablehook = raised, unraisable
 
 
 def _check_log(path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import random
 import struct
+import subprocess
+import sys
 import zipfile
 import zlib
 from contextlib import suppress
@@ -128,7 +130,71 @@ def test_a_size_beyond_every_integer_is_refused(tmp_path):
     assert "memory" in refused(tmp_path / "scene.h5")
 
 
+def text_of_no_kind(file: h5py.File) -> bytes:
+    file["cube"].attrs["units"] = "nm"
+    return b"units\0\0\0\x19"
+
+
+def axes_of_no_kind(file: h5py.File) -> bytes:
+    for axis in range(3):
+        file[f"axis{axis}"] = np.arange(4.0)
+        file[f"axis{axis}"].make_scale()
+        file["cube"].dims[axis].attach_scale(file[f"axis{axis}"])
+    return b"DIMENSION_LIST\0\0\x19"
+
+
+def text_of_no_kind_in_a_product(file: h5py.File) -> bytes:
+    file["products/rhot"] = file.pop("cube")
+    file["products/rhot"].attrs["wavelengths"] = "500 600 700 800"
+    return b"wavelengths\0\0\0\0\0\x19"
+
+
+@pytest.mark.parametrize("make", [text_of_no_kind, axes_of_no_kind, text_of_no_kind_in_a_product])
+def test_an_attribute_of_no_kind_is_left_out(make, tmp_path):
+    path = tmp_path / "scene.h5"
+    with h5py.File(path, "w") as file:
+        file["cube"] = SECRET.reshape(4, 4, 4)
+        before_type = make(file)
+    content = path.read_bytes()
+    assert content.count(before_type) == 1
+    at = content.index(before_type) + len(before_type)
+    path.write_bytes(content[:at] + b"\x09" + content[at + 1 :])
+    told = subprocess.run(  # HDF5 itself, up to 2.0, ends the process
+        [sys.executable, "-m", "edgesr", "info", str(path)], capture_output=True, text=True
+    )
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "4 x 4" in told.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
+def test_a_heap_of_which_hdf5_finds_no_end_is_refused(tmp_path):
+    path = tmp_path / "scene.h5"
+    with h5py.File(path, "w") as file:
+        file["cube"] = SECRET.reshape(4, 4, 4)
+        file["cube"].attrs["units"] = "nm"
+    content = bytearray(path.read_bytes())
+    free = content.index(b"GCOL") + 16 + 16 + 8  # behind its header, and the one text in it
+    assert int.from_bytes(content[free + 8 : free + 16], "little") == 4096 - 16 - 16 - 8
+    content[free + 8 : free + 16] = bytes(8)
+    path.write_bytes(content)
+    assert "variable length" in refused(path)
+
+
 # --- GDAL --------------------------------------------------------------------------------------
+
+
+def test_a_message_of_gdal_that_is_no_text_prints_no_traceback(tmp_path):
+    path = tmp_path / "scene.tif"
+    write_cube(Cube(SECRET.reshape(4, 4, 4), "made"), path)
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(1, about="x" * 40)
+    content = path.read_bytes()
+    assert content.count(b"</GDALMetadata>") == 1
+    path.write_bytes(content.replace(b"</GDALMetadata>", b"<\x80DALMetadata>>"))
+    told = subprocess.run([sys.executable, "-m", "edgesr", "info", str(path)], capture_output=True)
+    assert b"Unicode" not in told.stderr
+    assert b"Traceback" not in told.stderr
+    assert told.returncode in (0, 2)
 
 
 @pytest.mark.parametrize("suffix", [".msk", ".MSK"])

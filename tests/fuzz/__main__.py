@@ -20,6 +20,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--count", type=int, default=2_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--first", type=int, default=0, help="number of the first input")
     parser.add_argument("--only", default="", help="kinds of file whose name holds this")
     options = parser.parse_args()
     faulthandler.enable()
@@ -35,7 +36,7 @@ def main() -> int:
             passed = time.monotonic() - started
             print(f"{number} inputs, {len(outcome.faults)} faults, {passed:.0f} s", flush=True)
 
-    outcome = fuzz(options.count, options.seed, options.only, told)
+    outcome = fuzz(options.count, options.seed, options.only, told, options.first)
     for name in sorted(outcome.read | outcome.refused):
         print(f"{name:12} {outcome.read[name]:6} read {outcome.refused[name]:6} refused")
     print(f"{outcome.inputs} inputs, {len(outcome.faults)} faults")

@@ -50,14 +50,23 @@ def fuzz(
     seed: int = 0,
     only: str = "",
     told: Callable[[int, Outcome], object] = lambda *_: None,
+    first: int = 0,
 ) -> Outcome:
-    """Try ``count`` inputs, in turn of each kind; input ``n`` follows from seed and n alone."""
+    """Try ``count`` inputs, in turn of each kind; input ``n`` follows from kind, seed and n.
+
+    Args:
+        count: how many.
+        seed: of all of them.
+        only: kinds whose name holds this.
+        told: after each, how many there were and what came of them.
+        first: number of the first, such as that of one that a fault names.
+    """
     outcome = Outcome()
     with tempfile.TemporaryDirectory() as name, prepared(Path(name)) as targets:
         chosen = [target for target in targets if only in target.name]
-        for number in range(count):
+        for number in range(first, first + count):
             _try(chosen[number % len(chosen)], Path(name), f"{seed}.{number}", outcome)
-            told(number + 1, outcome)
+            told(number + 1 - first, outcome)
     return outcome
 
 

@@ -170,13 +170,14 @@ def _cubes(folder: Path) -> list[Target]:
         file["cube"] = cube.data
         file["cube"].attrs["wavelengths"] = cube.wavelengths
         file["cube"].attrs["units"] = "nm"
+    _write_netcdf(cube, folder / "made.nc")
     with rasterio.open(
         folder / "plain.tif", "w", driver="GTiff", height=8, width=9, count=4, dtype="uint16",
         transform=rasterio.Affine.translation(0, 8),
     ) as file:  # fmt: skip
         file.write(cube.data.transpose(2, 0, 1))
     for name in ("own.npz", "other.npz", "plain.npy", "made.tif", "plain.tif", "made.mat",
-                 "made.h5"):  # fmt: skip
+                 "made.h5", "made.nc"):  # fmt: skip
         content = (folder / name).read_bytes()
         found.append(Target(name, name, content, [mutated], _use_cube))
     write_cube(cube, folder / "envi.hdr")
@@ -184,6 +185,25 @@ def _cubes(folder: Path) -> list[Target]:
     mutations = [mutated, mutated_text, mutated_text]
     found.append(Target("envi.hdr", "envi.hdr", header, mutations, _use_cube))
     return found
+
+
+def _write_netcdf(cube: Cube, path: Path) -> None:
+    """As NetCDF 4 has it: in a group, axes with scales, packed, placed by CF."""
+    with h5py.File(path, "w") as file:
+        group = file.create_group("scene")
+        image = group.create_dataset("image", data=cube.data, chunks=(4, 9, 4), compression="gzip")
+        vectors = (np.arange(8.0)[::-1], np.arange(9.0), cube.wavelengths)
+        for axis, (name, vector) in enumerate(zip(("y", "x", "wavelength"), vectors, strict=True)):
+            group[name] = vector
+            group[name].make_scale(name)
+            image.dims[axis].attach_scale(group[name])
+        group["wavelength"].attrs["units"] = "nm"
+        image.attrs.update(
+            {"grid_mapping": "crs", "scale_factor": 1e-4, "_FillValue": np.uint16(0)}
+        )
+        image.attrs["band_names"] = list(cube.band_names or ())
+        group["crs"] = 0
+        group["crs"].attrs["spatial_ref"] = np.bytes_("EPSG:32632")
 
 
 def _weights(folder: Path) -> list[Target]:

@@ -13,6 +13,11 @@ import numpy as np
 
 from edgesr.cube.cube import Window
 from edgesr.cube.formats._base import Reader
+from edgesr.cube.formats._hdf5_attributes import (
+    Attributes,
+    holds_values,
+    require_readable_texts,
+)
 from edgesr.cube.opened import OpenCube
 from edgesr.cube.options import ReadOptions
 from edgesr.cube.pixels import Pixels, in_ranges
@@ -139,6 +144,8 @@ def own_vector(file: Any, name: str) -> np.ndarray | None:
     item = own_item(file, name)
     if item is None or not hasattr(item, "shape") or len(item.shape) != 1:
         return None
+    if not holds_values(item.id):
+        return None
     return load_whole(item, Path(file.filename)).astype(np.float64)
 
 
@@ -199,8 +206,9 @@ class Hdf5Product(Reader):
 
         file = h5py.File(path, "r")
         try:
+            require_readable_texts(file, path)
             cube = self.describe(file, path)
-            acquired = moment(*(words(file.attrs, name) for name in self.times))
+            acquired = moment(*(words(Attributes(file), name) for name in self.times))
             return replace(cube, name=path.stem, source=str(path), acquired=acquired)
         except BaseException:
             file.close()

@@ -7,6 +7,7 @@ from typing import Any
 
 from edgesr.cube.formats._base import register
 from edgesr.cube.formats._hdf5 import Hdf5Pixels, Hdf5Product, own_item, own_vector, words
+from edgesr.cube.formats._hdf5_attributes import Attributes
 from edgesr.cube.formats._numbers import numbers_said
 from edgesr.cube.formats._place import gdal_transform, wkt
 from edgesr.cube.glt import Glt
@@ -31,13 +32,13 @@ class Emit(Hdf5Product):
     def describe(self, file: Any, path: Path) -> OpenCube:
         image = next(found for name in _IMAGES if (found := own_item(file, name)) is not None)
         good = own_vector(file, f"{_BANDS}/good_wavelengths")
-        unit = words(own_item(file, f"{_BANDS}/wavelengths").attrs, "units")
+        unit = words(Attributes(own_item(file, f"{_BANDS}/wavelengths")), "units")
         return OpenCube(
             Hdf5Pixels(image, (0, 1, 2), path),
             wavelengths=nanometres(own_vector(file, f"{_BANDS}/wavelengths"), unit),
             fwhm=nanometres(own_vector(file, f"{_BANDS}/fwhm"), unit or "nm"),
             bad_bands=None if good is None else good == 0,
-            **numbers_said(image.attrs, path),
+            **numbers_said(Attributes(image), path),
             glt=_glt(file, path),
         )
 
@@ -49,6 +50,6 @@ def _glt(file: Any, path: Path) -> Glt | None:
     return Glt(
         Hdf5Pixels(rows, (0, 1, 2), path),
         Hdf5Pixels(cols, (0, 1, 2), path),
-        wkt(words(file.attrs, "spatial_ref") or ""),
-        gdal_transform(file.attrs.get("geotransform")),
+        wkt(words(Attributes(file), "spatial_ref") or ""),
+        gdal_transform(Attributes(file).get("geotransform")),
     )

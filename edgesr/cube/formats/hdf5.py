@@ -19,6 +19,7 @@ from edgesr.cube.formats._hdf5 import (
     own_datasets,
     own_item,
 )
+from edgesr.cube.formats._hdf5_attributes import Attributes, require_readable_texts, scale_names
 from edgesr.cube.opened import OpenCube
 from edgesr.cube.options import ReadOptions
 from edgesr.cube.pixels import Pixels
@@ -48,6 +49,7 @@ class Hdf5(Reader):
 
         file = h5py.File(path, "r")
         try:
+            require_readable_texts(file, path)
             return _opened(file, path, wanted, options)
         except BaseException:
             file.close()
@@ -82,13 +84,11 @@ def _opened(file: Any, path: Path, wanted: str | None, options: ReadOptions) -> 
 
     def attributes(name: str) -> Mapping[str, Any]:
         item = own_item(file, name) if name else file
-        return {} if item is None else item.attrs
+        return {} if item is None else Attributes(item)
 
     def axis_names(name: str) -> list[str | None]:
-        item = datasets[name]
-        scales = [[one.name for one in dimension.values()] for dimension in item.dims]
-        names = [one[0] if one else None for one in scales]
-        return names[::-1] if is_reversed(item) else names
+        names = scale_names(datasets[name])
+        return names[::-1] if is_reversed(datasets[name]) else names
 
     variables = {name: Variable(shape(item), item.dtype) for name, item in datasets.items()}
     return Arrays(path, variables, load, pixels, attributes, axis_names).open(wanted, options)

@@ -7,6 +7,7 @@ from typing import Any
 
 from edgesr.cube.formats._base import register
 from edgesr.cube.formats._hdf5 import Hdf5Pixels, Hdf5Product, own_item, vector
+from edgesr.cube.formats._hdf5_attributes import Attributes
 from edgesr.cube.formats._numbers import numbers_said
 from edgesr.cube.opened import OpenCube
 
@@ -22,9 +23,10 @@ class Hypso(Hdf5Product):
 
     def describe(self, file: Any, path: Path) -> OpenCube:
         image = next(found for name in _IMAGES if (found := own_item(file, name)) is not None)
+        about = Attributes(image)
         return OpenCube(
             Hdf5Pixels(image, (0, 1, 2), path),
-            wavelengths=vector(image.attrs, "wavelengths"),
-            fwhm=vector(image.attrs, "fwhm"),
-            **numbers_said(image.attrs, path),
+            wavelengths=vector(about, "wavelengths"),
+            fwhm=vector(about, "fwhm"),
+            **numbers_said(about, path),
         )

@@ -9,6 +9,7 @@ import numpy as np
 
 from edgesr.cube.formats._base import register
 from edgesr.cube.formats._hdf5 import Hdf5Pixels, Hdf5Product, number, own_item, vector
+from edgesr.cube.formats._hdf5_attributes import Attributes
 from edgesr.cube.formats._numbers import numbers_said
 from edgesr.cube.formats._place import wkt
 from edgesr.cube.opened import OpenCube
@@ -38,13 +39,16 @@ class Prisma(Hdf5Product):
     signs = (tuple(f"{_FIELDS}/{part.upper()}_Cube" for part in _PARTS),)
 
     def describe(self, file: Any, path: Path) -> OpenCube:
-        about = file.attrs
+        about = Attributes(file)
         cubes = [self._part(file, f"{part.upper()}_Cube", path) for part in _PARTS]
         counts = [cube.shape[2] for cube in cubes]
         wavelengths = _listed(about, "List_Cw", counts, path)
         used = np.flatnonzero(wavelengths > 0)
         order = used[np.argsort(wavelengths[used], kind="stable")]
-        said = [numbers_said(file[f"{_FIELDS}/{part.upper()}_Cube"].attrs, path) for part in _PARTS]
+        said = [
+            numbers_said(Attributes(file[f"{_FIELDS}/{part.upper()}_Cube"]), path)
+            for part in _PARTS
+        ]
         scales = [
             _scaling(one, part, bands, about, path)
             for one, part, bands in zip(said, _PARTS, counts, strict=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from edgesr.cube.formats._base import register
 from edgesr.cube.formats._hdf5 import Hdf5Pixels, Hdf5Product, own_item, vector
+from edgesr.cube.formats._hdf5_attributes import Attributes, is_one_text
 from edgesr.cube.formats._numbers import numbers_said
 from edgesr.cube.formats._place import wkt
 from edgesr.cube.opened import OpenCube
@@ -39,22 +40,23 @@ class Tanager(Hdf5Product):
         found = next(name for name in names if own_item(file, name) is not None)
         image = own_item(file, found)
         pixels = Hdf5Pixels(image, (1, 2, 0), path)
-        good = vector(image.attrs, "good_wavelengths")
+        about = Attributes(image)
+        good = vector(about, "good_wavelengths")
         return OpenCube(
             pixels,
-            wavelengths=vector(image.attrs, "wavelengths"),
-            fwhm=vector(image.attrs, "fwhm"),
+            wavelengths=vector(about, "wavelengths"),
+            fwhm=vector(about, "fwhm"),
             bad_bands=None if good is None else good == 0,
-            **numbers_said(image.attrs, path),
+            **numbers_said(about, path),
             **(_place(file, *pixels.shape[:2]) if "/GRIDS/" in found else {}),
         )
 
 
 def _place(file: Any, height: int, width: int) -> dict[str, Any]:
     item = own_item(file, _STRUCTURE)
-    if item is None:
+    if not is_one_text(item):
         return {}
-    text = item[()]
+    text = np.ravel(item[()])[0]
     text = text.decode(errors="replace") if isinstance(text, bytes) else str(text)
     corners = [_pair(text, name) for name in ("UpperLeftPointMtrs", "LowerRightMtrs")]
     zone = re.search(r"ZoneCode=(-?\d+)", text[:_LONGEST])
