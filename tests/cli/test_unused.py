@@ -51,7 +51,7 @@ REFUSED = [
     (COMPRESS + "--method none --learning-rate 0.1", "--learning-rate"),
     (COMPRESS + "--epochs 0 --teacher t.safetensors", "--teacher"),
     (COMPRESS + "--epochs 0 --batch 4 --distil output", "--distil and --batch"),
-    (COMPRESS + "--baseline-groups 0 --alpha 0.1", "--alpha"),
+    (COMPRESS + "--baseline-groups 0 --distil mix --alpha 0.1", "--alpha"),
     (COMPRESS + "--qat --precisions fp32,fp16", "--qat"),
     (COMPRESS + "--targets cpu --compute-capability 8.6", "--compute-capability"),
     (COMPRESS + "--targets cpu --tile-range 8:16:32", "--tile-range"),

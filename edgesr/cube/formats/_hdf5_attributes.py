@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import faulthandler
 import multiprocessing
+import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -19,6 +20,8 @@ from edgesr.errors import DataError
 
 TEXT_SECONDS = 5
 """Of processor time to read the texts of variable length of a file; most take milliseconds."""
+WALL_SECONDS = 60
+"""The same on the clock, for a disk that is slow or a child that waits for ever."""
 
 _SCALES = "DIMENSION_LIST"  # the attribute of a dataset that refers to the scales of its axes
 
@@ -93,7 +96,8 @@ def require_readable_texts(file: Any, path: Path) -> None:
         path: of it, for messages.
 
     Raises:
-        DataError: the process did not end well, or not within :data:`TEXT_SECONDS`.
+        DataError: the process did not end well, or not within :data:`TEXT_SECONDS` and
+            :data:`WALL_SECONDS`.
     """
     held: list[tuple[Any, str | None]] = []
 
@@ -139,6 +143,8 @@ def _read_texts(held: Sequence[tuple[Any, str | None]]) -> None:
 
     faulthandler.disable()
     resource.setrlimit(resource.RLIMIT_CPU, (TEXT_SECONDS, TEXT_SECONDS))
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(WALL_SECONDS)
     for item, name in held:
         with suppress(Exception):  # an error is told where it is read
             item[()] if name is None else item.attrs[name]
