@@ -12,12 +12,17 @@ from edgesr_export.errors import ExportError
 from edgesr_export.model_file import load_model, write_model
 from edgesr_export.refill import refill
 from edgesr_export.rewrite import rewrite
-from edgesr_export.targets import ALWAYS, find_target
+from edgesr_export.targets import ALWAYS
 from edgesr_export.tracing import FIXED, export_with_fallbacks, tracing
-from edgesr_export.verify import compare
 from torch import Tensor, nn
 
-from edgesr.deploy.baselines import PLAIN, baseline_file, export_plain, state_arrays
+from edgesr.deploy.baselines import (
+    PLAIN,
+    baseline_file,
+    export_plain,
+    rewrite_for,
+    state_arrays,
+)
 from edgesr.deploy.stage import TEACHER
 from edgesr.surgery import Candidate
 
@@ -71,19 +76,11 @@ def for_target(
     *,
     is_proved: bool = False,
 ) -> Path:
-    """The file as a runtime gets it in the end, compared with its network.
-
-    ``is_proved`` says that a file of the same graph was: then it is not compared anew.
-    """
+    """The file as a runtime gets it in the end; see :func:`edgesr.deploy.baselines.rewrite_for`."""
     fast = path.with_suffix(f".{target}.onnx")
     if fast.is_file():
         return fast
-    rewritten, _ = rewrite(load_model(path), find_target(target).rules)
-    unproved = path.with_suffix(".unproved.onnx")
-    write_model(rewritten, unproved)
-    if not is_proved:
-        compare(unproved, model, [tile])
-    return unproved.replace(fast)
+    return rewrite_for(path, fast, model, tile, target, is_proved=is_proved)
 
 
 def file_name(candidate: Candidate) -> str:

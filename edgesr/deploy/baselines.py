@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from edgesr_export.chain import convert
 from edgesr_export.errors import ExportError
+from edgesr_export.model_file import load_model, write_model
 from edgesr_export.refill import refill
+from edgesr_export.rewrite import rewrite
 from edgesr_export.runner import ONNX_RUNTIME, open_runner
-from edgesr_export.targets import ALWAYS, TARGETS
+from edgesr_export.targets import ALWAYS, TARGETS, find_target
 from edgesr_export.tracing import FIXED, export_with_fallbacks
 from edgesr_export.verify import compare
 from torch import Tensor, nn
@@ -33,6 +34,30 @@ def export_plain(network: nn.Module, path: Path, tile: Tensor) -> None:
         ExportError: there is no way, or none that is right.
     """
     export_with_fallbacks(network, path, [tile], tile, strategies=FIXED, rewrite=False)
+
+
+def rewrite_for(
+    plain: Path,
+    path: Path,
+    network: nn.Module,
+    tile: Tensor,
+    target: str = ALWAYS,
+    *,
+    is_proved: bool = False,
+) -> Path:
+    """Write the file ``plain`` of a network as a runtime gets it in the end, compared with it.
+
+    ``is_proved`` says that a file of the same graph was: then it is not compared anew.
+
+    Raises:
+        ExportError: it computes something else on ``tile``.
+    """
+    rewritten, _ = rewrite(load_model(plain), find_target(target).rules)
+    unproved = path.with_suffix(".unproved.onnx")
+    write_model(rewritten, unproved)
+    if not is_proved:
+        compare(unproved, network, [tile])
+    return unproved.replace(path)
 
 
 def export_baselines(
@@ -63,7 +88,7 @@ def export_baselines(
         if not made:
             export_plain(network, plain, tile)
         first = first or (plain, network)
-        convert(plain, rewritten, target=ALWAYS, tiles=[tile.numpy()], overwrite=True)
+        rewrite_for(plain, rewritten, network, tile)
     return files
 
 
