@@ -14,7 +14,7 @@ from torch import nn
 from edgesr import __version__
 from edgesr.cube import Scene
 from edgesr.cube.bands import parse_bands
-from edgesr.errors import ModelError
+from edgesr.errors import ModelError, shown
 from edgesr.evaluation.context import measure_context
 from edgesr.files import file_sha256
 from edgesr.loading.signature import call_of
@@ -88,7 +88,9 @@ def make_card(data: Mapping[str, Any], network: str = "", student: str = "") -> 
     try:
         return msgspec.convert(plain, ModelCard)
     except ValueError as error:  # msgspec's own, and text beyond Unicode
-        raise ModelError(f"the weights say what no network is trained on: {error}") from error
+        what, at, place = str(error).rpartition(" - at ")
+        said = shown((what or place)[:160] + at + (place if what else ""))
+        raise ModelError(f"the weights say what no network is trained on: {said}") from error
 
 
 def card_of_weights(path: Path, loaded: Loaded) -> ModelCard:

@@ -134,7 +134,8 @@ def typed(content: Any, kind: type[T]) -> T:
         if ", got" not in what and isinstance(found := _at(content, place), str | int | float):
             what += f", got {_short(repr(found))}"
         raise ReportError(
-            f"the report does not fit its schema at {place or 'the top'}: {what}; see schema.json"
+            f"the report does not fit its schema at {place or 'the top'}: {_short(what, 160)}; see"
+            " schema.json"
         ) from error
 
 

@@ -24,6 +24,7 @@ from edgesr.compress import compress
 from edgesr.deploy import Conditions, Truth, measure_models
 from edgesr.deploy.bundle import bundle
 from edgesr.deploy.native import add_natives, in_numpy
+from edgesr.errors import ModelError
 from edgesr.loading.card import make_card, trained_on
 
 BANDS = list(range(8))  # that the bilinear network reads of the cube's 12
@@ -172,6 +173,13 @@ def carded(subject) -> ModelCard:
     card = make_card(trained_on(subject.scene, subject.network), "bilinear")
     write_card(subject.source, card)
     return card
+
+
+def test_a_card_that_says_what_none_has_is_refused_in_few_words(subject):
+    data = {**trained_on(subject.scene, subject.network), "context": "x" * 100_000}
+    with pytest.raises(ModelError, match=r"what no network is trained on: .*context") as caught:
+        make_card(data, "bilinear")
+    assert len(str(caught.value)) < 400
 
 
 def test_native_files_of_whole_numbers(subject, carded, builder):

@@ -3,13 +3,20 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 from jsonschema import Draft202012Validator
+from msgspec import Struct
 
 from edgesr.errors import EdgesrError
 from edgesr.report import SCHEMA_VERSION, ReportError, load_schema, parse, read, validate
 from edgesr.report.schema import make_schema
+from edgesr.report.validation import typed
+
+
+class Kind(Struct):
+    of: Literal["a", "b"]
 
 
 def properties(schema, place="report") -> Iterator[tuple[str, dict]]:
@@ -148,3 +155,10 @@ def test_a_candidate_has_a_rank_or_groups_as_its_pass_says(report):
     assert (
         parse(report | {"chosen": {"pass": "folded", "setting": 8, "why": "x"}}).chosen.value == 8
     )
+
+
+def test_what_does_not_fit_is_not_repeated_at_length():
+    with pytest.raises(ReportError) as caught:
+        typed({"of": "x" * 100_000}, Kind)
+    assert "does not fit its schema at of: Invalid enum value 'xxx" in str(caught.value)
+    assert len(str(caught.value)) < 300
