@@ -223,9 +223,8 @@ def _choose(
     times = None
     if timed and chosen:
         float_call, int8_call = (caller(bench, one, image) for one in ((), chosen))
-        times = compare(float_call, int8_call, seconds=speed.seconds / 4)
-    needed = 0 if len(chosen) == len(candidates) else 1  # they were faster, group by group
-    if times is not None and times.verdict < needed:
+        times = compare(float_call, int8_call, seconds=speed.seconds / 2)
+    if times is not None and times.verdict <= 0:
         reasons |= dict.fromkeys(chosen, "what the limits allow makes the network no faster")
         chosen = set()
     verdicts = _verdicts(find_layers(bench.model), candidates, chosen, reasons, decision)
