@@ -60,7 +60,8 @@ class Runner:
         peer = self.peers[name]
         row: dict[str, Any] = {
             "title": peer.title, "settings": peer.settings, "source": peer.source,
-            "packages": list(peer.environment.packages), "versions": {}, "files": [],
+            "packages": list(peer.environment.packages), "note": peer.note,
+            "versions": {}, "files": [],
         }  # fmt: skip
         failures = []
         try:

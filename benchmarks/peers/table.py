@@ -194,9 +194,10 @@ def _setting(name: str, row: Mapping[str, Any]) -> str:
     tried = [file["label"] for file in row.get("files", ()) if file["label"]]
     settings = f" Tried: {', '.join(dict.fromkeys(tried))}." if tried else ""
     made = f" {row['seconds']:.0f} s." if row.get("seconds") else ""
+    note = f" {row['note']}" if row.get("note") else ""
     return (
         f"- **{row['title']}** (`--only {name}`; {versions or 'not installed'}): {row['settings']}"
-        f" ([documentation]({row['source']})).{settings}{made}"
+        f" ([documentation]({row['source']})).{settings}{made}{note}"
     )
 
 
