@@ -107,6 +107,15 @@ def test_a_tools_files_are_judged_timed_and_kept(runner):
     assert kept["limit_db"] == 0.05
     assert "offset 0" in runner.told("fake-good")
 
+    gone = runner.work / "fake-good" / "0.txt"
+    held = gone.read_bytes()
+    gone.unlink()
+    runner.time("fake-good", np.zeros((1, 3, 16, 16), np.float32))
+    assert "failed: while it was timed: fake: " in runner.told("fake-good")
+    gone.write_bytes(held)
+    runner.time("fake-good", np.zeros((1, 3, 16, 16), np.float32))
+    assert "failed" not in runner.told("fake-good")
+
     other = Store(runner.store.path, "another teacher")
     assert other.row("fake-good") is None
     assert Store(runner.store.path, runner.store.teacher).row("fake-good") == row
