@@ -67,6 +67,7 @@ class Peer:
         open: a file and the number of threads to a call, where the tool runs its own files.
         runtimes: names of the runtimes that ``open`` or edgesr's environment runs its files in.
         minutes: that ``make`` may take.
+        note: what the figures alone do not tell, such as why a runtime loses what it loses.
     """
 
     name: str
@@ -77,7 +78,8 @@ class Peer:
     environment: Environment = Environment()
     open: Callable[[Path, int], Call] | None = None
     runtimes: tuple[str, ...] = GENERIC
-    minutes: float = 10.0
+    minutes: float = 30.0
+    note: str = ""
 
     @property
     def module(self) -> str:

@@ -21,7 +21,7 @@ from benchmarks.peers.judge import Judge
 from benchmarks.peers.peer import GENERIC, Environment, Peer
 from benchmarks.peers.remote import Remote
 from benchmarks.peers.store import Store
-from benchmarks.peers.table import OURS, Form, contenders, pick
+from benchmarks.peers.table import OURS, Form, contenders, failure, pick
 from benchmarks.peers.timing import figures, in_turn
 from edgesr.errors import EdgesrError
 
@@ -60,7 +60,8 @@ class Runner:
         peer = self.peers[name]
         row: dict[str, Any] = {
             "title": peer.title, "settings": peer.settings, "source": peer.source,
-            "packages": list(peer.environment.packages), "versions": {}, "files": [],
+            "packages": list(peer.environment.packages), "note": peer.note,
+            "versions": {}, "files": [],
         }  # fmt: skip
         failures = []
         try:
@@ -83,8 +84,9 @@ class Runner:
 
     def time(self, name: str, image: np.ndarray) -> None:
         """Time the forms of which one stands for the row, in turn with ours."""
-        row = self.store.row(name)
-        if not row or not row["files"]:
+        row = dict(self.store.row(name) or {})
+        row.pop("untimed", None)
+        if not row.get("files"):
             return
         ours = self._ours()
         candidates = contenders(row, self.facts["limit_db"])
@@ -99,7 +101,7 @@ class Runner:
             try:
                 times = in_turn(calls)
             except PeerError as error:
-                self._keep(name, row | {"failed": f"while it was timed: {error}"})
+                self._keep(name, row | {"untimed": str(error)})
                 return
         for number, form in enumerate(candidates):
             found = times[str(number)]
@@ -112,7 +114,7 @@ class Runner:
         """A row in one line."""
         row = self.store.row(name) or {}
         form = pick(row, self.facts["limit_db"])
-        parts = [f"failed: {row['failed']}"] if row.get("failed") else []
+        parts = [f"failed: {why}"] if (why := failure(row)) else []
         if form:
             time = f", {form.time['ms']:.1f} ms" if form.time else ""
             parts.insert(

@@ -81,6 +81,12 @@ def _loss(form: Form) -> float:
     return form.budget["psnr_drop"]
 
 
+def failure(row: Mapping[str, Any]) -> str:
+    """Why a tool failed, or its files while they were timed; empty where neither did."""
+    found = [row.get("failed"), f"while it was timed: {why}" if (why := row.get("untimed")) else ""]
+    return "; ".join(filter(None, found))
+
+
 def table(content: Mapping[str, Any]) -> str:
     """Markdown: the rows, what failed, where a tool is better than edgesr's default, settings."""
     limit = content["limit_db"]
@@ -89,9 +95,7 @@ def table(content: Mapping[str, Any]) -> str:
     picked = {name: form for name, row in rows.items() if (form := pick(row, limit))}
     lines = [f"| {' | '.join(HEADS)} |", f"| --- | {'---: | ' * (len(HEADS) - 2)}--- |"]
     lines += [_line(rows[name], form, limit) for name, form in picked.items()]
-    failed = [
-        f"- **{row['title']}**: {row['failed']}" for row in rows.values() if row.get("failed")
-    ]
+    failed = [f"- **{row['title']}**: {why}" for row in rows.values() if (why := failure(row))]
     return "\n".join(
         [
             *lines,
@@ -194,9 +198,10 @@ def _setting(name: str, row: Mapping[str, Any]) -> str:
     tried = [file["label"] for file in row.get("files", ()) if file["label"]]
     settings = f" Tried: {', '.join(dict.fromkeys(tried))}." if tried else ""
     made = f" {row['seconds']:.0f} s." if row.get("seconds") else ""
+    note = f" {row['note']}" if row.get("note") else ""
     return (
         f"- **{row['title']}** (`--only {name}`; {versions or 'not installed'}): {row['settings']}"
-        f" ([documentation]({row['source']})).{settings}{made}"
+        f" ([documentation]({row['source']})).{settings}{made}{note}"
     )
 
 

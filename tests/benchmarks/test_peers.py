@@ -83,6 +83,15 @@ def test_an_exported_file_has_the_parameters_of_the_network(given):
     }  # fmt: skip
 
 
+def test_all_files_of_a_folder_count(given, tmp_path):
+    workload, work, _ = given
+    path = work / "inputs" / NETWORK
+    (tmp_path / "network.param").write_bytes(b"7767517")
+    (tmp_path / "network.bin").write_bytes(bytes(1000))
+    judge = Judge(workload, 90.0)
+    assert judge.size(tmp_path, path) == judge.size(path, path) | {"bytes": 1007}
+
+
 def test_a_tools_files_are_judged_timed_and_kept(runner):
     runner.make("fake-good")
     row = runner.store.row("fake-good")
@@ -97,6 +106,15 @@ def test_a_tools_files_are_judged_timed_and_kept(runner):
     assert kept["rows"]["fake-good"]["files"][0]["times"]["fake"]["rounds"] >= LEAST
     assert kept["limit_db"] == 0.05
     assert "offset 0" in runner.told("fake-good")
+
+    gone = runner.work / "fake-good" / "0.txt"
+    held = gone.read_bytes()
+    gone.unlink()
+    runner.time("fake-good", np.zeros((1, 3, 16, 16), np.float32))
+    assert "failed: while it was timed: fake: " in runner.told("fake-good")
+    gone.write_bytes(held)
+    runner.time("fake-good", np.zeros((1, 3, 16, 16), np.float32))
+    assert "failed" not in runner.told("fake-good")
 
     other = Store(runner.store.path, "another teacher")
     assert other.row("fake-good") is None
@@ -188,7 +206,9 @@ def test_the_least_work_within_the_limit_stands_for_a_row():
 
 def test_the_table_says_where_a_tool_is_better_and_what_failed():
     ours = row("edgesr, default", file("", 100, 0.01, 0.02, 10.0))
-    theirs = row("Other", file("half", 90, 0.03, 0.04, 20.0, params=3000), seconds=12.0)
+    theirs = row(
+        "Other", file("half", 90, 0.03, 0.04, 20.0, params=3000), seconds=12.0, note="It rounds."
+    )
     content = {
         **FACTS,
         "rows": {
@@ -207,6 +227,7 @@ def test_the_table_says_where_a_tool_is_better_and_what_failed():
     assert "- a shorter time: none." in text
     assert "- **Gone**: not installed: pip: no" in text
     assert "(`--only other`; tool 1.2): as it is" in text
+    assert "Tried: half. 12 s. It rounds.\n" in text
     untimed = copy.deepcopy(content)
     untimed["rows"]["other"]["files"][0]["times"] = {}
     assert "| – | – | onnxruntime |" in table(untimed)

@@ -104,5 +104,6 @@ for scheme, title in (("spatial_svd", "spatial SVD"), ("weight_svd", "weight SVD
             "https://quic.github.io/aimet-pages/releases/latest/techniques/compression/index.html",
             partial(compressed, scheme=scheme),
             Environment("aimet", ("aimet-torch==2.42.0", *TORCH)),
+            minutes=90.0,
         )
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ RUNTIMES = {"cpu": ("onnxruntime",), "openvino": ("openvino", "openvino-bf16")}
 def compressed(
     inputs: Inputs, output: Path, *, name: str, options: Sequence[str]
 ) -> Iterator[Made]:
-    """The files of a finished run, or of a new one."""
+    """Copies of the files of a finished run, or of a new one."""
     folder = Path(inputs.facts["runs"].get(name, output / "run"))
     if not folder.is_dir():
         command = [sys.executable, "-m", "edgesr.compress", "--output", str(folder)]
@@ -28,7 +29,8 @@ def compressed(
     for file in sorted((folder / "models").glob("*.onnx")):
         target, _, precision = file.stem.partition("-")
         if target in RUNTIMES and ".native" not in file.name:
-            yield Made(f"{target} {precision}", file, RUNTIMES[target])
+            copy = Path(shutil.copyfile(file, output / file.name))
+            yield Made(f"{target} {precision}", copy, RUNTIMES[target])
 
 
 for name, title, options, minutes in (

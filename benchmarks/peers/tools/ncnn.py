@@ -12,9 +12,16 @@ from benchmarks.peers.peer import TORCH, Call, Environment, Made, Peer, register
 if TYPE_CHECKING:
     import numpy as np
 
+FILES = ("network.ncnn.param", "network.ncnn.bin")
+"""Layers and weights."""
+
 
 def converted(inputs: Inputs, output: Path) -> Iterator[Made]:
-    """Two sizes are shown to the converter, so that height and width stay free."""
+    """Two sizes are shown to the converter, so that height and width stay free.
+
+    Yields:
+        A folder of the two files that ncnn takes, layers and weights: both count.
+    """
     import pnnx
     import torch
 
@@ -23,10 +30,13 @@ def converted(inputs: Inputs, output: Path) -> Iterator[Made]:
         inputs.network(), str(output / "network.pt"), (torch.rand(1, bands, 16, 16),),
         (torch.rand(1, bands, 24, 20),),
     )  # fmt: skip
-    file = output / "network.ncnn.param"
-    if not file.is_file():
-        raise RuntimeError("pnnx wrote no file for ncnn")
-    yield Made("", file)
+    folder = output / "network"
+    folder.mkdir()
+    for name in FILES:
+        if not (output / name).is_file():
+            raise RuntimeError(f"pnnx wrote no {name}")
+        (output / name).rename(folder / name)
+    yield Made("", folder)
 
 
 def opened(file: Path, threads: int) -> Call:
@@ -36,7 +46,8 @@ def opened(file: Path, threads: int) -> Call:
 
     net = ncnn.Net()
     net.opt.num_threads = threads
-    if net.load_param(str(file)) or net.load_model(str(file.with_suffix(".bin"))):
+    layers, weights = (str(file / name) for name in FILES)
+    if net.load_param(layers) or net.load_model(weights):
         raise RuntimeError("ncnn cannot load the file")
 
     def call(image: np.ndarray) -> np.ndarray:

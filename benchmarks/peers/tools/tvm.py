@@ -49,16 +49,17 @@ def compiled(file: Path, shape: tuple[int, ...]) -> Any:
     model = onnx.load(file)
     network = from_onnx(model, shape_dict={model.graph.input[0].name: list(shape)})
     network = relax.transform.DecomposeOpsForInference()(network)
-    built = tvm.compile(network, target="llvm")
-    return relax.VirtualMachine(built, tvm.cpu())
+    cpu = tvm.cpu()
+    built = tvm.compile(network, target=tvm.target.Target.from_device(cpu))
+    return relax.VirtualMachine(built, cpu)
 
 
 register(
     Peer(
         "tvm",
         "TVM",
-        'relax.frontend.onnx.from_onnx, tvm.compile(network, target="llvm"), no tuning of schedules'
-        " (its tutorial searches for hours)",
+        "relax.frontend.onnx.from_onnx, tvm.compile(network, target=Target.from_device(tvm.cpu())),"
+        " no tuning of schedules (its tutorial searches for hours)",
         "https://tvm.apache.org/docs/how_to/tutorials/e2e_opt_model.html",
         converted,
         Environment("tvm", ("apache-tvm==0.27.0.post1", "onnx>=1.19", "numpy>=2")),
