@@ -43,7 +43,8 @@ class SiteFeatures:
     def collect(self) -> list[Tensor]:
         """Features [N, C, H, W] of each site in the last forward pass, in the layers' precision.
 
-        Sub-pixel layers are shuffled to the high resolution; parallel layers are concatenated.
+        Sub-pixel layers are shuffled to the high resolution; parallel layers are concatenated. Of a
+        volume [N, C, D, H, W] each of the D planes is an image.
         """
         features = []
         for site in self._sites:
@@ -54,6 +55,8 @@ class SiteFeatures:
                         f"cannot distil: the layer {path!r} did not run in the forward pass"
                     )
                 output = self._outputs[path]
+                if output.ndim == 5:
+                    output = output.transpose(1, 2).flatten(0, 1)
                 if site.kind == "subpixel":
                     output = F.pixel_shuffle(output, site.scale)
                 outputs.append(output)

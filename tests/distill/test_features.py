@@ -9,6 +9,7 @@ from distill_fakes import SITE, SmallNet
 from torch import nn
 
 from edgesr.distill.features import SiteFeatures
+from edgesr.distill.fused import kd_loss
 from edgesr.errors import ModelError
 
 
@@ -36,6 +37,18 @@ def test_parallel_layers_are_joined():
     net(x)
     (feature,) = listener.collect()
     torch.testing.assert_close(feature, torch.cat((net.main(x), net.skip(x)), 1))
+
+
+def test_each_plane_of_a_volume_is_an_image():
+    net = nn.Sequential(nn.ConvTranspose3d(2, 3, (1, 4, 4), stride=(1, 2, 2)))
+    x = torch.rand(2, 2, 5, 4, 4)
+    site = SimpleNamespace(name="0", layers=("0",), kind="transposed", scale=2)
+    listener = SiteFeatures(net, [site])
+    volume = net(x)
+    (feature,) = listener.collect()
+    images = [volume[image, :, plane] for image in range(2) for plane in range(5)]
+    torch.testing.assert_close(feature, torch.stack(images))
+    assert torch.isfinite(kd_loss([feature], [feature.detach() * 0.9]))
 
 
 def test_features_have_the_precision_of_the_layer_and_carry_gradients():
