@@ -224,7 +224,7 @@ def test_too_little_memory_for_the_patch(refused_compress, monkeypatch):
 
 
 def test_memory_that_runs_out(refused_compress, monkeypatch):
-    def greedy(*_: object) -> None:
+    def greedy(*_: object, **__: object) -> None:
         raise MemoryError
 
     monkeypatch.setattr("edgesr.compress.pipeline.calibrate", greedy)

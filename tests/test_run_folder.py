@@ -284,8 +284,8 @@ STAGES = [
     ("edgesr.compress.stages.baselines:evaluate_bicubic", 1),
     ("edgesr.compress.stages.baselines:evaluate", 1),  # the teacher on the test region
     ("edgesr.compress.candidates:quality_drop", 3),  # the second candidate
-    ("edgesr.compress.timing_files:export_with_fallbacks", 1),  # the teacher
-    ("edgesr.compress.timing_files:compare", 2),  # the second candidate's file
+    ("edgesr.deploy.baselines:export_with_fallbacks", 1),  # the teacher
+    ("edgesr.deploy.baselines:compare", 1),  # the first candidate's file
     ("edgesr.compress.candidates:measure", 1),
     ("edgesr.compress.candidates:choose", 1),
     ("edgesr.distill.trainer:_Trainer._step", 1),  # epoch 1
@@ -299,10 +299,7 @@ STAGES = [
     ),  # the student: its weights are there, its graph is not
     ("edgesr.compress.stages.export:onnx_entry", 1),
     ("edgesr.deploy.variants:convert", 1),
-    (
-        "edgesr.deploy.baselines:export_with_fallbacks",
-        1,
-    ),  # the models are there, their table is not
+    ("edgesr.deploy.stage:export_baselines", 1),  # the models are there, their table is not
     ("edgesr.deploy.measure:measure", 1),
     ("edgesr.compress.stages.pictures:take_pictures", 1),
     ("edgesr.compress.stages.report:validate", 1),
