@@ -72,7 +72,8 @@ class Decisions:
 
     Attributes:
         surgery: of the student's upsampler; None where the network is deployed as it is.
-        best: epoch, weights and figures of what the student's training has kept.
+        best: epoch, weights and figures of what the student's training has kept; "share" of the
+            way there, where the budget did not allow all of it.
         threads: of PyTorch, on which roundings depend.
         search: None where the upsampler alone was made smaller.
         int8: precision and reason of each layer, by target; what is missing has no int8 file.
@@ -132,6 +133,9 @@ def differences(earlier: Decisions, now: Decisions) -> list[str]:
         found.append(f"search: {designs[0]}, was {designs[1]}")
     if earlier.best["epoch"] != now.best["epoch"]:
         found.append(f"epoch kept: {now.best['epoch']}, was {earlier.best['epoch']}")
+    shares = [one.best.get("share", 1.0) for one in (now, earlier)]
+    if shares[0] != shares[1]:
+        found.append(f"share of the distillation kept: {shares[0]:g}, was {shares[1]:g}")
     for target in dict.fromkeys((*earlier.int8, *now.int8)):
         layers = [one.int8.get(target, {}) for one in (earlier, now)]
         before, after = (

@@ -18,12 +18,13 @@ from torch import nn
 from edgesr.compress.candidates import CalibratedModel, calibrate, enumerate_candidates
 from edgesr.compress.decisions import Decisions, Surgery
 from edgesr.compress.deploy_config import deploy_config
+from edgesr.compress.stages.distil import distil, part_way, unchanged
 from edgesr.compress.stages.export import export_student
-from edgesr.compress.stages.students import distil, unchanged
 from edgesr.compress.stages.teacher import open_teacher
 from edgesr.compress.surgery_config import surgery_options
 from edgesr.compress.training_config import student_config
 from edgesr.deploy import stage as deployment
+from edgesr.distill.state import restore
 from edgesr.distill.trainer import TrainResult
 from edgesr.errors import OptionError
 from edgesr.files import file_sha256
@@ -116,7 +117,11 @@ def _trained(
         calibrated = calibrate(workload, sites, spectra, methods, seed)
     closed = _closed(decisions, calibrated, candidates, taken, recipe.seed)
     config = student_config(recipe if recipe.searches else recipe.upsampler_alone)
-    return distil(closed, calibrated, config, teacher, taken.label, keep=decisions.best)
+    training = distil(closed, calibrated, config, teacher, taken.label, keep=decisions.best)
+    if share := decisions.best.get("share"):
+        closed = calibrated.operate(taken)
+        restore(training.model, part_way(closed, training.model, share))
+    return training
 
 
 def _closed(

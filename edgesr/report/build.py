@@ -68,11 +68,13 @@ class StudentResult:
         network: what was measured of it.
         upsampler: the surgery on its upsampler; None where there was none.
         training: how its distillation went.
+        drop: what it loses on budget windows after that; None where it was not measured.
     """
 
     network: NetworkResult
     upsampler: Candidate | None
     training: TrainResult
+    drop: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ def build_report(run: RunResult) -> Report:
         if chosen is None
         else [candidate_entry(one, chosen, run.selection) for one in run.candidates],
         chosen=None if chosen is None else chosen_entry(chosen, run.selection),
-        distillation=distillation_entry(run.student.training),
+        distillation=distillation_entry(run.student.training, run.student.drop),
         paper_baseline=_paper_baseline(run),
         onnx=run.onnx if isinstance(run.onnx, OnnxFile) else None,
         not_exported=run.onnx if isinstance(run.onnx, str) else None,
@@ -185,7 +187,7 @@ def _network(found: NetworkResult, conditions: Conditions) -> dict[str, Any]:
 def _baseline(found: StudentResult, conditions: Conditions) -> dict[str, Any]:
     return {
         **_network(found.network, conditions),
-        "distillation": distillation_entry(found.training),
+        "distillation": distillation_entry(found.training, found.drop),
     }
 
 

@@ -15,6 +15,7 @@ from edgesr.errors import shown
 from edgesr.report.model import (
     DeployedModel,
     Deployment,
+    Distillation,
     EngineEntry,
     NativeModel,
     Report,
@@ -267,11 +268,22 @@ def _choice_notes(report: Report) -> Iterator[Note]:
             for entry in report.spectrum
         ),
     )
-    yield (
-        "training",
-        f"{distillation.epochs} epochs of distillation; kept: {distillation.kept}"
-        + (f" (epoch {distillation.best_epoch})" if distillation.best_epoch else ""),
-    )
+    yield "training", f"{distillation.epochs} epochs of distillation; kept: {_kept(distillation)}"
+
+
+def _kept(found: Distillation) -> str:
+    """Which weights were kept, and what they change on budget blocks."""
+    words = found.kept
+    if found.share is not None:
+        words = f"{found.share:.0%} of the way from the closed form, which the budget allows"
+    if found.best_epoch:
+        words += f" (epoch {found.best_epoch})"
+    if lost := found.validation:
+        words += f"; change on budget blocks {_signed(-lost.mpsnr_drop)} dB"
+        if lost.mpsnr_interval:
+            low, high = lost.mpsnr_interval
+            words += f" ({_signed(-high)} to {_signed(-low)})"
+    return words
 
 
 def _measurement_notes(report: Report) -> Iterator[Note]:

@@ -221,15 +221,23 @@ def why_not(candidate: Candidate, chosen: Candidate, selection: Selection) -> st
     return f"{'left by the search' if selection.searched else slower}{equal}"
 
 
-def distillation_entry(training: TrainResult) -> Distillation:
-    """Return how a distillation went, and whether its result or the closed form was kept."""
+def distillation_entry(
+    training: TrainResult, drop: Mapping[str, float] | None = None
+) -> Distillation:
+    """Return how a distillation went, whether its result or the closed form was kept.
+
+    ``drop`` is what that loses on budget windows, where it was measured.
+    """
     best = training.best["epoch"]
-    return Distillation(
-        epochs=len(training.history),
-        best_epoch=best,
-        kept="distilled" if best else "closed form",
-        history=training.history,
-    )
+    entry = {
+        "epochs": len(training.history),
+        "best_epoch": best,
+        "kept": "distilled" if best else "closed form",
+        "share": training.best.get("share"),
+        "validation": None if drop is None else drop_entry(drop),
+        "history": training.history,
+    }
+    return typed(entry, Distillation)
 
 
 def file_entry(path: Path) -> File:

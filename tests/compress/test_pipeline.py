@@ -162,6 +162,19 @@ def test_the_drop_is_measured_on_budget_blocks_never_on_test(run, workplace, sma
         assert (found == pytest.approx(drop, abs=1e-9)) == agrees
 
 
+def test_what_was_distilled_is_held_against_the_budget_once_more(run, workplace, small_recipe):
+    """As large a rate moves the weights so far that the whole way is beyond the budget."""
+    report = run(confidence=0, learning_rate=0.02, epochs=1, max_psnr_drop=0.05)
+    workload = open_workload(small_recipe)
+    student = load_network(workplace / "out" / "student.safetensors", FACTORY).model
+    before, after = (
+        evaluate(model, workload.scene, "budget") for model in (workload.model, student)
+    )
+    found = report["distillation"]["validation"]
+    assert found["mpsnr_drop"] == pytest.approx(before["mpsnr"] - after["mpsnr"], abs=1e-9)
+    assert found["mpsnr_drop"] <= 0.05
+
+
 def test_its_recipe_gives_the_same_result_again(run, workplace):
     first = run(rank=8)
     again = compress(CompressRecipe.load(workplace / "out/recipe.toml"), Path("again"))
@@ -248,7 +261,8 @@ def test_a_large_test_window_is_verified_by_its_corner(materials):
 def test_no_epochs_keep_the_closed_form(run):
     report = run(rank=8, epochs=0)
     assert report["distillation"] == {
-        "epochs": 0, "best_epoch": 0, "kept": "closed form", "history": []
+        "epochs": 0, "best_epoch": 0, "kept": "closed form", "history": [],
+        "validation": report["candidates"][0]["validation"],
     }  # fmt: skip
 
 

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from edgesr.cli.main import main
 from edgesr.compress import compress
@@ -47,6 +49,25 @@ def test_decisions_are_followed_even_where_a_run_would_decide_otherwise(finished
     assert main(["compress", "--replay", str(finished), "--output", "again"]) == 0
     other = Path("again/student.safetensors").read_bytes()
     assert len(other) > (finished / "student.safetensors").stat().st_size
+
+
+def test_a_share_of_the_distillation_is_followed(finished):
+    """Half of the way: the mean of the closed form's weights and the trained ones."""
+    path = finished / "decisions.json"
+    content = read_json(path, "the decisions")
+    content["best"].pop("share", None)
+    made = {}
+    for name, best in (
+        ("closed", {"epoch": 0}),
+        ("trained", {"epoch": 2}),
+        ("half", {"epoch": 2, "share": 0.5}),
+    ):
+        path.write_text(json.dumps({**content, "best": {**content["best"], **best}}))
+        assert main(["compress", "--replay", str(finished), "--output", name]) == 0
+        made[name] = load_file(Path(name) / "student.safetensors")
+    assert any(not torch.equal(made["closed"][key], made["trained"][key]) for key in made["half"])
+    for key, value in made["half"].items():
+        torch.testing.assert_close(value, (made["closed"][key] + made["trained"][key]) / 2)
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def judge(
     def compressed(one: Student, timing: str) -> StudentResult:
         metrics = evaluate(one.model, workload.scene)
         network = NetworkResult(count(one.model, example), metrics, timings[timing])
-        return StudentResult(network, one.upsampler, one.training)
+        return StudentResult(network, one.upsampler, one.training, one.drop)
 
     others = {
         name: compressed(one, f"{name} {REWRITTEN}") for name, one in students.baselines.items()

@@ -6,17 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import nn
 
 from edgesr.compress.candidates import CalibratedModel, SurgeryOptions, select
 from edgesr.compress.search.budget import Budget
 from edgesr.compress.search.options import SearchOptions
+from edgesr.compress.stages.distil import distil, keep_within, unchanged
 from edgesr.compress.timing_files import file_name
 from edgesr.deploy.stage import ALONE, PAPER
-from edgesr.distill.trainer import TrainConfig, TrainResult, train
-from edgesr.progress import timed_stage
+from edgesr.distill.config import TrainConfig
+from edgesr.distill.trainer import TrainResult
 from edgesr.stored import Remember, at_once
 from edgesr.surgery import Candidate
 
@@ -35,10 +36,12 @@ class Student:
     Attributes:
         upsampler: the surgery on its upsampler; None where the network is as it was.
         training: how its distillation went; its network is the trained one.
+        drop: what that loses on budget windows; None where it was not held against the budget.
     """
 
     upsampler: Candidate | None
     training: TrainResult
+    drop: Mapping[str, float] | None = None
 
     @property
     def model(self) -> nn.Module:
@@ -125,16 +128,17 @@ def make_students(
     budget = options.budget
     if alone is None:
         alone = select(candidates, options.surgery, budget.psnr_drop, budget.sam_drop)
+    limits = None if options.surgery.is_forced else budget
 
-    def distilled(candidate: Candidate, config: TrainConfig, name: str) -> Student:
+    def distilled(candidate: Candidate, config: TrainConfig, name: str) -> TrainResult:
         closed, checkpoint = calibrated.operate(candidate), options.checkpoint(name)
-        label = candidate.label
-        return Student(candidate, distil(closed, calibrated, config, teacher, label, checkpoint))
+        return distil(closed, calibrated, config, teacher, candidate.label, checkpoint)
 
     found: Search | None = None
     baselines: dict[str, Student] = {}
     with timed("distil"):
-        single = distilled(alone, options.training, file_name(alone))
+        whole = distilled(alone, options.training, file_name(alone))
+        single = Student(alone, *keep_within(limits, whole, alone, calibrated))
     student = single
     if options.search is not None:
         from edgesr.compress.search import require_quality, search
@@ -150,7 +154,8 @@ def make_students(
                 options.search, calibrated, candidates, alone, teacher, scratch, finish, remember
             )
             require_quality(found, budget)
-        student, baselines[ALONE] = Student(found.upsampler, trained), single
+        student = Student(found.upsampler, trained, found.chosen.finished)
+        baselines[ALONE] = single
     published = (PUBLISHED, options.published_groups)
     baseline = next((c for c in candidates if (c.method, c.setting) == published), None)
     if baseline is not None:
@@ -158,46 +163,10 @@ def make_students(
         same = baseline is alone and config == options.training
         with timed("distil the paper's"):
             baselines[PAPER] = (
-                single if same else distilled(baseline, config, f"published-{file_name(baseline)}")
+                single
+                if same
+                else Student(
+                    baseline, distilled(baseline, config, f"published-{file_name(baseline)}")
+                )
             )
     return Students(student, baselines, found)
-
-
-def unchanged(model: nn.Module) -> TrainResult:
-    """A network that nothing was done to, as if it had been trained."""
-    return TrainResult(model, [], {"epoch": 0})
-
-
-def distil(
-    closed: nn.Module,
-    calibrated: CalibratedModel,
-    config: TrainConfig,
-    teacher: nn.Module,
-    label: str,
-    checkpoint: Path | None = None,
-    keep: Mapping[str, Any] | None = None,
-) -> TrainResult:
-    """Fine-tune a network; tuning blocks decide, so the closed form is the least that comes out.
-
-    Args:
-        closed: the network after surgery, in closed form.
-        calibrated: its scene, and the sites whose features are held against the teacher's.
-        config: how to train.
-        teacher: network to distil from.
-        label: of the network, for messages.
-        checkpoint: file to go on from and to keep the training in; None keeps nothing.
-        keep: ``best`` of an earlier run of the same training, which is followed.
-    """
-    with timed_stage(f"distil {label}"):
-        result = train(
-            closed,
-            [calibrated.workload.scene],
-            config,
-            teacher=teacher,
-            sites=calibrated.sites,
-            checkpoint=checkpoint,
-            resume=checkpoint is not None,
-            keep=keep,
-        )
-    result.model.cpu().eval()
-    return result

@@ -13,9 +13,10 @@ from edgesr.report.model._base import (
     Positive,
     Range,
     Shape,
+    Share,
     doc,
 )
-from edgesr.report.model.surgery import Groups, HasSetting, Method, Rank, Setting, Settings
+from edgesr.report.model.surgery import Drop, Groups, HasSetting, Method, Rank, Setting, Settings
 
 AtMostOne = Annotated[float, Meta(le=1.000001)]
 
@@ -65,7 +66,17 @@ class Distillation(Entry, frozen=True, kw_only=True):
         Count, doc("Epochs that were run; 0 when the closed form was kept without training.")
     ]
     best_epoch: Annotated[Count, doc("Epoch whose weights were kept; 0 is the closed form.")]
-    kept: Annotated[Literal["closed form", "distilled"], doc("Which weights tuning preferred.")]
+    kept: Annotated[
+        Literal["closed form", "distilled"],
+        doc("Which weights tuning preferred and the budget allowed."),
+    ]
+    share: Annotated[
+        Share | None,
+        doc("Of the way from the closed form to those weights; null where the budget allowed all."),
+    ] = None
+    validation: Annotated[
+        Drop | None, doc("Loss of what was kept; null where it was not held against the budget.")
+    ] = None
     history: Annotated[
         list[dict[str, Any]] | None,
         doc("Per epoch: losses, rate and figures on tuning windows, as the trainer noted them."),
