@@ -37,8 +37,9 @@ from edgesr.cube.protocols import PROTOCOLS, Regions
 from edgesr.distill.trainer import TrainConfig, train
 from edgesr.errors import EdgesrError
 from edgesr.evaluation.cost import count
-from edgesr.evaluation.drop import CONFIDENCE, block_figures, drop_between, worst
+from edgesr.evaluation.drop import block_figures, drop_between, worst
 from edgesr.evaluation.evaluate import evaluate, evaluate_bicubic
+from edgesr.evaluation.interval import CONFIDENCE
 from edgesr.files import atomic_path
 from edgesr.loading.workload import Workload
 from edgesr.models import create_model

@@ -17,7 +17,7 @@ from edgesr.recipe.options import THREADS, TILE, require
 from edgesr.recipe.recipes import IO, NATIVE, NORMALISED
 from edgesr.recipe.tile_range import parse_tile_range
 
-INT8 = ("tiles", "max_psnr_drop", "max_sam_drop")
+INT8 = ("tiles", "max_psnr_drop", "max_sam_drop", "confidence")
 """Options of ``edgesr export`` that quantising alone needs."""
 
 
@@ -77,6 +77,13 @@ def _export(commands: Any) -> None:
         export.add_argument(
             f"--max-{name}-drop", type=float, metavar=unit, help="int8 (default: 0.05)"
         )
+    export.add_argument(
+        "--confidence",
+        type=float,
+        metavar="PER_CENT",
+        help="int8: of the interval over tiles whose upper end must keep to both; 0 holds the mean"
+        " against them (default: 90)",
+    )
 
 
 def _engine(commands: Any) -> None:

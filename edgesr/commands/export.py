@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,10 @@ from edgesr_export.runtime import session
 from edgesr.cube.formats.npz import stored_arrays
 from edgesr.cube.reading import require_memory_to_read
 from edgesr.errors import DataError, OptionError
+from edgesr.evaluation.interval import CONFIDENCE, interval
 from edgesr.outputs import check_outputs
 from edgesr.recipe.export_size import parse_export_size
-from edgesr.recipe.options import NOT_NEGATIVE, require
+from edgesr.recipe.options import NOT_NEGATIVE, PER_CENT, require
 from edgesr.stored import require_file
 
 INT8_DROP = 0.05  # dB, and degrees
@@ -36,15 +38,19 @@ class Int8Options:
             K at least 2; or None. Even ones calibrate, odd ones validate.
         max_psnr_drop: largest accepted loss on the validating ones, in dB.
         max_sam_drop: largest accepted rise of the spectral angle on them, in degrees.
+        confidence: of the intervals whose upper ends must keep to both, in per cent; 0 holds the
+            means against them, as a single validating tile does.
     """
 
     tiles: Path | None = None
     max_psnr_drop: float = INT8_DROP
     max_sam_drop: float = INT8_DROP
+    confidence: float = CONFIDENCE
 
     def __post_init__(self) -> None:
         require("max_psnr_drop", self.max_psnr_drop, NOT_NEGATIVE)
         require("max_sam_drop", self.max_sam_drop, NOT_NEGATIVE)
+        require("confidence", self.confidence, PER_CENT)
 
 
 def convert_file(
@@ -136,8 +142,12 @@ def _quantiser(low: np.ndarray, high: np.ndarray, options: Int8Options) -> Quant
     except ModuleNotFoundError as error:
         raise OptionError(f"int8 cannot be made here: {error}; install the extra 'int8'") from error
 
-    evaluate = _evaluator(low[1::2], high[1::2])
-    quality = Quality(evaluate, options.max_psnr_drop, options.max_sam_drop)
+    quality = Quality(
+        _evaluator(low[1::2], high[1::2]),
+        options.max_psnr_drop,
+        options.max_sam_drop,
+        partial(interval, confidence=options.confidence),
+    )
 
     def quantise(source: Path, path: Path, target: str) -> object:
         return quantize(
@@ -153,19 +163,20 @@ def _quantiser(low: np.ndarray, high: np.ndarray, options: Int8Options) -> Quant
 
 def _evaluator(
     low: np.ndarray, high: np.ndarray
-) -> Callable[[Callable[[np.ndarray], np.ndarray]], dict[str, float]]:
+) -> Callable[[Callable[[np.ndarray], np.ndarray]], dict[str, np.ndarray]]:
+    """What measures a network: "mpsnr" [tiles, bands] in dB and "sam" [tiles] in degrees."""
     import torch
 
-    from edgesr.evaluation.metrics import mpsnr, sam
+    from edgesr.evaluation.metrics import psnr, sam
 
-    def evaluate(network: Callable[[np.ndarray], np.ndarray]) -> dict[str, float]:
-        scores = []
+    def evaluate(network: Callable[[np.ndarray], np.ndarray]) -> dict[str, np.ndarray]:
+        by_band, angles = [], []
         for lr, hr in zip(low, high, strict=True):
             sr = torch.from_numpy(network(lr[None])).float().clamp(0, 1)
             truth = torch.from_numpy(hr[None])
-            scores.append((float(mpsnr(sr, truth)), float(sam(sr, truth))))
-        psnr, angle = np.mean(scores, axis=0)
-        return {"mpsnr": float(psnr), "sam": float(angle)}
+            by_band.append(psnr(sr, truth)[0].numpy())
+            angles.append(float(sam(sr, truth)))
+        return {"mpsnr": np.stack(by_band), "sam": np.array(angles)}
 
     return evaluate
 

@@ -19,13 +19,12 @@ from edgesr.cube.folds import folds
 from edgesr.errors import OptionError
 from edgesr.evaluation.cost import count
 from edgesr.evaluation.drop import (
-    CONFIDENCE,
     BlockFigures,
     block_figures,
     drop_between,
     interval_of,
 )
-from edgesr.evaluation.interval import ENOUGH_BLOCKS
+from edgesr.evaluation.interval import CONFIDENCE, ENOUGH_BLOCKS
 from edgesr.evaluation.latency import in_torch, measure
 from edgesr.loading.workload import Workload
 from edgesr.progress import track
@@ -101,6 +100,11 @@ class CalibratedModel:
     spectra: Mapping[str, Spectrum]
     prepared: Prepared
     folds: Sequence[CalibratedModel] = ()
+
+    @property
+    def layers(self) -> list[str]:
+        """The upsampling layers, by module path."""
+        return [layer for site in self.sites for layer in site.layers]
 
     def operate(self, candidate: Candidate) -> nn.Module:
         """Return the network after a candidate's surgery, in closed form."""
@@ -307,13 +311,12 @@ def measure_candidates(
     """
     workload = calibrated.workload
     before = figures_of([workload.model] * (1 + len(calibrated.folds)), calibrated)
-    layers = [layer for site in calibrated.sites for layer in site.layers]
     bench = Bench(calibrated, tile, threads, scratch)
     calls: dict[str, Call] = {}
     measured = []
     for candidate in track(candidates, "measure candidates"):
         student = calibrated.operate(candidate)
-        cost = count(student, tuple(workload.example().shape), layers)
+        cost = count(student, tuple(workload.example().shape), calibrated.layers)
         loss = quality_drop(before, candidate, student, calibrated, confidence)
         measured.append(
             replace(

@@ -15,7 +15,7 @@ from edgesr_export.errors import ExportError
 from edgesr_export.model_file import load_model
 from edgesr_export.targets import ALWAYS, find_target
 
-from edgesr.evaluation.drop import CONFIDENCE, interval
+from edgesr.evaluation.interval import CONFIDENCE, interval
 from edgesr.progress import log, timed_stage, track
 
 if TYPE_CHECKING:

@@ -11,14 +11,11 @@ from torch import nn
 
 from edgesr.errors import DataError
 from edgesr.evaluation.evaluate import super_resolve
-from edgesr.evaluation.interval import MIN_BLOCKS, bootstrap_interval
+from edgesr.evaluation.interval import CONFIDENCE, interval
 from edgesr.evaluation.metrics import psnr, sam
 
 if TYPE_CHECKING:
     from edgesr.cube.scene import Scene
-
-CONFIDENCE = 90.0
-"""Per cent of the intervals, where nothing else is asked for."""
 
 
 @dataclass(frozen=True)
@@ -82,15 +79,6 @@ def drop_between(
         if (ends := interval(loss, confidence)) is not None:
             found[f"{name}_low"], found[f"{name}_high"] = ends
     return found
-
-
-def interval(losses: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float, float] | None:
-    """Both ends of the interval of a mean loss; None for a single window, or a confidence of 0.
-
-    ``losses`` are those of windows, [windows] or [windows, bands]; ``confidence`` is in per cent.
-    """
-    enough = confidence and len(losses) >= MIN_BLOCKS
-    return bootstrap_interval(losses, confidence) if enough else None
 
 
 def interval_of(drop: Mapping[str, float]) -> dict[str, float]:

@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+CONFIDENCE = 90.0
+"""Per cent of the intervals, where nothing else is asked for."""
 RESAMPLES = 4000
 MIN_BLOCKS = 2
 ENOUGH_BLOCKS = 5
@@ -13,9 +15,18 @@ ENOUGH_BLOCKS = 5
 which enclose the median of n blocks with 1 - 2^(1 - n), 87.5 % for four and 93.75 % for five."""
 
 
+def interval(losses: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float, float] | None:
+    """Both ends of the interval of a mean loss; None for a single window, or a confidence of 0.
+
+    ``losses`` are those of windows, [windows] or [windows, bands]; ``confidence`` is in per cent.
+    """
+    enough = confidence and len(losses) >= MIN_BLOCKS
+    return bootstrap_interval(losses, confidence) if enough else None
+
+
 def bootstrap_interval(
     differences: np.ndarray,
-    confidence: float = 90.0,
+    confidence: float = CONFIDENCE,
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,

@@ -13,7 +13,7 @@ from edgesr_export.tracing import Tracing
 from edgesr_export.verify import Agreement
 
 from edgesr.distill.trainer import TrainResult
-from edgesr.evaluation.drop import CONFIDENCE
+from edgesr.evaluation.interval import CONFIDENCE
 from edgesr.evaluation.latency import Timing
 from edgesr.files import file_sha256
 from edgesr.report.model import (

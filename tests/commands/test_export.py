@@ -12,6 +12,7 @@ from edgesr_export.sizes import input_shape
 from edgesr.cli.main import main
 from edgesr.commands.export import Int8Options, convert_file
 from edgesr.errors import DataError
+from edgesr.evaluation.interval import bootstrap_interval
 
 TEXT = """<ir_version: 10, opset_import: ["" : 20]>
     net (float[n, 3, h, w] x) => (float[n, 3, hr, wr] y)
@@ -97,6 +98,8 @@ def test_a_target_of_another_package_is_a_choice(source, tmp_path, capsys, numpy
         (["--target", "cpu", "--precision", "int8"], "pass --tiles FILE.npz"),
         (["--target", "moon"], "invalid choice: 'moon'"),
         (["--target", "cpu", "--precision", "int8", "--tiles", "none.npz"], "none.npz"),
+        (["--target", "cpu", "--precision", "int8", "--confidence", "100"], "number in [0, 100)"),
+        (["--target", "cpu", "--confidence", "80"], "only for --precision int8"),
     ],
 )
 def test_bad_options_are_one_line(source, tmp_path, capsys, arguments, message):
@@ -136,3 +139,48 @@ def test_tiles_that_do_not_fit_are_refused(source, tmp_path, arrays):
     with pytest.raises(DataError, match=r"bad\.npz"):
         convert_file(source, tmp_path / "out.onnx", "cpu", "int8", Int8Options(path, 0.1, 0.1))
     assert not (tmp_path / "out.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("further", "ends"),
+    [
+        ([], lambda losses: bootstrap_interval(losses, 90.0)),
+        (["--confidence", "60"], lambda losses: bootstrap_interval(losses, 60.0)),
+        (["--confidence", "0"], lambda _: None),
+    ],
+)
+def test_what_int8_loses_is_an_interval_over_tiles(source, tmp_path, monkeypatch, further, ends):
+    """A network that is 1 % brighter, tile by tile; odd tiles validate."""
+    pytest.importorskip("nncf")
+    from edgesr_export.int8.control import Drop
+
+    random = np.random.default_rng(0)
+    high = random.random((8, 3, 16, 16), dtype=np.float32) / 2
+    low = np.ascontiguousarray(high[:, :, ::2, ::2])
+    np.savez(tmp_path / "tiles.npz", lr=low, hr=high)
+
+    def exact(lr):
+        (index,) = (i for i, tile in enumerate(low) if np.array_equal(tile, lr[0]))
+        return high[index][None] + 0.01
+
+    found = []
+
+    def quantize(before, after, tiles, *, target, quality):
+        metrics = [
+            quality.evaluate(network) for network in (exact, lambda lr: exact(lr) + lr.mean() / 100)
+        ]
+        found.append(Drop.between(*metrics, quality.interval))
+        after.write_bytes(before.read_bytes())
+
+    monkeypatch.setattr("edgesr_export.int8.quantize", quantize)
+    output = tmp_path / "out.onnx"
+    arguments = ["export", str(source), "--target", "cpu", "--output", str(output)]
+    tiles = ["--precision", "int8", "--tiles", str(tmp_path / "tiles.npz")]
+    assert main([*arguments, *tiles, *further]) == 0
+    brighter = 0.01 + low.mean((1, 2, 3))[1::2] / 100
+    by_tile = 20 * np.log10(brighter / 0.01)  # the same in all bands
+    (drop,) = found
+    assert drop.psnr == pytest.approx(by_tile.mean(), abs=1e-3)
+    losses = np.repeat(by_tile[:, None], 3, axis=1)
+    assert drop.psnr_interval == pytest.approx(ends(losses), abs=1e-3)
+    assert drop.sam > 0

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgesr.errors import OptionError
-from edgesr.evaluation.drop import CONFIDENCE, worst
+from edgesr.evaluation.drop import worst
+from edgesr.evaluation.interval import CONFIDENCE
 from edgesr.surgery.candidates import LATENCY_TIE
 
 if TYPE_CHECKING:

@@ -96,7 +96,8 @@ class _Bench:
         """Build a design and measure it; heal it unless a limit on cost rules it out."""
         student = self.build(design)
         changes = changes_of(student)
-        cost = count(student, tuple(self.calibrated.workload.example().shape))
+        calibrated = self.calibrated
+        cost = count(student, tuple(calibrated.workload.example().shape), calibrated.layers)
         trial = Trial(
             number,
             design,

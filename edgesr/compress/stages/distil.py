@@ -18,7 +18,8 @@ from edgesr.distill.config import TrainConfig
 from edgesr.distill.state import restore, tensors_of
 from edgesr.distill.trainer import TrainResult, train
 from edgesr.distill.validation import Validation
-from edgesr.evaluation.drop import CONFIDENCE, worst
+from edgesr.evaluation.drop import worst
+from edgesr.evaluation.interval import CONFIDENCE
 from edgesr.history import MPSNR, SAM
 from edgesr.progress import log, timed_stage
 from edgesr.surgery import Candidate
