@@ -273,7 +273,7 @@ def _choice_notes(report: Report) -> Iterator[Note]:
 
 def _kept(found: Distillation) -> str:
     """Which weights were kept, and what they change on budget blocks."""
-    words = found.kept
+    words: str = found.kept
     if found.share is not None:
         words = f"{found.share:.0%} of the way from the closed form, which the budget allows"
     if found.best_epoch:
