@@ -106,7 +106,15 @@ class _Names(types.ModuleType):
         return getattr(self, name)
 
 
-for scheme, title in (("spatial_svd", "spatial SVD"), ("weight_svd", "weight SVD")):
+for scheme, title, note in (
+    (
+        "spatial_svd",
+        "spatial SVD",
+        "Its search weighs all layers by one threshold of the score. The candidates of the upsampler,"
+        " 73 % of the MACs, all score within 0.01 dB, so it steps over most targets.",
+    ),
+    ("weight_svd", "weight SVD", ""),
+):
     register(
         Peer(
             f"aimet-{scheme.replace('_', '-')}",
@@ -119,7 +127,6 @@ for scheme, title in (("spatial_svd", "spatial SVD"), ("weight_svd", "weight SVD
             partial(compressed, scheme=scheme),
             Environment("aimet", ("aimet-torch==2.42.0", *TORCH)),
             minutes=90.0,
-            note="Its search weighs all layers by one threshold of the score, and most candidates"
-            " of a layer score alike here, so it steps over most targets.",
+            note=note,
         )
     )
