@@ -110,8 +110,8 @@ for scheme, title, note in (
     (
         "spatial_svd",
         "spatial SVD",
-        "Its search weighs all layers by one threshold of the score. The candidates of the upsampler,"
-        " 73 % of the MACs, all score within 0.01 dB, so it steps over most targets.",
+        "Its search weighs all layers by one threshold of the score. The candidates of the"
+        " upsampler, 73 % of the MACs, all score within 0.01 dB: it steps over most targets.",
     ),
     ("weight_svd", "weight SVD", ""),
 ):
