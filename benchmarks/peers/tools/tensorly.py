@@ -12,7 +12,7 @@ from benchmarks.peers.peer import TORCH, Environment, Made, Peer, register
 PACKAGES = ("tensorly-torch==0.5.0", "tensorly>=0.9", "opt-einsum", "packaging", *TORCH)
 """It declares none of what it needs."""
 
-RANKS = (0.03, 0.06, 0.125, 0.25, 0.5, 0.75)
+RANKS = (0.03, 0.06, 0.125, 0.25, 0.5)
 """Share of the parameters that a factorised layer has."""
 
 
