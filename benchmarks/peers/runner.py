@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from edgesr_export.errors import ExportError
+from edgesr_export.targets import runtimes
 
 from benchmarks.peers.child import MADE
 from benchmarks.peers.environments import Environments, PeerError, run
@@ -144,7 +145,8 @@ class Runner:
         """A file's size, and its drop in each runtime that takes it."""
         file = self.work / peer.name / made["file"]
         drops = {}
-        for runtime in made["runtimes"] or peer.runtimes:
+        asked = made["runtimes"] or peer.runtimes
+        for runtime in [one for one in asked if not missing(one)] or asked:
             try:
                 with self._remote(peer, runtime, file) as network:
                     drops[runtime] = self.judge.drops(network)
@@ -168,3 +170,8 @@ class Runner:
 
     def _keep(self, name: str, row: dict[str, Any]) -> None:
         self.store.put(name, row, **self.facts)
+
+
+def missing(runtime: str) -> str:
+    """Why this machine has no such runtime, such as a CPU without bfloat16; empty where it has."""
+    return runtimes()[runtime].missing() if runtime in GENERIC else ""

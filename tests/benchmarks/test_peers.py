@@ -129,6 +129,19 @@ def test_a_tool_that_fails_says_why_and_keeps_what_it_made(runner):
     assert row["files"][0]["drops"].keys() == {"onnxruntime"}
 
 
+def test_a_runtime_that_the_machine_lacks_is_no_failure_where_there_is_another(runner, monkeypatch):
+    monkeypatch.setattr(
+        "benchmarks.peers.runner.missing", lambda name: "no" if name == "none such" else ""
+    )
+    runner.make("fake-broken")
+    row = runner.store.row("fake-broken")
+    assert row["failed"] == "the tool: ValueError: no such layer"
+    assert row["files"][0]["drops"].keys() == {"onnxruntime"}
+    monkeypatch.setattr("benchmarks.peers.runner.missing", lambda name: "no")
+    runner.make("fake-broken")  # nothing else is left: what it says is the reason
+    assert "first in none such: " in runner.store.row("fake-broken")["failed"]
+
+
 def test_a_tool_that_hangs_is_stopped(runner):
     runner.make("fake-hanging")
     row = runner.store.row("fake-hanging")

@@ -65,5 +65,6 @@ register(
         Environment("tvm", ("apache-tvm==0.27.0.post1", "onnx>=1.19", "numpy>=2")),
         open=opened,
         runtimes=("tvm",),
+        note="Without that search its loops stay as they are written, and one thread computes.",
     )
 )
