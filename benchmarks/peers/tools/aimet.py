@@ -1,4 +1,5 @@
-"""AIMET's compression: weight SVD and spatial SVD, ranks chosen by its own greedy search."""
+"""AIMET's compression: weight SVD and spatial SVD, of all layers by its own greedy search, and of
+the upsampler alone at given ratios."""
 
 from __future__ import annotations
 
@@ -18,8 +19,26 @@ from benchmarks.peers.peer import TORCH, Environment, Made, Peer, register
 RATIOS = ("0.95", "0.9", "0.8", "0.6", "0.5", "0.4", "0.3", "0.2")
 """Share of the MACs that is to be left."""
 
+ALONE = ("0.2", "0.1", "0.05", "0.03", "0.02", "0.01")
+"""Share of the upsampler's MACs that is to be left, where it alone is compressed."""
+
 FITS = {False: "", True: ", monotonic fit"}
 """Without and with the fit that AIMET has for layers whose scores do not rise with their ratios."""
+
+
+def upsampler(inputs: Inputs, output: Path, *, scheme: str) -> Iterator[Made]:
+    """One call of ModelCompressor for each ratio of the upsampler."""
+    stand_in_for_torchvision()
+    from aimet_torch.defs import ModuleCompRatioPair
+
+    kind = parameters_of(scheme)
+    for ratio in ALONE:
+        network = inputs.network()
+        pair = ModuleCompRatioPair(network.upsampler, float(ratio))
+        small = compress(
+            inputs, network, scheme, kind(kind.Mode.manual, kind.ManualModeParams([pair]))
+        )
+        yield Made(f"ratio {ratio}", export(inputs, small, output / f"{ratio}.onnx"))
 
 
 def compressed(inputs: Inputs, output: Path, *, scheme: str) -> Iterator[Made]:
@@ -29,18 +48,9 @@ def compressed(inputs: Inputs, output: Path, *, scheme: str) -> Iterator[Made]:
         The network of each setting; where the search ends as with one before, only that one.
     """
     stand_in_for_torchvision()
-    from aimet_torch.common.defs import (
-        CompressionScheme,
-        CostMetric,
-        GreedySelectionParameters,
-        RankSelectScheme,
-    )
-    from aimet_torch.compress import ModelCompressor
-    from aimet_torch.defs import SpatialSvdParameters, WeightSvdParameters
+    from aimet_torch.common.defs import GreedySelectionParameters, RankSelectScheme
 
-    def evaluate(model: Any, iterations: int | None = None, use_cuda: bool = False) -> float:
-        return score(inputs, model)
-
+    kind = parameters_of(scheme)
     scores: str | None = None
     seen: set[tuple[tuple[int, ...], ...]] = set()
     for (fit, words), ratio in itertools.product(FITS.items(), RATIOS):
@@ -50,29 +60,42 @@ def compressed(inputs: Inputs, output: Path, *, scheme: str) -> Iterator[Made]:
             use_monotonic_fit=fit,
             saved_eval_scores_dict=scores,
         )
-        parameters: Any = SpatialSvdParameters(
-            SpatialSvdParameters.Mode.auto, SpatialSvdParameters.AutoModeParams(greedy)
-        )
-        if scheme == "weight_svd":
-            parameters = WeightSvdParameters(
-                WeightSvdParameters.Mode.auto,
-                WeightSvdParameters.AutoModeParams(RankSelectScheme.greedy, greedy),
-            )
-        small, _ = ModelCompressor.compress_model(
-            inputs.network(),
-            eval_callback=evaluate,
-            eval_iterations=1,
-            input_shape=(1, *inputs.calibration.shape[1:]),
-            compress_scheme=getattr(CompressionScheme, scheme),
-            cost_metric=CostMetric.mac,
-            parameters=parameters,
-        )
+        chosen = (RankSelectScheme.greedy, greedy) if scheme == "weight_svd" else (greedy,)
+        asked = kind(kind.Mode.auto, kind.AutoModeParams(*chosen))
+        small = compress(inputs, inputs.network(), scheme, asked)
         scores = str(Path("data/greedy_selection_eval_scores_dict.pkl").resolve())
         shapes = tuple(tuple(one.shape) for one in small.parameters())
         if shapes not in seen:
             seen.add(shapes)
             path = output / f"{ratio}{'-fit' if fit else ''}.onnx"
             yield Made(f"ratio {ratio}{words}", export(inputs, small, path))
+
+
+def parameters_of(scheme: str) -> Any:
+    """The class of a scheme's parameters."""
+    from aimet_torch.defs import SpatialSvdParameters, WeightSvdParameters
+
+    return {"spatial_svd": SpatialSvdParameters, "weight_svd": WeightSvdParameters}[scheme]
+
+
+def compress(inputs: Inputs, network: Any, scheme: str, parameters: Any) -> Any:
+    """The network, compressed; candidates are scored by MPSNR on the budget blocks."""
+    from aimet_torch.common.defs import CompressionScheme, CostMetric
+    from aimet_torch.compress import ModelCompressor
+
+    def evaluate(model: Any, iterations: int | None = None, use_cuda: bool = False) -> float:
+        return score(inputs, model)
+
+    small, _ = ModelCompressor.compress_model(
+        network,
+        eval_callback=evaluate,
+        eval_iterations=1,
+        input_shape=(1, *inputs.calibration.shape[1:]),
+        compress_scheme=getattr(CompressionScheme, scheme),
+        cost_metric=CostMetric.mac,
+        parameters=parameters,
+    )
+    return small
 
 
 def stand_in_for_torchvision() -> None:
@@ -106,6 +129,11 @@ class _Names(types.ModuleType):
         return getattr(self, name)
 
 
+DOCUMENTATION = (
+    "https://quic.github.io/aimet-pages/releases/latest/techniques/compression/index.html"
+)
+TOOL = Environment("aimet", ("aimet-torch==2.42.0", *TORCH))
+
 for scheme, title, note in (
     (
         "spatial_svd",
@@ -115,18 +143,30 @@ for scheme, title, note in (
     ),
     ("weight_svd", "weight SVD", ""),
 ):
+    name = f"aimet-{scheme.replace('_', '-')}"
     register(
         Peer(
-            f"aimet-{scheme.replace('_', '-')}",
+            name,
             f"AIMET, {title}",
             f"ModelCompressor.compress_model, {scheme}, auto mode: greedy, 10 candidates a layer,"
             f" cost MACs, without and with monotonic fit, target ratios {', '.join(RATIOS)} (of"
             " those at which the search ends alike, the first is shown); the score is MPSNR on the"
             " budget blocks",
-            "https://quic.github.io/aimet-pages/releases/latest/techniques/compression/index.html",
+            DOCUMENTATION,
             partial(compressed, scheme=scheme),
-            Environment("aimet", ("aimet-torch==2.42.0", *TORCH)),
+            TOOL,
             minutes=90.0,
             note=note,
+        )
+    )
+    register(
+        Peer(
+            f"{name}-upsampler",
+            f"AIMET, {title}, upsampler",
+            f"ModelCompressor.compress_model, {scheme}, manual mode: the upsampler alone, at a"
+            f" ratio of {', '.join(ALONE)}, cost MACs",
+            DOCUMENTATION,
+            partial(upsampler, scheme=scheme),
+            TOOL,
         )
     )
