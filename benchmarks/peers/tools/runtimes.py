@@ -20,9 +20,18 @@ def as_exported(inputs: Inputs, output: Path) -> Iterator[Made]:
 
 
 def compiled(file: Path, threads: int, *, bfloat16: bool = False) -> Call:
-    """The network of the folder that ``file`` lies in, compiled for every size that it meets."""
-    import torch
+    """The network of the folder that ``file`` lies in, compiled for every size that it meets.
 
+    Raises:
+        ExportError: bfloat16 is asked for and the CPU has none; torch would take minutes a call.
+    """
+    import torch
+    from edgesr_export.errors import ExportError
+
+    from edgesr.distill.precision import computes_bf16
+
+    if bfloat16 and not computes_bf16(torch.device("cpu")):
+        raise ExportError("this CPU does not compute in bfloat16")
     torch.set_num_threads(threads)
     network = torch.compile(Inputs(file.parent).network())
 
