@@ -130,14 +130,15 @@ def make_students(
         alone = select(candidates, options.surgery, budget.psnr_drop, budget.sam_drop)
     limits = None if options.surgery.is_forced else budget
 
-    def distilled(candidate: Candidate, config: TrainConfig, name: str) -> TrainResult:
+    def distilled(candidate: Candidate, config: TrainConfig, name: str) -> Student:
         closed, checkpoint = calibrated.operate(candidate), options.checkpoint(name)
-        return distil(closed, calibrated, config, teacher, candidate.label, checkpoint)
+        label = candidate.label
+        return Student(candidate, distil(closed, calibrated, config, teacher, label, checkpoint))
 
     found: Search | None = None
     baselines: dict[str, Student] = {}
     with timed("distil"):
-        whole = distilled(alone, options.training, file_name(alone))
+        whole = distilled(alone, options.training, file_name(alone)).training
         single = Student(alone, *keep_within(limits, whole, alone, calibrated))
     student = single
     if options.search is not None:
@@ -163,10 +164,6 @@ def make_students(
         same = baseline is alone and config == options.training
         with timed("distil the paper's"):
             baselines[PAPER] = (
-                single
-                if same
-                else Student(
-                    baseline, distilled(baseline, config, f"published-{file_name(baseline)}")
-                )
+                single if same else distilled(baseline, config, f"published-{file_name(baseline)}")
             )
     return Students(student, baselines, found)
